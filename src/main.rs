@@ -1,0 +1,3 @@
+//! The keyrack program: see the library for the map.
+
+fn main() {}

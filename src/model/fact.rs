@@ -1,0 +1,319 @@
+//! Facts: what happened and must survive a power cut. The journal is a list of these, and every state of the
+//! station and every table of the ledger is made from them by one function each.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Code, DeviceId, Fingerprint, Outcome, Platform, PortPath, PublicKey, RunId, SlotNo, StationId, StepError, StepKind, Verdict,
+    Wall,
+    key::SlotContent,
+    module::InstalledModule,
+    outbox::{Answer, Item, ItemId},
+    platform::{Transport, UsbMode},
+    recipe::{Sha256, WorkOrder},
+};
+
+/// A fact with its place in the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Sequence number, from 1, without gaps.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Wall,
+    /// The station that wrote it.
+    pub station: StationId,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// Whether a device is protected (device-protocol.md 2.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protection {
+    /// No restriction, or a platform without protection.
+    Open,
+    /// Protected.
+    Protected,
+    /// Protected, and overridden for now.
+    Service,
+}
+
+/// What a device tells of itself. A part that it cannot tell in its present mode is absent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its id.
+    pub device: DeviceId,
+    /// Its platform, by its USB identity.
+    pub platform: Platform,
+    /// The mode in which it was met.
+    pub mode: UsbMode,
+    /// Protection.
+    pub protection: Protection,
+    /// Transport, where the device can tell that it differs from the platform's (Electron on TCP).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub transport: Option<Transport>,
+    /// The serial number on its label.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub serial: Option<String>,
+    /// ICCID of its SIM.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub iccid: Option<String>,
+    /// IMEI of its modem.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub imei: Option<String>,
+    /// Hardware model, where the device tells one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hardware: Option<String>,
+    /// Device OS version, as the device writes it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub os_version: Option<String>,
+    /// The modules of its main store.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub modules: Vec<InstalledModule>,
+}
+
+/// Something that happened and must survive a power cut.
+///
+/// Stored as JSON with a version beside it. A variant or field once released is never changed in meaning or removed;
+/// new fields have a default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "fact")]
+pub enum Fact {
+    /// The station program started.
+    StationStarted {
+        /// Its version.
+        version: String,
+    },
+    /// The text of a recipe, written before the first run that uses it.
+    RecipeRecorded {
+        /// SHA-256 of the text.
+        hash: Sha256,
+        /// Its name.
+        name: String,
+        /// The text, without secrets.
+        text: String,
+    },
+    /// A device told who it is.
+    DeviceSeen {
+        /// The slot that it is in.
+        slot: SlotNo,
+        /// The port of that slot.
+        port: PortPath,
+        /// What it told.
+        identity: Identity,
+    },
+    /// A run began.
+    RunStarted {
+        /// The run.
+        run: RunId,
+        /// Its device.
+        device: DeviceId,
+        /// The slot where it began.
+        slot: SlotNo,
+        /// The recipe, by the hash of its text.
+        recipe: Sha256,
+        /// The announced plan.
+        plan: Vec<StepKind>,
+        /// Who is at the station.
+        operator: Option<String>,
+        /// What was ordered.
+        work_order: Option<WorkOrder>,
+    },
+    /// A run lost its device, or the station stopped; it goes on when its device is back.
+    RunInterrupted {
+        /// The run.
+        run: RunId,
+        /// Why.
+        code: Code,
+    },
+    /// An interrupted run has its device again.
+    RunResumed {
+        /// The run.
+        run: RunId,
+        /// The slot where its device is now.
+        slot: SlotNo,
+    },
+    /// A step begins.
+    StepStarted {
+        /// The run.
+        run: RunId,
+        /// Index in the plan, from 0.
+        step: u8,
+        /// Attempt, from 1.
+        attempt: u8,
+    },
+    /// A step ended well.
+    StepEnded {
+        /// The run.
+        run: RunId,
+        /// Index in the plan.
+        step: u8,
+        /// Attempt.
+        attempt: u8,
+        /// How.
+        outcome: Outcome,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+    },
+    /// A step failed. Whether it is tried again shows in what follows.
+    StepFailed {
+        /// The run.
+        run: RunId,
+        /// Index in the plan.
+        step: u8,
+        /// Attempt.
+        attempt: u8,
+        /// How.
+        error: StepError,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+    },
+    /// A key slot was read and classified; its public half, if any, is in the ledger from here on.
+    KeyRead {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// What the slot holds.
+        content: SlotContent,
+    },
+    /// A sealed undo copy of the key store is on disk, synced and read back.
+    UndoSealed {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// SHA-256 of the sealed file.
+        sha256: Sha256,
+        /// What the copied key slot held.
+        content: SlotContent,
+    },
+    /// The undo copy was destroyed.
+    UndoDestroyed {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+    },
+    /// A new pair was made and its public half is about to be written: a held item.
+    KeyIntended {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The new public key.
+        key: PublicKey,
+        /// The held item for it.
+        item: Item,
+    },
+    /// What was read back from the slot derives the intended key: the held item is released.
+    KeyWritten {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The key.
+        fingerprint: Fingerprint,
+    },
+    /// An intended key is not on the device and will not be: its held item is withdrawn.
+    KeyAbandoned {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The key.
+        fingerprint: Fingerprint,
+        /// What was found instead, in words.
+        why: String,
+    },
+    /// The old key store is back, read back and equal.
+    KeyRestored {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The key that the slot holds again.
+        fingerprint: Fingerprint,
+    },
+    /// Something is owed to the cloud.
+    ItemQueued {
+        /// What.
+        item: Item,
+    },
+    /// An item goes out: written before the request is sent.
+    ItemSent {
+        /// Which item.
+        item: ItemId,
+        /// Attempt, from 1.
+        attempt: u32,
+    },
+    /// The cloud answered an attempt, or it is known that no answer will come.
+    ItemAnswered {
+        /// Which item.
+        item: ItemId,
+        /// Attempt.
+        attempt: u32,
+        /// The answer.
+        answer: Answer,
+    },
+    /// An item is no longer owed.
+    ItemWithdrawn {
+        /// Which item.
+        item: ItemId,
+        /// Why, in words.
+        why: String,
+    },
+    /// A session of the device that is newer than its upload.
+    HandshakeSeen {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// `last_handshake_at`.
+        at: Wall,
+    },
+    /// A run ended.
+    RunEnded {
+        /// The run.
+        run: RunId,
+        /// Its device.
+        device: DeviceId,
+        /// How.
+        verdict: Verdict,
+        /// Why, unless it simply passed.
+        code: Option<Code>,
+        /// The whole reason in words.
+        why: String,
+        /// True if a full handshake proved it.
+        proved: bool,
+    },
+}
+
+impl Fact {
+    /// The version of the encoding: raised when a reader of the old one would misread the new one.
+    pub const VERSION: u32 = 1;
+
+    /// The run that the fact belongs to, if any. Items belong to the run that owes them.
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::StationStarted { .. } | Self::RecipeRecorded { .. } | Self::DeviceSeen { .. } => None,
+            Self::RunStarted { run, .. }
+            | Self::RunInterrupted { run, .. }
+            | Self::RunResumed { run, .. }
+            | Self::StepStarted { run, .. }
+            | Self::StepEnded { run, .. }
+            | Self::StepFailed { run, .. }
+            | Self::KeyRead { run, .. }
+            | Self::UndoSealed { run, .. }
+            | Self::UndoDestroyed { run, .. }
+            | Self::KeyIntended { run, .. }
+            | Self::KeyWritten { run, .. }
+            | Self::KeyAbandoned { run, .. }
+            | Self::KeyRestored { run, .. }
+            | Self::HandshakeSeen { run, .. }
+            | Self::RunEnded { run, .. } => Some(*run),
+            Self::ItemQueued { item } => Some(item.run),
+            Self::ItemSent { item, .. } | Self::ItemAnswered { item, .. } | Self::ItemWithdrawn { item, .. } => item.run(),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The vocabulary: plain data with no I/O, no clock and no threads.
+//!
+//! Everything else in keyrack imports these words; they import nothing of ours. A word has one
+//! meaning here, in the journal, on the screen and in the documents (see the glossary in
+//! [`crate`]).
+
+pub mod fact;
+pub mod id;
+pub mod key;
+pub mod module;
+pub mod outbox;
+pub mod outcome;
+pub mod platform;
+pub mod port;
+pub mod recipe;
+pub mod secret;
+pub mod step;
+pub mod time;
+pub mod verdict;
+
+pub use fact::{Fact, Record};
+pub use id::{DeviceId, ProductId, RunId, SlotNo, StationId};
+pub use key::{Fingerprint, KeyKind, PublicKey};
+pub use outcome::{Cause, Found, Outcome, StepError};
+pub use platform::Platform;
+pub use port::PortPath;
+pub use secret::Secret;
+pub use step::StepKind;
+pub use time::{Mono, Wall};
+pub use verdict::{Code, Verdict};

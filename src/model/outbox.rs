@@ -1,0 +1,159 @@
+//! What is owed to the cloud, and what the cloud answered.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Code, DeviceId, Fingerprint, ProductId, PublicKey, RunId, Wall};
+
+/// The idempotency key of an item: run and kind, such as `01…/import` or `01…/key/1f2e3d4c5b6a`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ItemId(pub String);
+
+impl ItemId {
+    /// The import of the run's device.
+    pub fn import(run: RunId) -> Self {
+        Self(format!("{run}/import"))
+    }
+
+    /// The upload of one key of the run's device.
+    pub fn key(run: RunId, fingerprint: Fingerprint) -> Self {
+        Self(format!("{run}/key/{}", fingerprint.short()))
+    }
+
+    /// The run that owes the item: the first part of the key.
+    pub fn run(&self) -> Option<RunId> {
+        self.0.split('/').next()?.parse().ok().map(RunId)
+    }
+}
+
+impl fmt::Display for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One thing owed to the cloud.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Idempotency key.
+    pub id: ItemId,
+    /// The run that owes it.
+    pub run: RunId,
+    /// The device that it is about.
+    pub device: DeviceId,
+    /// The product, if the recipe has one.
+    pub product: Option<ProductId>,
+    /// What is to be done.
+    pub errand: Errand,
+}
+
+/// What an item does in the cloud.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "errand")]
+pub enum Errand {
+    /// Import the device into the product; coalesced with others of the same product.
+    Import {
+        /// Also activate its SIM. Only if the recipe says so.
+        activate_sim: bool,
+    },
+    /// Upload this public key for the device.
+    Key {
+        /// The key.
+        key: PublicKey,
+    },
+}
+
+/// Where an item stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ItemState {
+    /// On disk, not to be sent: the key is not on the device yet.
+    Held,
+    /// To be sent.
+    Queued,
+    /// A request is, or was at the last cut, under way.
+    Sent,
+    /// The cloud accepted it.
+    Accepted,
+    /// The cloud refused it for good.
+    Refused,
+    /// It is no longer owed.
+    Withdrawn,
+}
+
+/// What the cloud answered to one attempt, classified by status first, then by body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "answer")]
+pub enum Answer {
+    /// A definite yes.
+    Accepted {
+        /// The cloud's `Date`, if it sent one.
+        at: Option<Wall>,
+        /// Something worth showing, such as "already a member".
+        note: Option<String>,
+    },
+    /// A definite no: the request was understood and will not be done.
+    Refused {
+        /// Why, as a stable code.
+        code: Code,
+        /// The cloud's own words.
+        reason: String,
+    },
+    /// Not now: rate limit, overload, maintenance, or nothing reached the cloud. Nothing was changed there.
+    Later {
+        /// Why, in words.
+        why: String,
+        /// Milliseconds that the cloud asked to wait, if it did.
+        after_ms: Option<u64>,
+    },
+    /// The token is not accepted: nothing goes until a person logs in.
+    Auth {
+        /// The cloud's own words.
+        reason: String,
+    },
+    /// It is not known whether it was done: the request may have arrived and the answer did not.
+    Ambiguous {
+        /// What happened, in words.
+        why: String,
+    },
+}
+
+/// What the cloud knows of a device, as far as it tells. Every field but the presence is optional there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudDevice {
+    /// The product that it is in; equal to the platform number for a development device.
+    pub product_id: Option<u64>,
+    /// Platform number.
+    pub platform_id: Option<u16>,
+    /// Account or customer that claimed it.
+    pub owner: Option<String>,
+    /// True if that owner is a customer of the product.
+    pub owner_is_customer: bool,
+    /// Last new session.
+    pub last_handshake_at: Option<Wall>,
+    /// True if the cloud holds it for a session right now; may be stale.
+    pub online: Option<bool>,
+    /// Held in quarantine.
+    pub quarantined: Option<bool>,
+    /// Denied.
+    pub denied: Option<bool>,
+}
+
+/// What a look-up found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "found")]
+pub enum Looked {
+    /// The cloud shows the device.
+    Device {
+        /// What it shows.
+        device: CloudDevice,
+        /// The cloud's `Date`, if it sent one.
+        at: Option<Wall>,
+    },
+    /// The cloud does not show the device to this token (unknown, or not in reach: it does not say which).
+    Unseen,
+    /// The look itself failed.
+    Failed(Answer),
+}

@@ -1,0 +1,157 @@
+//! The ordered work for one product on one platform, as data. [`crate::config`] makes these from `station.toml`.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Platform, ProductId, Secret, id::BadId};
+
+/// SHA-256 as 64 hexadecimal digits: of a recipe's text, or of a firmware file.
+pub use super::key::Fingerprint as Sha256;
+
+/// What to do with the device's key pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyPolicy {
+    /// Register the key that the device holds; a blank or corrupt slot fails.
+    Read,
+    /// Make a new pair for every device.
+    Generate,
+    /// Register the key that the device holds; make a new pair for a blank or corrupt slot.
+    ReadOrGenerate,
+}
+
+impl std::str::FromStr for KeyPolicy {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        match text {
+            "read" => Ok(Self::Read),
+            "generate" => Ok(Self::Generate),
+            "read-or-generate" => Ok(Self::ReadOrGenerate),
+            _ => Err(BadId {
+                text: text.to_owned(),
+                expected: "a key policy (read, generate, read-or-generate)",
+            }),
+        }
+    }
+}
+
+impl fmt::Display for KeyPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Generate => "generate",
+            Self::ReadOrGenerate => "read-or-generate",
+        })
+    }
+}
+
+/// What to do with the server key and address in the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerPolicy {
+    /// Leave them; they are not looked at.
+    Keep,
+    /// They must be this key and address, and are written where they differ.
+    Set(ServerSettings),
+}
+
+/// A cloud that devices connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// The server's public key, SubjectPublicKeyInfo DER (294 bytes RSA-2048, 91 bytes P-256).
+    pub spki: Vec<u8>,
+    /// Host name (`$id` stands for the device id) or dotted IPv4 address.
+    pub host: String,
+    /// Port; `None` leaves the default. UDP devices ignore it (device-protocol.md 4.4).
+    pub port: Option<u16>,
+}
+
+/// One firmware file, used only with the SHA-256 that the recipe names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirmwareFile {
+    /// Its name as written in the recipe.
+    pub name: String,
+    /// SHA-256 of the whole file.
+    pub sha256: Sha256,
+}
+
+/// The bench network for devices with Wi-Fi.
+#[derive(Clone, Debug)]
+pub struct Wifi {
+    /// Network name.
+    pub ssid: String,
+    /// Password; `None` for an open network.
+    pub password: Option<Secret<String>>,
+}
+
+/// The longest that things may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A re-enumerating device to appear again.
+    pub reappear: Duration,
+    /// A device whose system applies an update.
+    pub apply: Duration,
+    /// Flashing one file.
+    pub flash: Duration,
+    /// Any other step of the worker.
+    pub step: Duration,
+    /// A cloud step before the device is let go or judged.
+    pub cloud: Duration,
+    /// A handshake after start.
+    pub handshake: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            reappear: Duration::from_secs(60),
+            apply: Duration::from_secs(240),
+            flash: Duration::from_secs(300),
+            step: Duration::from_secs(60),
+            cloud: Duration::from_secs(600),
+            handshake: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The ordered work for one product on one platform.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its text: shown, and recorded with every run.
+    pub hash: Sha256,
+    /// Its text as in `station.toml`, without secrets: stored once per hash, so a run under way keeps its recipe.
+    pub text: String,
+    /// The platform that it is for.
+    pub platform: Platform,
+    /// The product; `None` for development devices of the station's own account.
+    pub product: Option<ProductId>,
+    /// Also activate the SIM at import. It costs money, so only on request.
+    pub activate_sim: bool,
+    /// Firmware files; keyrack orders them by their dependencies.
+    pub firmware: Vec<FirmwareFile>,
+    /// What to do with the key pair.
+    pub keys: KeyPolicy,
+    /// What to do with the server key.
+    pub server: ServerPolicy,
+    /// The bench network, set before the proof and removed after it.
+    pub wifi: Option<Wifi>,
+    /// Wait for a handshake as proof.
+    pub prove: bool,
+    /// Let a device go with its key owed if the cloud cannot be reached and no valid key was overwritten.
+    pub finish_owed: bool,
+    /// Limits.
+    pub timeouts: Timeouts,
+}
+
+/// What was ordered: recorded with each run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkOrder {
+    /// Its number or name.
+    pub id: String,
+    /// The product that it is for.
+    pub product: Option<ProductId>,
+    /// How many devices are ordered.
+    pub quantity: u32,
+}

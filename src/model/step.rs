@@ -1,0 +1,111 @@
+//! The kinds of steps. Each has one file in [`crate::steps`] and one row in its table.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One typed piece of a recipe, in the order in which a plan has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum StepKind {
+    /// Ask the cloud what it knows of device and product, and whether the token may do what the recipe needs.
+    Admit,
+    /// Import the device into the product.
+    Enrol,
+    /// Send one module through the running system (bootloader, NCP, assets).
+    Update {
+        /// Which file of the recipe, from 0.
+        file: u8,
+    },
+    /// Write one module over DFU.
+    Flash {
+        /// Which file of the recipe, from 0.
+        file: u8,
+    },
+    /// Read the key store and account for it in the ledger.
+    ReadKey,
+    /// Upload the public key that the device already holds, as proof of permission before it is replaced.
+    RegisterPresent,
+    /// Account for the key store, make a new pair, write it, verify it.
+    Rekey,
+    /// Upload the public key that the device holds now.
+    Register,
+    /// Put the old key store back after the cloud refused the new key for good.
+    RollBack,
+    /// Compare the server key and address, and write them where they differ.
+    ServerKey,
+    /// Leave DFU mode and wait for the application.
+    Boot,
+    /// Give the device the bench network.
+    JoinNetwork,
+    /// Read versions and the module table of the running device, and its serial number, ICCID and IMEI.
+    Check,
+    /// Wait for a handshake that is newer than the upload.
+    Prove,
+    /// Take the bench network away again.
+    ForgetNetwork,
+}
+
+/// Who performs a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hand {
+    /// The slot's worker, with the device.
+    Worker,
+    /// The uplink: the device waits.
+    Cloud,
+}
+
+impl StepKind {
+    /// Who performs it.
+    pub const fn hand(self) -> Hand {
+        match self {
+            Self::Admit | Self::Enrol | Self::RegisterPresent | Self::Register | Self::Prove => Hand::Cloud,
+            _ => Hand::Worker,
+        }
+    }
+
+    /// The mode that the device must be in, if it matters.
+    pub const fn needs(self) -> Option<super::platform::UsbMode> {
+        use super::platform::UsbMode::{Dfu, Normal};
+        match self {
+            Self::Flash { .. } | Self::ReadKey | Self::Rekey | Self::RollBack | Self::ServerKey => Some(Dfu),
+            Self::Update { .. } | Self::JoinNetwork | Self::Check | Self::ForgetNetwork => Some(Normal),
+            Self::Admit | Self::Enrol | Self::RegisterPresent | Self::Register | Self::Boot | Self::Prove => None,
+        }
+    }
+
+    /// True if doing it twice is not the same as doing it once: after a cut, `inspect` decides.
+    pub const fn permanent(self) -> bool {
+        matches!(self, Self::Rekey | Self::RollBack)
+    }
+
+    /// What the step does, as shown.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Admit => "look up in the cloud",
+            Self::Enrol => "import into the product",
+            Self::Update { .. } => "update through the system",
+            Self::Flash { .. } => "flash",
+            Self::ReadKey => "read the key",
+            Self::RegisterPresent => "register the present key",
+            Self::Rekey => "write a new key",
+            Self::Register => "register the key",
+            Self::RollBack => "put the old key back",
+            Self::ServerKey => "set the server key",
+            Self::Boot => "start the application",
+            Self::JoinNetwork => "join the bench network",
+            Self::Check => "check the running device",
+            Self::Prove => "prove by a handshake",
+            Self::ForgetNetwork => "forget the bench network",
+        }
+    }
+}
+
+impl fmt::Display for StepKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Update { file } | Self::Flash { file } => write!(f, "{} file {}", self.label(), file + 1),
+            _ => f.write_str(self.label()),
+        }
+    }
+}

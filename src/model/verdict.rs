@@ -1,0 +1,199 @@
+//! How a run ended, and why: verdicts, and the reason codes with their one next action.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How a run ended. The same word everywhere (ARCHITECTURE.md 4.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every step done, or skipped on evidence of this run, and the cloud holds the key that the device holds.
+    Pass,
+    /// The device is bad.
+    Fail,
+    /// The station, the cloud or a cable is bad; the device may be good.
+    Fault,
+    /// The cloud refused the new key for good, and the old one was put back and verified.
+    RolledBack,
+    /// Nobody can tell from here whether device and cloud agree: a named person decides.
+    Quarantined,
+    /// A person stopped the run at a safe point.
+    Aborted,
+    /// The device is done, and something is still owed to the cloud.
+    Owed,
+}
+
+impl Verdict {
+    /// Every verdict, in the order of the summary.
+    pub const ALL: [Verdict; 7] = [
+        Self::Pass,
+        Self::Fail,
+        Self::Fault,
+        Self::RolledBack,
+        Self::Quarantined,
+        Self::Aborted,
+        Self::Owed,
+    ];
+
+    /// The word on the screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Fault => "FAULT",
+            Self::RolledBack => "ROLLED-BACK",
+            Self::Quarantined => "QUARANTINED",
+            Self::Aborted => "ABORTED",
+            Self::Owed => "OWED",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// The device is bad: FAIL.
+    Device,
+    /// Station, cloud, cable or disk is bad: FAULT.
+    Station,
+}
+
+/// Who takes the next action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// Whoever loads the rack.
+    Operator,
+    /// The repair bench.
+    Technician,
+    /// Whoever owns the recipe and the station.
+    Engineer,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $blame:ident, $owner:ident, $transient:literal, $what:literal, $next:literal;)*) => {
+        /// Why a run did not simply pass. The text of a code never changes once released.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Code {
+            $(#[doc = $what] #[serde(rename = $text)] $name,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Code] = &[$(Code::$name),*];
+
+            /// The stable text.
+            pub const fn text(self) -> &'static str {
+                match self { $(Code::$name => $text),* }
+            }
+
+            /// Whose fault it is.
+            pub const fn blame(self) -> Blame {
+                match self { $(Code::$name => Blame::$blame),* }
+            }
+
+            /// Who takes the next action.
+            pub const fn owner(self) -> Owner {
+                match self { $(Code::$name => Owner::$owner),* }
+            }
+
+            /// True if the same step may simply be tried again.
+            pub const fn transient(self) -> bool {
+                match self { $(Code::$name => $transient),* }
+            }
+
+            /// What happened, as one sentence.
+            pub const fn what(self) -> &'static str {
+                match self { $(Code::$name => $what),* }
+            }
+
+            /// The one next action, as an instruction.
+            pub const fn next_action(self) -> &'static str {
+                match self { $(Code::$name => $next),* }
+            }
+        }
+    };
+}
+
+codes! {
+    // seeing and identifying
+    UsbTransfer = "usb-transfer", Station, Operator, true, "A USB transfer failed.", "Re-seat the device; if it happens in one slot only, change that slot's cable.";
+    UsbAccess = "usb-access", Station, Engineer, false, "The station may not open the device.", "Install the udev rules (scripts/udev) and plug the device in again.";
+    UsbBusy = "usb-busy", Station, Engineer, true, "Another program holds the device.", "Stop the other program (ModemManager, particle-cli, a serial monitor) and plug the device in again.";
+    DeviceLost = "device-lost", Station, Operator, false, "The device went away and did not come back in time.", "Plug the device in again, in any slot: its run goes on.";
+    DeviceSwapped = "device-swapped", Station, Operator, false, "Another device appeared in the slot in the middle of a run.", "Put the first device back in any slot: its run goes on; the newcomer is treated as new.";
+    NoDeviceId = "no-device-id", Device, Technician, false, "The device does not tell its id.", "Put the device in DFU mode by its buttons and plug it in again; if it still has no id, set it aside.";
+    UnknownPlatform = "unknown-platform", Station, Operator, false, "This kind of device is unknown to keyrack, or cannot be provisioned over USB.", "Take it out of the rack.";
+    NoRecipe = "no-recipe", Station, Engineer, false, "No recipe of this station is for this platform.", "Add a recipe for the platform to station.toml, or take the device out of the rack.";
+    Wedged = "wedged", Station, Operator, false, "A step did not end, even after it was told to stop.", "Unplug the device, wait a moment, and plug it in again.";
+    StepTimeout = "step-timeout", Station, Operator, true, "A step took longer than its deadline.", "Plug the device in again; if it repeats, look at the slot's log.";
+    // protection
+    Protected = "protected", Device, Technician, false, "The device is protected: keys and firmware can be neither read nor written.", "Send it to the repair bench: it needs Service Mode.";
+    // firmware
+    FirmwareRejected = "firmware-rejected", Station, Engineer, false, "A firmware file of the recipe is not fit for this device; nothing was erased.", "Correct the recipe: see the detail for file and reason.";
+    DependencyMissing = "dependency-missing", Device, Engineer, false, "The firmware needs modules that the device does not have.", "Add the missing modules to the recipe.";
+    FlashRefused = "flash-refused", Device, Technician, true, "The device refused to erase or write its flash.", "Try once more; if it repeats, the flash is bad: set the device aside.";
+    FlashVerify = "flash-verify", Device, Technician, true, "What was read back from flash differs from what was written.", "Try once more; if it repeats, the flash is bad: set the device aside.";
+    UpdateRefused = "update-refused", Device, Technician, true, "The device refused a firmware update.", "Try once more; if it repeats, set the device aside.";
+    ModuleInvalid = "module-invalid", Device, Technician, false, "After start the device reports a module that fails a check.", "Flash the device again with a complete recipe; if it repeats, set it aside.";
+    VersionMismatch = "version-mismatch", Device, Technician, false, "After start the device reports another version than the one flashed.", "Flash the device again; if it repeats, set it aside.";
+    NoStart = "no-start", Device, Technician, false, "The device did not start its application.", "Look at its light: dim D7 means that the bootloader is gone (SWD needed); else flash it again.";
+    // keys
+    KeyUnreadable = "key-unreadable", Station, Technician, true, "It cannot be told what the key slot holds; nothing was written.", "Plug the device in again; if it repeats, flash Device OS first (Photon, P1) or set it aside.";
+    KeyBlank = "key-blank", Device, Technician, false, "The key slot is blank and the recipe does not allow a new key.", "Use a recipe with key policy read-or-generate, or let the device make a key by connecting once.";
+    KeyCorrupt = "key-corrupt", Device, Technician, false, "The key slot holds no usable key and the recipe does not allow a new one.", "Use a recipe with key policy read-or-generate.";
+    KeyDuplicate = "key-duplicate", Device, Engineer, false, "The ledger knows this key on another device.", "Set both devices aside: one is a copy, or a dump was written to the wrong device.";
+    KeyWrite = "key-write", Device, Technician, false, "A new key could not be written and verified.", "Set the device aside: its key store does not hold what is written.";
+    KeyUndo = "key-undo", Station, Engineer, false, "The old key store could not be saved before a key write; nothing was written.", "Free disk space and look at the permissions of the undo directory.";
+    ServerKeyWrite = "server-key-write", Device, Technician, true, "The server key could not be written and verified.", "Try once more; if it repeats, set the device aside.";
+    RolledBackRefused = "rolled-back-refused", Station, Engineer, false, "The cloud refused the new key; the old key is back on the device.", "Look at the refusal, correct product or permissions, and run the device again.";
+    StateUnknown = "state-unknown", Station, Engineer, false, "It cannot be told whether device and cloud hold the same key.", "Keep the device; an engineer settles it with `keyrack device ID`.";
+    // cloud
+    CloudUnreachable = "cloud-unreachable", Station, Engineer, true, "The cloud could not be reached.", "Look at the network; what is owed is sent by itself when the cloud is back.";
+    CloudAuth = "cloud-auth", Station, Engineer, false, "The cloud does not accept the station's token.", "Run `keyrack login` and start again; what is owed is kept.";
+    CloudDenied = "cloud-denied", Station, Engineer, false, "The token may not do this for this product or device.", "Use a token of a Developer or Administrator of the product.";
+    CloudRefused = "cloud-refused", Device, Technician, false, "The cloud refused the request.", "See the detail for the cloud's reason.";
+    ImportInvalid = "import-invalid", Device, Engineer, false, "The cloud lists the device as invalid for the product: wrong platform, unknown id, or in another product.", "Compare platform and product; if it is in another product, its owner has to release it.";
+    ImportNonmember = "import-nonmember", Device, Engineer, false, "The device belongs to another owner.", "Have the owner release it; nothing was sent to them.";
+    ImportProtected = "import-protected", Device, Engineer, false, "A protected device cannot join an unprotected product.", "Choose a product with Device Protection, or send it to the repair bench.";
+    OwnerForeign = "owner-foreign", Device, Engineer, false, "The device is claimed by a customer or a stranger.", "Use the repair flow for customer devices; a recipe never takes a device from its owner.";
+    Quarantine = "cloud-quarantine", Device, Engineer, false, "The cloud holds the device in quarantine or denies it.", "Approve the device in the product, then run it again.";
+    // network and proof
+    NetworkSetup = "network-setup", Device, Technician, true, "The bench network could not be set on the device.", "Plug the device in again; if it repeats, its radio is bad.";
+    NoHandshake = "no-handshake", Device, Technician, false, "The device did not connect to the cloud in time.", "Look at its light: cyan with red or orange blinks is keys, green is network.";
+    // people and station
+    Stopped = "stopped", Station, Operator, false, "A person stopped the run.", "Plug the device in again when it should go on.";
+    DiskFull = "disk-full", Station, Engineer, false, "The ledger could not be written; nothing was done that is not on record.", "Free disk space and start again.";
+    Internal = "internal", Station, Engineer, false, "keyrack met a state that it does not expect.", "Keep the ledger and report it with the detail.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_says_what_and_what_next() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.text()), "{code} twice");
+            assert!(code.text().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{code}");
+            assert!(
+                code.what().ends_with('.') && code.next_action().ends_with('.'),
+                "{code}: whole sentences"
+            );
+            assert_eq!(serde_json::to_string(code).unwrap(), format!("\"{code}\""));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The core, pure: `decide(now, input)` gives facts and effects, `apply(fact)` changes the state.

@@ -1,0 +1,1 @@
+//! The shell around the core: main loop, a worker for each slot, the uplink.
