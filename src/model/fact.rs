@@ -118,6 +118,9 @@ pub enum Fact {
         operator: Option<String>,
         /// What was ordered.
         work_order: Option<WorkOrder>,
+        /// The key of the device that the cloud accepted last for the same product, as the ledger knew it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        accepted: Option<Fingerprint>,
     },
     /// A run lost its device, or the station stopped; it goes on when its device is back.
     RunInterrupted {
