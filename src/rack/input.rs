@@ -239,6 +239,8 @@ pub struct Work {
     pub run: RunId,
     /// Its device.
     pub device: DeviceId,
+    /// The slot that it is in.
+    pub slot: SlotNo,
     /// The step.
     pub kind: StepKind,
     /// The recipe, by hash.

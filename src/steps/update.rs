@@ -1,0 +1,35 @@
+//! Sends one piece of firmware through the running system, which checks it, restarts and applies it.
+
+use crate::{
+    device::{self, DeviceError},
+    model::{Found, Outcome, StepError, platform::UsbMode},
+    rack::After,
+};
+
+use super::{Bench, Cx, Report, Step, flash::piece, open::failed};
+
+/// The step.
+pub(super) struct Update;
+
+impl Step for Update {
+    fn inspect(&self, cx: &Cx<'_>, bench: &mut Bench) -> Result<Found, StepError> {
+        let piece = piece(cx)?;
+        let mut control = bench.control("look at the installed modules")?;
+        // A system too old to tell its modules is updated without a look.
+        let installed = device::modules::installed(&mut control).unwrap_or_default();
+        Ok(if piece.is_installed(&installed) {
+            Found::AlreadyDone(format!("{} is already installed", piece.label))
+        } else {
+            Found::NotDone
+        })
+    }
+
+    fn run(&self, cx: &Cx<'_>, bench: &mut Bench) -> Result<Report, StepError> {
+        let piece = piece(cx)?;
+        let doing = format!("send {}", piece.label);
+        let mut control = bench.control(&doing)?;
+        device::update::update(&mut control, &piece.bytes, &mut |done, of| (cx.progress)(done, of))
+            .map_err(|e| failed(&doing, &DeviceError::from(e)))?;
+        Ok(Report { outcome: Outcome::Done, after: After::Returns { mode: UsbMode::Normal, within: cx.recipe.timeouts.apply } })
+    }
+}
