@@ -1,0 +1,506 @@
+//! Control requests: the service protocol on endpoint 0 of a device in normal mode (device-protocol.md 2.1).
+//!
+//! Owns the life of one request: INIT, SEND, CHECK, RECV, and RESET when anything went wrong, so that no slot of the
+//! device stays taken. What a payload means is in [`super::messages`]. It never repeats a request by itself.
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::{
+    edge::{Setup, UsbError},
+    model::{Code, Mono},
+};
+
+use super::{
+    Link, LinkError, OsVersion, RequestType, ResultCode,
+    link::TRANSFER_TIMEOUT,
+    messages::Call,
+    raw,
+    reply::{BadReply, ServiceReply, Status},
+};
+
+/// What we were doing with a request when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// INIT.
+    Start,
+    /// SEND.
+    Send,
+    /// CHECK.
+    Check,
+    /// RECV.
+    Receive,
+    /// A request without the service protocol (0x50).
+    Raw,
+}
+
+impl Stage {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Send => "send the payload of",
+            Self::Check => "check on",
+            Self::Receive => "receive the reply of",
+            Self::Raw => "make raw",
+        }
+    }
+}
+
+/// Why a control request gave no reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// A transfer failed.
+    #[error("could not {} request {request}", .stage.verb())]
+    Transfer {
+        /// Which request.
+        request: RequestType,
+        /// Where in its life.
+        stage: Stage,
+        /// The failure.
+        #[source]
+        source: LinkError,
+    },
+    /// The device is protected and does not perform this request. Never worth a second try.
+    #[error("the device is protected and does not perform request {request}")]
+    Protected {
+        /// Which request.
+        request: RequestType,
+    },
+    /// The device performed the request, with an error as its result.
+    #[error("the device refused request {request}")]
+    Refused {
+        /// Which request.
+        request: RequestType,
+        /// Its result.
+        #[source]
+        code: ResultCode,
+    },
+    /// The device has no free slot for a request, and none became free.
+    #[error("the device took no request {request}: all its slots stayed taken through {tries} tries")]
+    Busy {
+        /// Which request.
+        request: RequestType,
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// The device has no memory for the payload.
+    #[error("the device has no memory for request {request}")]
+    NoMemory {
+        /// Which request.
+        request: RequestType,
+    },
+    /// The device failed the request without a result.
+    #[error("the device failed request {request}")]
+    Failed {
+        /// Which request.
+        request: RequestType,
+    },
+    /// The device does not know the request any more: it restarted, or another program cancelled it.
+    #[error("the device lost request {request}")]
+    Lost {
+        /// Which request.
+        request: RequestType,
+    },
+    /// No result before the deadline.
+    #[error("request {request} was not done before its deadline")]
+    Timeout {
+        /// Which request.
+        request: RequestType,
+    },
+    /// An answer makes no sense at this point.
+    #[error("the device answered request {request} wrongly: {what}")]
+    Nonsense {
+        /// Which request.
+        request: RequestType,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// An answer is not a service reply.
+    #[error("could not read the answer to request {request}")]
+    BadReply {
+        /// Which request.
+        request: RequestType,
+        /// What is wrong with it.
+        #[source]
+        source: BadReply,
+    },
+    /// The reply body is not the message that belongs to the request.
+    #[error("could not decode the reply to request {request}")]
+    BadMessage {
+        /// Which request.
+        request: RequestType,
+        /// Why.
+        #[source]
+        source: prost::DecodeError,
+    },
+    /// The payload is longer than the protocol allows; nothing was sent.
+    #[error("the payload of request {request} has {len} bytes, more than 65535")]
+    TooLarge {
+        /// Which request.
+        request: RequestType,
+        /// Its length.
+        len: usize,
+    },
+}
+
+impl ControlError {
+    /// True if the device ended the request with this result.
+    pub fn is_result(&self, wanted: ResultCode) -> bool {
+        match self {
+            Self::Refused { code, .. } => *code == wanted,
+            Self::Protected { .. } => wanted == ResultCode::PROTECTED,
+            _ => false,
+        }
+    }
+
+    /// The transfer failure behind it, if that is what it is.
+    pub const fn link(&self) -> Option<&LinkError> {
+        match self {
+            Self::Transfer { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// True if the device went away after it had accepted the request: how requests that restart it often end.
+    pub fn vanished_after_start(&self) -> bool {
+        match self {
+            Self::Transfer { stage, source, .. } => {
+                *stage != Stage::Start && matches!(source.usb(), Some(UsbError::Gone | UsbError::Io))
+            }
+            _ => false,
+        }
+    }
+
+    /// True if nothing more can come of the link.
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Transfer { source, .. } => source.is_final(),
+            _ => false,
+        }
+    }
+
+    /// The code that a step reports, unless it knows better what the request was for.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Transfer { source, .. } => source.code(),
+            Self::Protected { .. } => Code::Protected,
+            Self::Timeout { .. } => Code::StepTimeout,
+            Self::TooLarge { .. } => Code::Internal,
+            Self::Refused { .. }
+            | Self::Busy { .. }
+            | Self::NoMemory { .. }
+            | Self::Failed { .. }
+            | Self::Lost { .. }
+            | Self::Nonsense { .. }
+            | Self::BadReply { .. }
+            | Self::BadMessage { .. } => Code::UsbTransfer,
+        }
+    }
+
+    /// True if the device may still hold a slot for the request.
+    const fn leaves_it_open(&self) -> bool {
+        match self {
+            Self::Transfer { source, .. } => !matches!(source.usb(), Some(UsbError::Gone)),
+            Self::Timeout { .. } | Self::Nonsense { .. } | Self::BadReply { .. } | Self::Failed { .. } => true,
+            // NO_MEMORY leaves the request in the device's list until it is reset.
+            Self::NoMemory { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Control requests on an open device.
+#[derive(Debug)]
+pub struct Control<'l> {
+    link: &'l mut Link,
+    version: Option<String>,
+    /// The most that one SEND or RECV carries.
+    chunk: usize,
+}
+
+impl<'l> Control<'l> {
+    /// Takes the device over: cancels every request that an earlier program left open, and asks for its version.
+    ///
+    /// # Errors
+    /// Only if nothing more can come of the link; a device that refuses either is taken as it is.
+    pub fn open(link: &'l mut Link) -> Result<Self, ControlError> {
+        match link.fetch(setup_in(RESET, 0, 0), TRANSFER_TIMEOUT) {
+            Err(source) if source.is_final() => {
+                return Err(ControlError::Transfer {
+                    request: RequestType::Reset,
+                    stage: Stage::Raw,
+                    source,
+                });
+            }
+            // A device without requests may well answer NOT_FOUND.
+            _ => {}
+        }
+        let version = match raw::system_version(link) {
+            Err(error) if error.is_final() => return Err(error),
+            answer => answer.ok(),
+        };
+        let old = version
+            .as_deref()
+            .and_then(|text| text.parse().ok())
+            .is_some_and(|v: OsVersion| v < FIRST_WITH_CHUNKS);
+        let chunk = if old { usize::from(u16::MAX) } else { CHUNK };
+        Ok(Self { link, version, chunk })
+    }
+
+    /// The link.
+    pub fn link(&mut self) -> &mut Link {
+        self.link
+    }
+
+    /// The Device OS version as the device wrote it when it was opened.
+    pub fn version_text(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// The Device OS version, if the device told one that can be read.
+    pub fn version(&self) -> Option<OsVersion> {
+        self.version.as_deref()?.parse().ok()
+    }
+
+    /// The deadline that is `limit` from now.
+    pub fn within(&self, limit: Duration) -> Mono {
+        self.link.now() + limit
+    }
+
+    /// Performs a request with a message as payload and one as reply.
+    pub fn call<C: Call>(&mut self, message: &C, deadline: Mono) -> Result<C::Reply, ControlError> {
+        // A payload may hold a password.
+        let payload = Zeroizing::new(message.encode_to_vec());
+        let reply = self.request(C::TYPE, &payload, deadline)?;
+        prost::Message::decode(reply.as_slice()).map_err(|source| ControlError::BadMessage {
+            request: C::TYPE,
+            source,
+        })
+    }
+
+    /// Performs a request and returns the body of its reply.
+    pub fn request(&mut self, request: RequestType, payload: &[u8], deadline: Mono) -> Result<Vec<u8>, ControlError> {
+        let len = payload.len();
+        let size = u16::try_from(len).map_err(|_| ControlError::TooLarge { request, len })?;
+        let (id, ready) = self.start(request, size, deadline)?;
+        let outcome = self.perform(request, id, ready, payload, deadline);
+        if let Err(error) = &outcome
+            && error.leaves_it_open()
+        {
+            self.reset(id);
+        }
+        outcome
+    }
+
+    /// INIT: gives the id, and whether the device is ready for the payload.
+    fn start(&mut self, request: RequestType, size: u16, deadline: Mono) -> Result<(u16, bool), ControlError> {
+        let init = setup_in(INIT, size, request.number());
+        let mut pause = BUSY_PAUSE;
+        for tries in 1.. {
+            let reply = match self.service(request, Stage::Start, init, deadline) {
+                Ok(reply) => reply,
+                Err(error) => {
+                    // The device may have made a request of which we do not know the id.
+                    if !error.is_final() {
+                        self.reset(0);
+                    }
+                    return Err(error);
+                }
+            };
+            match (reply.status, reply.id) {
+                (Status::Ok, Some(id)) => return Ok((id, true)),
+                (Status::Pending, Some(id)) => return Ok((id, false)),
+                (Status::Ok | Status::Pending, None) => {
+                    self.reset(0);
+                    let what = "the request has no id";
+                    return Err(ControlError::Nonsense { request, what });
+                }
+                (Status::Busy, _) => {
+                    if tries == BUSY_TRIES || self.link.now() + pause >= deadline {
+                        return Err(ControlError::Busy { request, tries });
+                    }
+                    self.link.sleep(pause);
+                    pause = (pause * 2).min(BUSY_PAUSE_MAX);
+                }
+                (Status::NoMemory, _) => return Err(ControlError::NoMemory { request }),
+                (Status::Error, _) => return Err(ControlError::Failed { request }),
+                (Status::NotFound, _) => return Err(ControlError::Lost { request }),
+            }
+        }
+        unreachable!("the loop ends by its own limit")
+    }
+
+    fn perform(
+        &mut self,
+        request: RequestType,
+        id: u16,
+        ready: bool,
+        payload: &[u8],
+        deadline: Mono,
+    ) -> Result<Vec<u8>, ControlError> {
+        if !payload.is_empty() {
+            if !ready {
+                self.poll(request, id, deadline)?;
+            }
+            for chunk in payload.chunks(self.chunk) {
+                let timeout = self.timeout(request, deadline)?;
+                self.link
+                    .send(setup_out(SEND, id), chunk, timeout)
+                    .map_err(|source| transfer(request, Stage::Send, source))?;
+            }
+        }
+        let reply = self.poll(request, id, deadline)?;
+        let Some(result) = reply.result else {
+            let what = "it is done without a result";
+            return Err(ControlError::Nonsense { request, what });
+        };
+        let size = reply.size.unwrap_or(0);
+        if result.0 < 0 {
+            if size > 0 {
+                // The body would keep the slot until it is fetched, and it means nothing.
+                self.reset(id);
+            }
+            return Err(match result {
+                ResultCode::PROTECTED => ControlError::Protected { request },
+                code => ControlError::Refused { request, code },
+            });
+        }
+        self.receive(request, id, size, deadline)
+    }
+
+    fn receive(&mut self, request: RequestType, id: u16, size: u32, deadline: Mono) -> Result<Vec<u8>, ControlError> {
+        if size > REPLY_MAX {
+            let what = "its reply is longer than any that Device OS makes";
+            return Err(ControlError::Nonsense { request, what });
+        }
+        let size = size as usize;
+        let mut body = Vec::with_capacity(size);
+        while body.len() < size {
+            let length = (size - body.len()).min(self.chunk);
+            let setup = Setup {
+                length: u16::try_from(length).expect("a chunk fits in 16 bits"),
+                ..setup_in(RECV, 0, id)
+            };
+            let timeout = self.timeout(request, deadline)?;
+            let chunk = self
+                .link
+                .fetch(setup, timeout)
+                .map_err(|source| transfer(request, Stage::Receive, source))?;
+            if chunk.len() != length {
+                let what = "a chunk of its reply is short";
+                return Err(ControlError::Nonsense { request, what });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    /// CHECK, first soon and then more slowly, until the request is no longer pending.
+    fn poll(&mut self, request: RequestType, id: u16, deadline: Mono) -> Result<ServiceReply, ControlError> {
+        let last = *CHECK_MILLIS.last().expect("the schedule has entries");
+        for millis in CHECK_MILLIS.into_iter().chain(std::iter::repeat(last)) {
+            let left = deadline.since(self.link.now());
+            self.link.sleep(Duration::from_millis(millis).min(left));
+            let reply = self.service(request, Stage::Check, setup_in(CHECK, 0, id), deadline)?;
+            match reply.status {
+                Status::Ok => return Ok(reply),
+                Status::Pending if self.link.now() >= deadline => return Err(ControlError::Timeout { request }),
+                Status::Pending => {}
+                Status::NoMemory => return Err(ControlError::NoMemory { request }),
+                Status::NotFound => return Err(ControlError::Lost { request }),
+                Status::Error => return Err(ControlError::Failed { request }),
+                Status::Busy => {
+                    let what = "busy, in answer to a check";
+                    return Err(ControlError::Nonsense { request, what });
+                }
+            }
+        }
+        unreachable!("the schedule has no end")
+    }
+
+    fn service(
+        &mut self,
+        request: RequestType,
+        stage: Stage,
+        setup: Setup,
+        deadline: Mono,
+    ) -> Result<ServiceReply, ControlError> {
+        // A CHECK at the very deadline still gets the time of one transfer: the result may be there.
+        let timeout = deadline.since(self.link.now()).clamp(LAST_CHANCE, TRANSFER_TIMEOUT);
+        let bytes = self
+            .link
+            .fetch(setup, timeout)
+            .map_err(|source| transfer(request, stage, source))?;
+        ServiceReply::parse(&bytes).map_err(|source| ControlError::BadReply { request, source })
+    }
+
+    /// RESET of one request, or of all with 0. Its answer changes nothing for us.
+    fn reset(&mut self, id: u16) {
+        let _ = self.link.fetch(setup_in(RESET, 0, id), LAST_CHANCE);
+    }
+
+    fn timeout(&self, request: RequestType, deadline: Mono) -> Result<Duration, ControlError> {
+        let left = deadline.since(self.link.now());
+        if left.is_zero() {
+            return Err(ControlError::Timeout { request });
+        }
+        Ok(left.clamp(LAST_CHANCE, TRANSFER_TIMEOUT))
+    }
+}
+
+fn transfer(request: RequestType, stage: Stage, source: LinkError) -> ControlError {
+    ControlError::Transfer { request, stage, source }
+}
+
+const fn setup_in(request: u8, value: u16, index: u16) -> Setup {
+    Setup {
+        request_type: 0xc0,
+        request,
+        value,
+        index,
+        length: MIN_LENGTH,
+    }
+}
+
+const fn setup_out(request: u8, index: u16) -> Setup {
+    Setup {
+        request_type: 0x40,
+        request,
+        value: 0,
+        index,
+        length: 0,
+    }
+}
+
+/// The limit of an ordinary request (device-protocol.md 2.1).
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+
+const INIT: u8 = 1;
+const CHECK: u8 = 2;
+const SEND: u8 = 3;
+const RECV: u8 = 4;
+const RESET: u8 = 5;
+
+/// A device stalls an INIT, CHECK or RESET with less.
+const MIN_LENGTH: u16 = 64;
+
+/// The most that one SEND or RECV carries: usbfs takes no more in one control transfer.
+const CHUNK: usize = 4096;
+
+/// Before this version a device expects the payload in one transfer.
+const FIRST_WITH_CHUNKS: OsVersion = OsVersion::new(1, 5, 0);
+
+/// Longer replies are taken for nonsense; the longest real ones (module information) have a few kilobytes.
+const REPLY_MAX: u32 = 256 * 1024;
+
+/// Pauses before each CHECK; the last one repeats.
+const CHECK_MILLIS: [u64; 9] = [50, 50, 100, 100, 250, 250, 500, 500, 1000];
+
+/// Pause after the first BUSY; it doubles up to the longest, and the tries are bounded.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+const BUSY_PAUSE_MAX: Duration = Duration::from_secs(1);
+const BUSY_TRIES: u32 = 10;
+
+/// What a transfer gets at least, also past the deadline.
+const LAST_CHANCE: Duration = Duration::from_millis(500);

@@ -1,0 +1,173 @@
+//! What the tests of this module share: a pipe that plays a script, and a clock that jumps.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crate::{
+    edge::{Clock, Pipe, Setup, Signal, UsbError, clock::Joiner},
+    model::{Mono, Platform, Wall, platform::UsbMode},
+};
+
+use super::{Cancel, Link};
+
+/// Bytes from hexadecimal digits; white space is ignored.
+pub(super) fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    assert!(digits.len().is_multiple_of(2), "an even number of digits: {text}");
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+/// A clock that jumps over every wait at once.
+#[derive(Default)]
+pub(super) struct TestClock(Mutex<Duration>);
+
+impl Clock for TestClock {
+    fn now(&self) -> Mono {
+        Mono(*self.0.lock().unwrap())
+    }
+    fn wall(&self) -> Wall {
+        Wall::from_millis(0).unwrap()
+    }
+    fn sleep(&self, duration: Duration) {
+        *self.0.lock().unwrap() += duration;
+    }
+    fn wait(&self, signal: &Signal, _seen: u64, deadline: Option<Mono>) -> u64 {
+        if let Some(at) = deadline {
+            let mut now = self.0.lock().unwrap();
+            *now = (*now).max(at.0);
+        }
+        signal.raised()
+    }
+    fn spawn(&self, _name: &str, _body: Box<dyn FnOnce() + Send>) -> Joiner {
+        panic!("this clock has no threads")
+    }
+}
+
+#[derive(Debug)]
+enum Expected {
+    Control {
+        setup: Setup,
+        data: Vec<u8>,
+        answer: Result<Vec<u8>, UsbError>,
+    },
+    Alternate(u8),
+}
+
+#[derive(Default)]
+struct State {
+    expected: VecDeque<Expected>,
+    played: usize,
+    timeouts: Vec<Duration>,
+}
+
+/// A sequence of expected transfers with their answers. A request out of order fails the test.
+#[derive(Clone, Default)]
+pub(super) struct Script {
+    state: Arc<Mutex<State>>,
+    pub(super) clock: Arc<TestClock>,
+}
+
+impl Script {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// An IN transfer with its answer.
+    pub(super) fn get(&self, setup: [u8; 8], answer: &[u8]) {
+        self.push(setup, &[], Ok(answer.to_vec()));
+    }
+
+    /// An OUT transfer that succeeds.
+    pub(super) fn out(&self, setup: [u8; 8], data: &[u8]) {
+        self.push(setup, data, Ok(Vec::new()));
+    }
+
+    /// A transfer that fails.
+    pub(super) fn fail(&self, setup: [u8; 8], data: &[u8], error: UsbError) {
+        self.push(setup, data, Err(error));
+    }
+
+    /// SET_INTERFACE on interface 0.
+    pub(super) fn alternate(&self, alternate: u8) {
+        self.state.lock().unwrap().expected.push_back(Expected::Alternate(alternate));
+    }
+
+    pub(super) fn pipe(&self) -> Box<dyn Pipe> {
+        Box::new(self.clone())
+    }
+
+    pub(super) fn link(&self, platform: Platform, mode: UsbMode) -> Link {
+        Link::new(self.pipe(), self.clock.clone(), Cancel::new(), platform, mode)
+    }
+
+    pub(super) fn timeouts(&self) -> Vec<Duration> {
+        self.state.lock().unwrap().timeouts.clone()
+    }
+
+    /// The time that has passed.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.clock.now().0
+    }
+
+    /// Fails unless the whole script was played.
+    pub(super) fn done(&self) {
+        let state = self.state.lock().unwrap();
+        assert!(
+            state.expected.is_empty(),
+            "after {} transfers the client should have gone on with {:?}",
+            state.played,
+            state.expected[0]
+        );
+    }
+
+    fn push(&self, setup: [u8; 8], data: &[u8], answer: Result<Vec<u8>, UsbError>) {
+        let setup = Setup::from_bytes(setup);
+        self.state.lock().unwrap().expected.push_back(Expected::Control {
+            setup,
+            data: data.to_vec(),
+            answer,
+        });
+    }
+
+    fn next(&self) -> (usize, Option<Expected>) {
+        let mut state = self.state.lock().unwrap();
+        state.played += 1;
+        (state.played, state.expected.pop_front())
+    }
+}
+
+impl Pipe for Script {
+    fn control(&mut self, setup: Setup, data: &[u8], timeout: Duration) -> Result<Vec<u8>, UsbError> {
+        self.state.lock().unwrap().timeouts.push(timeout);
+        match self.next() {
+            (
+                _,
+                Some(Expected::Control {
+                    setup: s,
+                    data: d,
+                    answer,
+                }),
+            ) if s == setup && d == data => answer,
+            (n, expected) => panic!("transfer {n}\n  expected {expected:02x?}\n  came     [{setup:?}] with {data:02x?}"),
+        }
+    }
+
+    fn claim(&mut self, interface: u8) -> Result<(), UsbError> {
+        assert_eq!(interface, 0, "only the DFU interface is ever claimed");
+        Ok(())
+    }
+
+    fn set_alternate(&mut self, interface: u8, alternate: u8) -> Result<(), UsbError> {
+        assert_eq!(interface, 0);
+        match self.next() {
+            (_, Some(Expected::Alternate(a))) if a == alternate => Ok(()),
+            (n, expected) => panic!("transfer {n}\n  expected {expected:02x?}\n  came     SET_INTERFACE alternate {alternate}"),
+        }
+    }
+}
