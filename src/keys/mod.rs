@@ -1,1 +1,28 @@
-//! Key pairs: encodings as devices really write them, derivation, fingerprints, sealing. Pure but for the entropy handed in.
+//! Key pairs: making them, reading them as devices write them, proving them, writing them, sealing copies.
+//!
+//! This module is pure: it gets bytes and gives bytes, and randomness is handed in. It knows the encodings of
+//! device-protocol.md 4.3 and 4.5 and nothing of USB, files or the cloud. Private values live in [`PrivateKey`] and
+//! [`Secret`](crate::model::Secret) only; no error of this module shows a byte of one.
+//!
+//! The readers are keyrack's own because strict DER readers refuse most keys that devices have made themselves; the
+//! arithmetic is that of the crates `rsa` and `p256`.
+
+pub mod flaw;
+pub mod private;
+pub mod public;
+pub mod seal;
+pub mod server;
+pub mod slot;
+
+mod der;
+mod early_rsa;
+mod ec_pair;
+mod rsa_numbers;
+mod rsa_pair;
+mod spki;
+
+pub use flaw::Flaw;
+pub use private::PrivateKey;
+pub use public::{PublicKeyError, parse_public, public_pem};
+pub use rsa_numbers::RsaNumbers;
+pub use slot::{classify, device_view, encode};
