@@ -15,10 +15,16 @@
 //! | [`limits`] | the documented rate limits |
 //! | [`http`] | the only reqwest |
 
+pub mod account;
+pub mod admission;
 pub mod answer;
 pub mod api;
+pub mod http;
 pub mod import;
+pub mod limits;
 pub mod look;
+pub mod owner;
+pub mod proof;
 pub mod route;
 #[cfg(test)]
 mod scripted;
@@ -26,4 +32,5 @@ pub mod upload;
 pub mod words;
 
 pub use api::Api;
+pub use http::{HttpConfig, ReqwestHttp};
 pub use look::CloudProduct;
