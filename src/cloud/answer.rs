@@ -135,7 +135,7 @@ fn date(response: &Response) -> Option<Wall> {
 }
 
 /// `Retry-After` in milliseconds: seconds, or an HTTP date counted from the reply's own `Date`.
-fn retry_after(response: &Response) -> Option<u64> {
+pub(super) fn retry_after(response: &Response) -> Option<u64> {
     let text = response.header("retry-after")?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(seconds.saturating_mul(1000));

@@ -22,12 +22,14 @@ pub mod api;
 pub mod http;
 pub mod import;
 pub mod limits;
+pub mod login;
 pub mod look;
 pub mod owner;
 pub mod proof;
 pub mod route;
 #[cfg(test)]
 mod scripted;
+pub mod token;
 pub mod upload;
 pub mod words;
 
