@@ -38,12 +38,12 @@ pub trait TimeSource: Send + Sync {
 
 /// What a thread unwinds with when its group is killed. The panic hook never sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut;
+pub struct Killed;
 
-impl Cut {
+impl Killed {
     /// True if a caught panic is a cut: pass it on with [`std::panic::resume_unwind`].
     pub fn is(payload: &(dyn Any + Send)) -> bool {
-        payload.is::<Cut>()
+        payload.is::<Killed>()
     }
 }
 
@@ -150,7 +150,7 @@ impl Clock for VirtualClock {
 
 impl Group {
     /// Kills the group as `kill -9` does a process: none of its threads runs another statement. Each unwinds with
-    /// [`Cut`] in its turn (destructors do run; in them sleeping and waiting return at once), also the calling thread,
+    /// [`Killed`] in its turn (destructors do run; in them sleeping and waiting return at once), also the calling thread,
     /// if it belongs to the group. Threads that the group spawns from now on never start.
     pub fn kill(&self) {
         let mut schedule = self.core.lock();

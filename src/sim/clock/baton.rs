@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    Cut,
+    Killed,
     schedule::{GroupId, News, Schedule, Tid, What},
 };
 
@@ -131,7 +131,7 @@ impl Core {
             schedule.add(name, group)
         };
         let Some(tid) = tid else {
-            return Box::new(|| Err(Box::new(Cut)));
+            return Box::new(|| Err(Box::new(Killed)));
         };
         let core = Arc::clone(self);
         let done = Signal::new();
@@ -164,7 +164,7 @@ impl Core {
         let name = name.to_owned();
         Box::new(move || {
             if core.me().is_some() && !core.await_end(tid, &done, &name) {
-                return Err(Box::new(Cut));
+                return Err(Box::new(Killed));
             }
             handle.join().and_then(|result| result)
         })
@@ -369,7 +369,7 @@ fn tell(schedule: &mut Schedule, stay: Option<Tid>, news: News) -> bool {
 }
 
 fn unwind_cut() -> ! {
-    panic::resume_unwind(Box::new(Cut))
+    panic::resume_unwind(Box::new(Killed))
 }
 
 thread_local! {

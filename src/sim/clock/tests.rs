@@ -46,7 +46,7 @@ fn sleepers_wake_at_their_exact_times_in_order() {
         .into_iter()
         .map(|(name, length)| {
             let (clock2, log) = (clock.clone(), log.clone());
-            let _joiner = clock.spawn(
+            clock.spawn(
                 name,
                 Box::new(move || {
                     log.note(&clock2, format!("+{name}"));
@@ -179,7 +179,7 @@ fn a_thousand_threads() {
         let joiners: Vec<_> = (0..1000u64)
             .map(|n| {
                 let (clock2, sum, log) = (clock.clone(), Arc::clone(&sum), log.clone());
-                let _joiner = clock.spawn(
+                clock.spawn(
                     &format!("t{n}"),
                     Box::new(move || {
                         for round in 0..3 {
@@ -438,10 +438,10 @@ fn a_killed_group_unwinds_and_the_world_goes_on() {
         world().unwrap();
         assert_eq!(log.words(), "50:world");
         for joiner in joiners {
-            assert!(Cut::is(&*joiner().unwrap_err()));
+            assert!(Killed::is(&*joiner().unwrap_err()));
         }
         let late = group.spawn("late", Box::new(|| panic!("a dead group starts nothing")));
-        assert!(Cut::is(&*late().unwrap_err()));
+        assert!(Killed::is(&*late().unwrap_err()));
     });
 }
 
@@ -530,7 +530,7 @@ fn a_caught_cut_comes_again() {
             "stubborn",
             Box::new(move || {
                 let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| view.sleep(ms(10))));
-                assert!(Cut::is(&*caught.unwrap_err()));
+                assert!(Killed::is(&*caught.unwrap_err()));
                 let _ = view.now();
                 log2.note(&*view, "NEVER");
             }),
@@ -584,7 +584,7 @@ proptest! {
             let (log, signal) = (Log::default(), Signal::new());
             let joiners: Vec<_> = plan.iter().cloned().enumerate().map(|(n, steps)| {
                 let (clock2, log, signal) = (clock.clone(), log.clone(), signal.clone());
-                let _joiner = clock.spawn(&n.to_string(), Box::new(move || {
+                clock.spawn(&n.to_string(), Box::new(move || {
                     let mut seen = 0;
                     for (kind, length) in steps {
                         match kind {
