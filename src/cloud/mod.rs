@@ -11,7 +11,7 @@
 //! | [`answer`], [`words`] | what a reply means; the cloud's own words |
 //! | [`upload`], [`import`], [`look`], [`account`], [`owner`] | the calls |
 //! | [`login`], [`token`] | getting and keeping a token |
-//! | [`admission`], [`proof`] | pure rules over what was looked up |
+//! | [`admission`] | the pure rule over what was looked up |
 //! | [`limits`] | the documented rate limits |
 //! | [`http`] | the only reqwest |
 
@@ -25,7 +25,6 @@ pub mod limits;
 pub mod login;
 pub mod look;
 pub mod owner;
-pub mod proof;
 pub mod route;
 #[cfg(test)]
 mod scripted;

@@ -266,6 +266,15 @@ pub enum Fact {
         /// Why, in words.
         why: String,
     },
+    /// What the cloud knew of the device before anything was changed.
+    CloudSeen {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// Its last session, if it had one.
+        handshake_at: Option<Wall>,
+    },
     /// A session of the device that is newer than its upload.
     HandshakeSeen {
         /// The run.
@@ -313,6 +322,7 @@ impl Fact {
             | Self::KeyWritten { run, .. }
             | Self::KeyAbandoned { run, .. }
             | Self::KeyRestored { run, .. }
+            | Self::CloudSeen { run, .. }
             | Self::HandshakeSeen { run, .. }
             | Self::RunEnded { run, .. } => Some(*run),
             Self::ItemQueued { item } => Some(item.run),

@@ -1,12 +1,10 @@
 //! What an answer of the cloud means for the run that waits for it.
 
-use std::time::Duration;
-
 use crate::{
     edge::Attached,
     model::{
         Code, Fact, Mono, Outcome, RunId, SlotNo, StepError, StepKind, Verdict,
-        outbox::{Answer, CloudDevice, ItemId, ItemState, Looked},
+        outbox::{Answer, ItemId, ItemState, Looked},
         platform::Network,
     },
 };
@@ -14,10 +12,10 @@ use crate::{
 use super::{
     Admitted, Effect, Reply,
     input::Call,
+    proof::{Given, Proof, judge, pause_before},
     run::Run,
     slot::Slot,
     turn::{Turn, attempts, ended},
-    upload::back_off,
 };
 
 impl Turn {
@@ -140,7 +138,12 @@ impl Turn {
     fn admitted(&mut self, slot: SlotNo, attached: &Attached, id: RunId, step: u8, since: Mono, result: &Admitted) {
         let Some(run) = self.run(id) else { return };
         match result {
-            Admitted::Yes(notes) => {
+            Admitted::Yes { notes, handshake_at } => {
+                self.fact(Fact::CloudSeen {
+                    run: id,
+                    device: run.device,
+                    handshake_at: *handshake_at,
+                });
                 let outcome = if notes.is_empty() {
                     Outcome::Done
                 } else {
@@ -189,7 +192,7 @@ impl Turn {
         let now = self.now;
         if let Some(Slot::AwaitingCloud { ask, asked, .. }) = self.rack.slots.get_mut(&slot) {
             *asked += 1;
-            *ask = Some(now + Duration::from_millis(back_off(*asked)).min(LONGEST_BETWEEN_LOOKS));
+            *ask = Some(now + pause_before(*asked));
         }
     }
 
@@ -198,11 +201,19 @@ impl Turn {
         let Looked::Device { device, .. } = found else {
             return self.ask_later(slot);
         };
-        let Some(at) = device.last_handshake_at.filter(|at| newer(&run, at.millis())) else {
-            if let Some(Slot::AwaitingCloud { seen, .. }) = self.rack.slots.get_mut(&slot) {
-                *seen = Some(Box::new(device.clone()));
+        let given = Given {
+            before: run.handshake_before,
+            uploaded: run.keys.accepted.and_then(|(_, date)| date),
+            key_changed: run.keys.changed(),
+        };
+        let at = match judge(&given, device) {
+            Proof::Proved(at) => at,
+            other => {
+                if let Some(Slot::AwaitingCloud { resumed, .. }) = self.rack.slots.get_mut(&slot) {
+                    *resumed = other == Proof::Resumed;
+                }
+                return self.ask_later(slot);
             }
-            return self.ask_later(slot);
         };
         self.fact(Fact::HandshakeSeen {
             run: id,
@@ -222,7 +233,7 @@ impl Turn {
             since,
             deadline,
             ask,
-            seen,
+            resumed,
             ..
         } = self.slot(slot).clone()
         else {
@@ -263,7 +274,7 @@ impl Turn {
                 &run,
                 step,
                 since,
-                seen.as_deref(),
+                resumed,
                 prepared.recipe.platform.row().network,
             ),
             // A device whose valid key was replaced is held until the cloud has answered; so is one that may not be let go.
@@ -302,11 +313,10 @@ impl Turn {
         run: &Run,
         step: u8,
         since: Mono,
-        seen: Option<&CloudDevice>,
+        resumed: bool,
         network: Network,
     ) {
         // A device whose key did not change may have resumed the session that it had before (ARCHITECTURE.md 4.6).
-        let resumed = !run.keys.changed() && seen.is_some_and(|d| d.online == Some(true) && d.last_handshake_at.is_some());
         if resumed || network == Network::Mesh {
             let why = if resumed {
                 "not proved: the key did not change, and the device resumed the session that it had before"
@@ -327,18 +337,9 @@ impl Turn {
     }
 }
 
-/// True if a handshake at `at` is newer than the upload that the run has to prove. The cloud's `Date` has whole
-/// seconds, so a handshake in the second of the upload counts: the device was still in DFU mode before it.
-fn newer(run: &Run, at: i64) -> bool {
-    let upload = run.keys.accepted.and_then(|(_, date)| date).unwrap_or(run.started);
-    at >= upload.millis()
-}
-
 fn refusal(kind: StepKind, last: &Option<Answer>) -> StepError {
     match last {
         Some(Answer::Refused { code, reason }) => StepError::new(*code, format!("{}: {reason}", kind.label())),
         _ => StepError::new(Code::CloudRefused, format!("{}: refused", kind.label())),
     }
 }
-
-const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(5);

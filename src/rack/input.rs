@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fact, Fingerprint, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind,
+        Code, DeviceId, Fact, Fingerprint, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind, Wall,
         fact::Identity,
         outbox::{Answer, ItemId, Looked},
         platform::UsbMode,
@@ -131,8 +131,13 @@ pub enum Reply {
 /// What the cloud says to a device before anything is changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Admitted {
-    /// Go on; these are worth showing.
-    Yes(Vec<String>),
+    /// Go on.
+    Yes {
+        /// Sentences worth showing.
+        notes: Vec<String>,
+        /// The last session of the device, if it had one.
+        handshake_at: Option<Wall>,
+    },
     /// No: the recipe cannot work for this device.
     No {
         /// Why, as a stable code.

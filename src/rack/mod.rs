@@ -8,6 +8,7 @@ mod bench;
 mod cloud;
 pub mod input;
 pub mod plan;
+mod proof;
 mod report;
 pub mod run;
 pub mod slot;

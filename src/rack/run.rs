@@ -24,6 +24,8 @@ pub struct Run {
     pub state: State,
     /// What it knows of keys.
     pub keys: Keys,
+    /// The last session of the device before the run, as the cloud told it.
+    pub handshake_before: Option<Wall>,
     /// The handshake that proved it.
     pub handshake: Option<Wall>,
     /// Sentences worth showing at the end: warnings and skips.
@@ -157,6 +159,7 @@ impl Run {
                 accepted_before: *accepted,
                 ..Keys::default()
             },
+            handshake_before: None,
             handshake: None,
             notes: Vec::new(),
         })
@@ -262,6 +265,7 @@ impl Run {
                 self.keys.written = None;
                 self.keys.read = self.keys.before.clone();
             }
+            Fact::CloudSeen { handshake_at, .. } => self.handshake_before = *handshake_at,
             Fact::HandshakeSeen { at, .. } => self.handshake = Some(*at),
             Fact::RunEnded { verdict, code, why, .. } => {
                 self.state = State::Ended {

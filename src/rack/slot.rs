@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     edge::Attached,
-    model::{Code, DeviceId, Mono, Outcome, RunId, Verdict, outbox::CloudDevice, platform::UsbMode},
+    model::{Code, DeviceId, Mono, Outcome, RunId, Verdict, platform::UsbMode},
 };
 
 use super::input::Ticket;
@@ -79,8 +79,8 @@ pub enum Slot {
         ask: Option<Mono>,
         /// How often it was asked.
         asked: u32,
-        /// What the last look showed.
-        seen: Option<Box<CloudDevice>>,
+        /// The last look showed the device online without a new session, and its key did not change.
+        resumed: bool,
     },
     /// The device to be taken out; its run ended.
     Judged {

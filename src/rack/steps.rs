@@ -17,6 +17,7 @@ use crate::{
 use super::{
     Effect, Order, Work,
     input::Call,
+    proof::pause_before,
     run::Run,
     slot::{Doing, Slot},
     turn::{Turn, begun, mode_of},
@@ -134,6 +135,7 @@ impl Turn {
         let work = Work {
             run: run.id,
             device: run.device,
+            slot,
             kind,
             recipe: run.recipe,
             keys: run.keys.clone(),
@@ -160,7 +162,7 @@ impl Turn {
         } else {
             recipe.timeouts.cloud
         };
-        let ask = (kind == StepKind::Prove).then_some(self.now + FIRST_PROOF_LOOK);
+        let ask = (kind == StepKind::Prove).then_some(self.now + pause_before(0));
         self.set(
             slot,
             Slot::AwaitingCloud {
@@ -171,7 +173,7 @@ impl Turn {
                 deadline: self.now + limit,
                 ask,
                 asked: 0,
-                seen: None,
+                resumed: false,
             },
         );
         match kind {
@@ -316,5 +318,3 @@ fn summary(run: &Run) -> String {
 
 /// A change of mode is one request and its answer; the return of the device has its own limit.
 const CHANGE_MODE: Duration = Duration::from_secs(60);
-/// The first look for a handshake: no device starts and connects faster.
-const FIRST_PROOF_LOOK: Duration = Duration::from_secs(1);

@@ -450,7 +450,8 @@ impl Turn {
     }
 
     fn commit(&mut self, slot: SlotNo, ticket: Ticket, fact: &Fact, owners: &[DeviceId]) {
-        let wanted = matches!(self.slot(slot), Slot::Running { ticket: t, .. } if *t == ticket) && fact.run().is_none_or(|run| run == ticket.run);
+        let wanted = matches!(self.slot(slot), Slot::Running { ticket: t, .. } if *t == ticket)
+            && fact.run().is_none_or(|run| run == ticket.run);
         if !wanted {
             self.effects.push(Effect::Committed {
                 slot,

@@ -25,7 +25,10 @@ impl<T> Mailbox<T> {
 
     /// An empty queue that raises this signal at each arrival: one thread can wait for several things.
     pub fn ringing(bell: Signal) -> Self {
-        Self { queue: Arc::default(), bell }
+        Self {
+            queue: Arc::default(),
+            bell,
+        }
     }
 
     /// Puts something in.
@@ -56,7 +59,10 @@ impl<T> Mailbox<T> {
 
 impl<T> Clone for Mailbox<T> {
     fn clone(&self) -> Self {
-        Self { queue: Arc::clone(&self.queue), bell: self.bell.clone() }
+        Self {
+            queue: Arc::clone(&self.queue),
+            bell: self.bell.clone(),
+        }
     }
 }
 

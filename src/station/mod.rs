@@ -53,13 +53,13 @@ impl Shelf {
 pub struct Tuning {
     /// Threads that talk to the cloud.
     pub uplinks: u16,
-    /// Requests to the cloud per second.
-    pub requests_per_second: u32,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { uplinks: 4, requests_per_second: crate::cloud::limits::GENERAL_PER_SECOND }
+        Self {
+            uplinks: 4,
+        }
     }
 }
 
@@ -133,18 +133,31 @@ impl Station {
     ///
     /// # Errors
     /// [`StationError`] if the ledger cannot be read or written, or does not fit together.
-    pub fn start(world: World, mut store: Store, setting: Setting, shelf: Shelf, tuning: &Tuning, watch: &mut dyn FnMut(Event<'_>)) -> Result<Self, StationError> {
+    pub fn start(
+        world: World,
+        mut store: Store,
+        setting: Setting,
+        shelf: Shelf,
+        tuning: &Tuning,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, StationError> {
         let mut rack = Rack::new(setting);
         let mut records: Vec<Record> = store.open_runs()?.into_iter().flat_map(|(_, records)| records).collect();
         records.sort_by_key(|record| record.seq);
         for record in &records {
             rack.apply(record.at, &record.fact)?;
         }
-        let mut first = vec![Fact::StationStarted { version: env!("CARGO_PKG_VERSION").to_owned() }];
+        let mut first = vec![Fact::StationStarted {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }];
         for prepared in shelf.book.all() {
             if store.recipe(prepared.recipe.hash)?.is_none() {
                 let recipe = &prepared.recipe;
-                first.push(Fact::RecipeRecorded { hash: recipe.hash, name: recipe.name.clone(), text: recipe.text.clone() });
+                first.push(Fact::RecipeRecorded {
+                    hash: recipe.hash,
+                    name: recipe.name.clone(),
+                    text: recipe.text.clone(),
+                });
             }
         }
         for record in store.append(world.clock.wall(), &first)? {
@@ -154,9 +167,20 @@ impl Station {
         let bell = Signal::new();
         let inbox = Mailbox::ringing(bell.clone());
         let book = Arc::new(shelf.book.clone());
-        let uplink = Uplink::start(&world, &book, tuning.uplinks, tuning.requests_per_second, &inbox);
+        let uplink = Uplink::start(&world, &book, tuning.uplinks, &inbox);
         let bus_changed = world.bus.changed();
-        let mut station = Self { world, store, rack, shelf, inbox, bell, bus_changed, workers: BTreeMap::new(), uplink, ended: Arc::default() };
+        let mut station = Self {
+            world,
+            store,
+            rack,
+            shelf,
+            inbox,
+            bell,
+            bus_changed,
+            workers: BTreeMap::new(),
+            uplink,
+            ended: Arc::default(),
+        };
         let decision = station.rack.restart(station.world.clock.now(), station.world.clock.wall())?;
         station.adopt(decision.rack, &decision.facts, decision.effects, watch)?;
         Ok(station)
@@ -236,7 +260,13 @@ impl Station {
         }
     }
 
-    fn adopt(&mut self, rack: Rack, facts: &[Fact], effects: Vec<Effect>, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), StationError> {
+    fn adopt(
+        &mut self,
+        rack: Rack,
+        facts: &[Fact],
+        effects: Vec<Effect>,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), StationError> {
         if !facts.is_empty() {
             let records = self.store.append(self.world.clock.wall(), facts)?;
             for key in facts.iter().filter_map(key_on_disk) {
@@ -253,7 +283,10 @@ impl Station {
         match effect {
             Effect::Order { slot, order } => {
                 let (world, shelf, inbox) = (&self.world, &self.shelf, &self.inbox);
-                self.workers.entry(slot).or_insert_with(|| Worker::start(slot, world, shelf, inbox)).order(order);
+                self.workers
+                    .entry(slot)
+                    .or_insert_with(|| Worker::start(slot, world, shelf, inbox))
+                    .order(order);
             }
             Effect::Committed { slot, ticket, reply } => {
                 if let Some(worker) = self.workers.get(&slot) {
@@ -286,14 +319,25 @@ impl Station {
                 };
                 let mut random = [0; 10];
                 self.world.entropy.fill(&mut random);
-                Input::Identified { slot, address, fresh: RunId::new(self.world.clock.wall(), random), result, known }
+                Input::Identified {
+                    slot,
+                    address,
+                    fresh: RunId::new(self.world.clock.wall(), random),
+                    result,
+                    known,
+                }
             }
             Said::Commit { ticket, fact } => {
                 let owners = match key_in(&fact) {
                     Some(fingerprint) => self.store.key_owner(fingerprint)?,
                     None => Vec::new(),
                 };
-                Input::Commit { slot, ticket, fact, owners }
+                Input::Commit {
+                    slot,
+                    ticket,
+                    fact,
+                    owners,
+                }
             }
             Said::Report { ticket, result } => Input::Report { slot, ticket, result },
             Said::Progress { .. } => Input::Tick,
@@ -302,7 +346,10 @@ impl Station {
 
     fn known(&self, device: crate::model::DeviceId) -> Result<Known, StationError> {
         Ok(self.store.device(device)?.map_or_else(Known::default, |row| Known {
-            passed: row.last_verdict.filter(|v| *v == crate::model::Verdict::Pass).and(row.last_recipe),
+            passed: row
+                .last_verdict
+                .filter(|v| *v == crate::model::Verdict::Pass)
+                .and(row.last_recipe),
             accepted: row.key_accepted.map(|key| (key, row.accepted_product)),
         }))
     }

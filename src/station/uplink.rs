@@ -1,10 +1,9 @@
-//! The uplink: a few threads that make the calls which the core asked for, each once, within the rate limit. They
+//! The uplink: a few threads that make the calls which the core asked for, each once. They
 //! decide nothing: whatever comes back goes to the core.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::{
-    cloud::limits::TokenBucket,
     model::outbox::Answer,
     rack::{Admitted, Book, Call, Input, Reply},
 };
@@ -19,11 +18,19 @@ pub(super) struct Uplink {
 
 impl Uplink {
     /// Starts the threads. What they hear goes to `inbox`.
-    pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, per_second: u32, inbox: &Mailbox<super::Stimulus>) -> Self {
+    pub(super) fn start(
+        world: &World,
+        book: &Arc<Book>,
+        threads: u16,
+        inbox: &Mailbox<super::Stimulus>,
+    ) -> Self {
         let calls: Mailbox<Option<Call>> = Mailbox::new();
-        let bucket = Arc::new(Mutex::new(TokenBucket::general(per_second)));
         for n in 0..threads {
-            let line = Line { world: world.clone(), book: Arc::clone(book), bucket: Arc::clone(&bucket), inbox: inbox.clone() };
+            let line = Line {
+                world: world.clone(),
+                book: Arc::clone(book),
+                inbox: inbox.clone(),
+            };
             let calls = calls.clone();
             // Nobody joins them: a call under way at the end is one whose answer is not on record, as after a cut.
             drop(world.clock.spawn(&format!("uplink-{n}"), Box::new(move || line.work(&calls))));
@@ -47,7 +54,6 @@ impl Uplink {
 struct Line {
     world: World,
     book: Arc<Book>,
-    bucket: Arc<Mutex<TokenBucket>>,
     inbox: Mailbox<super::Stimulus>,
 }
 
@@ -61,12 +67,11 @@ impl Line {
     }
 
     fn make(&self, call: Call) -> Vec<Reply> {
-        self.wait_for_a_token();
         let api = &self.world.api;
         match call {
             Call::Admit { run, device, recipe } => {
                 let result = match self.book.by_hash(recipe) {
-                    Some(prepared) => admit(api, &prepared.recipe, device, || self.wait_for_a_token()),
+                    Some(prepared) => admit(api, &prepared.recipe, device),
                     None => Admitted::No {
                         code: crate::model::Code::RecipeGone,
                         reason: "the recipe of the run is not here".to_owned(),
@@ -74,31 +79,43 @@ impl Line {
                 };
                 vec![Reply::Admitted { run, result }]
             }
-            Call::Import { product, activate_sim, items } => {
+            Call::Import {
+                product,
+                activate_sim,
+                items,
+            } => {
                 let devices: Vec<_> = items.iter().map(|(_, _, device)| *device).collect();
                 let mut answers = api.import(&product, &devices, activate_sim);
-                let unsaid = || Answer::Ambiguous { why: "the cloud's answer does not name the device".to_owned() };
+                let unsaid = || Answer::Ambiguous {
+                    why: "the cloud's answer does not name the device".to_owned(),
+                };
                 items
                     .into_iter()
-                    .map(|(item, attempt, device)| Reply::Item { item, attempt, answer: answers.remove(&device).unwrap_or_else(unsaid) })
+                    .map(|(item, attempt, device)| Reply::Item {
+                        item,
+                        attempt,
+                        answer: answers.remove(&device).unwrap_or_else(unsaid),
+                    })
                     .collect()
             }
-            Call::Upload { item, attempt, device, product, key } => {
+            Call::Upload {
+                item,
+                attempt,
+                device,
+                product,
+                key,
+            } => {
                 let order = self.world.clock.wall().millis();
-                vec![Reply::Item { item, attempt, answer: api.upload_key(device, &key, product.as_ref(), order) }]
+                vec![Reply::Item {
+                    item,
+                    attempt,
+                    answer: api.upload_key(device, &key, product.as_ref(), order),
+                }]
             }
-            Call::Look { run, device, product } => vec![Reply::Looked { run, found: api.look(device, product.as_ref()) }],
-        }
-    }
-
-    fn wait_for_a_token(&self) {
-        let clock = &self.world.clock;
-        loop {
-            let wait = self.bucket.lock().unwrap_or_else(PoisonError::into_inner).acquire(clock.now());
-            match wait {
-                Ok(()) => return,
-                Err(wait) => clock.sleep(wait),
-            }
+            Call::Look { run, device, product } => vec![Reply::Looked {
+                run,
+                found: api.glance(device, product.as_ref()),
+            }],
         }
     }
 }

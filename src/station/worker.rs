@@ -58,7 +58,11 @@ pub(super) enum Said {
 impl Worker {
     /// Starts the thread.
     pub(super) fn start(slot: SlotNo, world: &World, shelf: &Arc<Shelf>, inbox: &Mailbox<Stimulus>) -> Self {
-        let worker = Self { orders: Mailbox::new(), commits: Mailbox::new(), cancel: Cancel::new() };
+        let worker = Self {
+            orders: Mailbox::new(),
+            commits: Mailbox::new(),
+            cancel: Cancel::new(),
+        };
         let hand = Hand {
             slot,
             world: world.clone(),
@@ -68,7 +72,11 @@ impl Worker {
         };
         let orders = worker.orders.clone();
         // Nobody joins it: one that hangs in a transfer must not keep the station from ending.
-        drop(world.clock.spawn(&format!("slot-{slot}"), Box::new(move || hand.work(&orders))));
+        drop(
+            world
+                .clock
+                .spawn(&format!("slot-{slot}"), Box::new(move || hand.work(&orders))),
+        );
         worker
     }
 
@@ -111,7 +119,12 @@ impl Hand {
                     let result = guarded(|| steps::identify(&*self.world.bus, &self.world.clock, &attached, &cancel));
                     self.say(Said::Identified { address, result });
                 }
-                Order::Change { ticket, attached, device, to } => {
+                Order::Change {
+                    ticket,
+                    attached,
+                    device,
+                    to,
+                } => {
                     let result = guarded(|| self.change(&attached, device, to, &cancel));
                     self.say(Said::Report { ticket, result });
                 }
@@ -154,7 +167,10 @@ impl Hand {
                 Some((answered, _)) if answered != ticket => {}
                 Some((_, CommitReply::OnDisk)) => return Ok(()),
                 Some((_, CommitReply::Duplicate(other))) => {
-                    return Err(StepError::new(Code::KeyDuplicate, format!("compare with the ledger: device {other} has the same key")));
+                    return Err(StepError::new(
+                        Code::KeyDuplicate,
+                        format!("compare with the ledger: device {other} has the same key"),
+                    ));
                 }
                 Some((_, CommitReply::Stale)) | None => {
                     return Err(StepError::new(Code::Stopped, "go on: the attempt is no longer wanted"));
@@ -181,10 +197,16 @@ fn guarded<T>(body: impl FnOnce() -> Result<T, StepError>) -> Result<T, StepErro
 }
 
 fn words(payload: &(dyn Any + Send)) -> Option<String> {
-    payload.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| payload.downcast_ref::<String>().cloned())
+    payload
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
 }
 
 /// What a worker says at the end of a step that leaves the device as it is.
 pub(super) const fn stays(outcome: crate::model::Outcome) -> Report {
-    Report { outcome, after: After::Stays }
+    Report {
+        outcome,
+        after: After::Stays,
+    }
 }

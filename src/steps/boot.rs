@@ -16,6 +16,12 @@ impl Step for Boot {
         bench
             .dfu(StepKind::Boot.label())
             .and_then(|dfu| Dfu::leave(dfu).map_err(|e| failed(StepKind::Boot.label(), &DeviceError::from(e))))?;
-        Ok(Report { outcome: Outcome::Done, after: After::Returns { mode: UsbMode::Normal, within: cx.recipe.timeouts.reappear } })
+        Ok(Report {
+            outcome: Outcome::Done,
+            after: After::Returns {
+                mode: UsbMode::Normal,
+                within: cx.recipe.timeouts.reappear,
+            },
+        })
     }
 }

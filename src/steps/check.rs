@@ -1,8 +1,7 @@
 //! Looks at the running device: who it is, what it runs, and that nothing was checked and failed.
 
 use crate::{
-    device::{self, DeviceError},
-    edge::Attached,
+    device,
     model::{Code, Fact, Outcome, StepError, StepKind, fact::Identity},
 };
 
@@ -15,25 +14,45 @@ impl Step for Check {
     fn run(&self, cx: &Cx<'_>, bench: &mut Bench) -> Result<Report, StepError> {
         let doing = StepKind::Check.label();
         let attached = bench.attached();
-        let identity = device::identify(bench.link(), &attached).map_err(|e| failed(doing, &DeviceError::from(e)))?;
-        (cx.commit)(Fact::DeviceSeen { slot: cx.work.slot, port: attached.port.clone(), identity: identity.clone() })?;
+        let identity = device::identify(bench.link(), &attached).map_err(|e| failed(doing, &e))?;
+        (cx.commit)(Fact::DeviceSeen {
+            slot: cx.work.slot,
+            port: attached.port.clone(),
+            identity: identity.clone(),
+        })?;
         healthy(&identity)?;
-        let missing: Vec<&str> = cx.pieces.iter().filter(|p| p.shows_as_module() && !p.is_installed(&identity.modules)).map(|p| p.label.as_str()).collect();
+        let missing: Vec<&str> = cx
+            .pieces
+            .iter()
+            .filter(|p| p.shows_as_module() && !p.is_installed(&identity.modules))
+            .map(|p| p.label.as_str())
+            .collect();
         match (identity.modules.is_empty(), missing.as_slice()) {
-            (true, _) => Ok(stays(Outcome::Warned { why: "the device does not tell its modules: they were not checked".to_owned() })),
+            (true, _) => Ok(stays(Outcome::Warned {
+                why: "the device does not tell its modules: they were not checked".to_owned(),
+            })),
             (false, []) => Ok(stays(Outcome::Done)),
-            (false, missing) => Err(StepError::new(Code::VersionMismatch, format!("{doing}: {} not installed", missing.join(", ")))),
+            (false, missing) => Err(StepError::new(
+                Code::VersionMismatch,
+                format!("{doing}: {} not installed", missing.join(", ")),
+            )),
         }
     }
 }
 
 fn healthy(identity: &Identity) -> Result<(), StepError> {
-    let bad: Vec<String> =
-        identity.modules.iter().filter(|m| !m.healthy()).map(|m| format!("{} {} v{}", m.function, m.index, m.version)).collect();
+    let bad: Vec<String> = identity
+        .modules
+        .iter()
+        .filter(|m| !m.healthy())
+        .map(|m| format!("{} {} v{}", m.function, m.index, m.version))
+        .collect();
     if bad.is_empty() {
         Ok(())
     } else {
-        Err(StepError::new(Code::ModuleInvalid, format!("check the modules: {} failed a check", bad.join(", "))))
+        Err(StepError::new(
+            Code::ModuleInvalid,
+            format!("check the modules: {} failed a check", bad.join(", ")),
+        ))
     }
 }
-

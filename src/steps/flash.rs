@@ -14,7 +14,10 @@ impl Step for Flash {
     fn run(&self, cx: &Cx<'_>, bench: &mut Bench) -> Result<Report, StepError> {
         let piece = piece(cx)?;
         let crate::firmware::Way::Dfu { alt, address } = piece.way else {
-            return Err(StepError::new(Code::Internal, format!("{} does not go over DFU", piece.label)));
+            return Err(StepError::new(
+                Code::Internal,
+                format!("{} does not go over DFU", piece.label),
+            ));
         };
         let doing = format!("flash {} at {address:#010x}", piece.label);
         bench
@@ -30,5 +33,7 @@ pub(super) fn piece<'a>(cx: &Cx<'a>) -> Result<&'a crate::firmware::Piece, StepE
     let (StepKind::Flash { file } | StepKind::Update { file }) = cx.work.kind else {
         return Err(StepError::new(Code::Internal, "find the firmware of a step that has none"));
     };
-    cx.pieces.get(usize::from(file)).ok_or_else(|| StepError::new(Code::RecipeGone, format!("find firmware file {}", file + 1)))
+    cx.pieces
+        .get(usize::from(file))
+        .ok_or_else(|| StepError::new(Code::RecipeGone, format!("find firmware file {}", file + 1)))
 }

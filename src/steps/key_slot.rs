@@ -40,7 +40,11 @@ pub(super) fn read(dfu: &mut Dfu<'_>, platform: Platform) -> Result<Held, StepEr
         }
         Err(KeyStoreError::Unreadable(why)) => {
             let content = SlotContent::Unreadable { why: why.to_string() };
-            Ok(Held { whole: Secret::new(Vec::new()), content, private: None })
+            Ok(Held {
+                whole: Secret::new(Vec::new()),
+                content,
+                private: None,
+            })
         }
         Err(error) => Err(failed("read the key store", &DeviceError::from(error))),
     }
@@ -56,7 +60,12 @@ pub(super) fn account(cx: &Cx<'_>, held: &Held) -> Result<(), StepError> {
         .undo
         .keep(run, device, &held.whole)
         .map_err(|e| StepError::caused(crate::model::Code::KeyUndo, "save the old key store", &e))?;
-    (cx.commit)(Fact::UndoSealed { run, device, sha256, content: held.content.clone() })
+    (cx.commit)(Fact::UndoSealed {
+        run,
+        device,
+        sha256,
+        content: held.content.clone(),
+    })
 }
 
 /// What a step is doing, for its errors.

@@ -98,12 +98,18 @@ fn table(kind: StepKind) -> Result<&'static dyn Step, StepError> {
         StepKind::ForgetNetwork => &network::ForgetNetwork,
         StepKind::Check => &check::Check,
         StepKind::Admit | StepKind::Enrol | StepKind::RegisterPresent | StepKind::Register | StepKind::Prove => {
-            return Err(StepError::new(Code::Internal, format!("{}: this is not a worker's step", kind.label())));
+            return Err(StepError::new(
+                Code::Internal,
+                format!("{}: this is not a worker's step", kind.label()),
+            ));
         }
     })
 }
 
 /// The report of a step that leaves the device as it is.
 fn stays(outcome: Outcome) -> Report {
-    Report { outcome, after: After::Stays }
+    Report {
+        outcome,
+        after: After::Stays,
+    }
 }

@@ -1,7 +1,7 @@
 //! Gives the device the bench network, and takes it away again.
 
 use crate::{
-    device::{self, DeviceError},
+    device,
     model::{Code, Outcome, StepError, StepKind, recipe::Wifi},
 };
 
@@ -14,7 +14,7 @@ impl Step for JoinNetwork {
     fn run(&self, cx: &Cx<'_>, bench: &mut Bench) -> Result<Report, StepError> {
         let (wifi, doing) = (wifi(cx)?, StepKind::JoinNetwork.label());
         let mut control = bench.control(doing)?;
-        device::network::join(&mut control, &wifi.ssid, wifi.password.as_ref()).map_err(|e| failed(doing, &DeviceError::from(e)))?;
+        device::network::set_wifi(&mut control, wifi).map_err(|e| failed(doing, &e))?;
         Ok(stays(Outcome::Done))
     }
 }
@@ -26,11 +26,14 @@ impl Step for ForgetNetwork {
     fn run(&self, cx: &Cx<'_>, bench: &mut Bench) -> Result<Report, StepError> {
         let (wifi, doing) = (wifi(cx)?, StepKind::ForgetNetwork.label());
         let mut control = bench.control(doing)?;
-        device::network::forget(&mut control, &wifi.ssid).map_err(|e| failed(doing, &DeviceError::from(e)))?;
+        device::network::forget_wifi(&mut control, &wifi.ssid).map_err(|e| failed(doing, &e))?;
         Ok(stays(Outcome::Done))
     }
 }
 
 fn wifi<'a>(cx: &Cx<'a>) -> Result<&'a Wifi, StepError> {
-    cx.recipe.wifi.as_ref().ok_or_else(|| StepError::new(Code::Internal, "find the bench network in the recipe"))
+    cx.recipe
+        .wifi
+        .as_ref()
+        .ok_or_else(|| StepError::new(Code::Internal, "find the bench network in the recipe"))
 }

@@ -24,7 +24,10 @@ impl Bench {
     /// [`Code::DeviceSwapped`] if another device is there.
     pub fn open(cx: &Cx<'_>, attached: &Attached) -> Result<Self, StepError> {
         let link = open(cx.bus, cx.clock, attached, cx.work.device, cx.cancel)?;
-        Ok(Self { link, attached: attached.clone() })
+        Ok(Self {
+            link,
+            attached: attached.clone(),
+        })
     }
 
     /// The open device.
@@ -86,11 +89,19 @@ pub fn change_mode(
         return Ok(super::stays(Outcome::Done));
     }
     let changed = match to {
-        UsbMode::Dfu => device::mode::enter_dfu(&mut link),
+        UsbMode::Dfu => Control::open(&mut link)
+            .and_then(|mut control| device::mode::enter_dfu(&mut control))
+            .map_err(DeviceError::from),
         UsbMode::Normal => Dfu::open(&mut link).and_then(Dfu::leave).map(drop).map_err(DeviceError::from),
     };
     changed.map_err(|e| failed(&format!("bring the device into {to}"), &e))?;
-    Ok(Report { outcome: Outcome::Done, after: After::Returns { mode: to, within: REAPPEAR } })
+    Ok(Report {
+        outcome: Outcome::Done,
+        after: After::Returns {
+            mode: to,
+            within: REAPPEAR,
+        },
+    })
 }
 
 /// A failure of the device protocols as the failure of a step.
@@ -98,10 +109,16 @@ pub(super) fn failed(doing: &str, error: &DeviceError) -> StepError {
     StepError::caused(error.code(), doing, error)
 }
 
-fn open(bus: &dyn Bus, clock: &Arc<dyn Clock>, attached: &Attached, expected: DeviceId, cancel: &Cancel) -> Result<Link, StepError> {
+fn open(
+    bus: &dyn Bus,
+    clock: &Arc<dyn Clock>,
+    attached: &Attached,
+    expected: DeviceId,
+    cancel: &Cancel,
+) -> Result<Link, StepError> {
     let doing = format!("open device {expected}");
     let mut link = Link::open(bus, attached, Arc::clone(clock), cancel.clone()).map_err(|e| failed(&doing, &e))?;
-    let found = device::identify::id(&mut link, attached).map_err(|e| failed(&doing, &e))?;
+    let found = device::identify::device_id(&mut link, attached).map_err(|e| failed(&doing, &e))?;
     if found == expected {
         Ok(link)
     } else {

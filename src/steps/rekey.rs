@@ -58,13 +58,32 @@ impl Step for Rekey {
 /// Finds out what became of a write that was announced before. `None` means that a new pair is to be written.
 fn settle(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Result<Option<Outcome>, StepError> {
     let (run, device) = (cx.work.run, cx.work.device);
-    let Some(intended) = &cx.work.keys.intended else { return Ok(None) };
-    let before = cx.work.keys.before.as_ref().and_then(SlotContent::key).map(|key| key.fingerprint);
-    let abandon = |why: &str| (cx.commit)(Fact::KeyAbandoned { run, device, fingerprint: intended.fingerprint, why: why.to_owned() });
+    let Some(intended) = &cx.work.keys.intended else {
+        return Ok(None);
+    };
+    let before = cx
+        .work
+        .keys
+        .before
+        .as_ref()
+        .and_then(SlotContent::key)
+        .map(|key| key.fingerprint);
+    let abandon = |why: &str| {
+        (cx.commit)(Fact::KeyAbandoned {
+            run,
+            device,
+            fingerprint: intended.fingerprint,
+            why: why.to_owned(),
+        })
+    };
     match held.content.key() {
         Some(key) if key.fingerprint == intended.fingerprint && !misread(&held.content) => {
             if cx.work.keys.written != Some(intended.fingerprint) {
-                (cx.commit)(Fact::KeyWritten { run, device, fingerprint: intended.fingerprint })?;
+                (cx.commit)(Fact::KeyWritten {
+                    run,
+                    device,
+                    fingerprint: intended.fingerprint,
+                })?;
             }
             Ok(Some(Outcome::Done))
         }
@@ -74,7 +93,11 @@ fn settle(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Result<Option<Outc
         }
         Some(_) => {
             abandon("the device holds a third key, made or restored by itself")?;
-            (cx.commit)(Fact::KeyRead { run, device, content: held.content.clone() })?;
+            (cx.commit)(Fact::KeyRead {
+                run,
+                device,
+                content: held.content.clone(),
+            })?;
             let why = "the device made or restored a key of its own; that one is registered".to_owned();
             Ok(Some(Outcome::Warned { why }))
         }
@@ -93,7 +116,12 @@ fn restore_surroundings(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Resu
     }
     let (segments, _) = key_slot::segments(cx.recipe.platform);
     let slot = segments.private.offset as usize..(segments.private.offset + segments.private.len) as usize;
-    let lost = held.whole.expose().iter().enumerate().all(|(i, byte)| slot.contains(&i) || *byte == 0xff);
+    let lost = held
+        .whole
+        .expose()
+        .iter()
+        .enumerate()
+        .all(|(i, byte)| slot.contains(&i) || *byte == 0xff);
     if !lost {
         return Ok(());
     }
@@ -107,7 +135,9 @@ fn restore_surroundings(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Resu
         let part = whole.get(from..to).unwrap_or(&[]);
         if part.iter().any(|byte| *byte != 0xff) {
             let offset = u32::try_from(from).unwrap_or(u32::MAX);
-            store.write(offset, part).map_err(|e| failed("put back what was around the key", &DeviceError::from(e)))?;
+            store
+                .write(offset, part)
+                .map_err(|e| failed("put back what was around the key", &DeviceError::from(e)))?;
         }
     }
     Ok(())
@@ -120,7 +150,9 @@ fn permit(cx: &Cx<'_>, content: &SlotContent) -> Result<(), StepError> {
         (SlotContent::Unreadable { .. }, _) => refuse(Code::KeyUnreadable, "the slot cannot be read"),
         (_, KeyPolicy::Read) => refuse(Code::Internal, "the recipe does not allow a new key"),
         (SlotContent::Valid { .. }, KeyPolicy::ReadOrGenerate) if misread(content) => Ok(()),
-        (SlotContent::Valid { .. }, KeyPolicy::ReadOrGenerate) => refuse(Code::Internal, "the slot holds a valid key, which the recipe keeps"),
+        (SlotContent::Valid { .. }, KeyPolicy::ReadOrGenerate) => {
+            refuse(Code::Internal, "the slot holds a valid key, which the recipe keeps")
+        }
         (SlotContent::Valid { key, .. }, KeyPolicy::Generate) => {
             // Permission is proved by an act: the cloud accepted the present key in this run.
             if cx.work.keys.accepted.is_some_and(|(accepted, _)| accepted == key.fingerprint) {
@@ -144,13 +176,24 @@ fn write(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, pair: &PrivateKey) -> Resu
         product: cx.recipe.product.clone(),
         errand: Errand::Key { key: key.clone() },
     };
-    (cx.commit)(Fact::KeyIntended { run, device, key: key.clone(), item })?;
+    (cx.commit)(Fact::KeyIntended {
+        run,
+        device,
+        key: key.clone(),
+        item,
+    })?;
     let slot = keys::encode(pair, segments.private.len as usize);
     let mut last = None;
     for _ in 0..WRITES {
         match KeyStore::new(dfu).write(segments.private.offset, slot.expose()) {
             Ok(()) => match verify(dfu, cx.recipe.platform, &key) {
-                Ok(()) => return (cx.commit)(Fact::KeyWritten { run, device, fingerprint: key.fingerprint }),
+                Ok(()) => {
+                    return (cx.commit)(Fact::KeyWritten {
+                        run,
+                        device,
+                        fingerprint: key.fingerprint,
+                    });
+                }
                 Err(error) => last = Some(error),
             },
             Err(error) => {
@@ -161,7 +204,10 @@ fn write(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, pair: &PrivateKey) -> Resu
                 if gone {
                     return Err(error);
                 }
-                last = Some(StepError { code: if untouched { error.code } else { Code::KeyWrite }, ..error });
+                last = Some(StepError {
+                    code: if untouched { error.code } else { Code::KeyWrite },
+                    ..error
+                });
             }
         }
     }
@@ -175,10 +221,14 @@ fn verify(dfu: &mut Dfu<'_>, platform: Platform, wanted: &PublicKey) -> Result<(
     let held = key_slot::read(dfu, platform)?;
     match &held.content {
         SlotContent::Valid { key, layout } if key == wanted && *layout == KeyLayout::Device => Ok(()),
-        SlotContent::Valid { key, .. } if key == wanted => {
-            Err(StepError::new(Code::KeyWrite, format!("{DOING}: the device would misread what was written")))
-        }
-        other => Err(StepError::new(Code::KeyWrite, format!("{DOING}: what was read back is {}, not the new key", other.word()))),
+        SlotContent::Valid { key, .. } if key == wanted => Err(StepError::new(
+            Code::KeyWrite,
+            format!("{DOING}: the device would misread what was written"),
+        )),
+        other => Err(StepError::new(
+            Code::KeyWrite,
+            format!("{DOING}: what was read back is {}, not the new key", other.word()),
+        )),
     }
 }
 
@@ -189,15 +239,32 @@ fn put_back(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, new: &PublicKey) -> Res
     let old = key_slot::slice(held.whole.expose(), segments.private.offset, segments.private.len);
     KeyStore::new(dfu)
         .write(segments.private.offset, old)
-        .map_err(|e| StepError { code: Code::StateUnknown, ..failed("put the old key back", &DeviceError::from(e)) })?;
-    (cx.commit)(Fact::KeyAbandoned { run, device, fingerprint: new.fingerprint, why: "it could not be written; the old content is back".to_owned() })?;
-    (cx.commit)(Fact::KeyRead { run, device, content: held.content.clone() })
+        .map_err(|e| StepError {
+            code: Code::StateUnknown,
+            ..failed("put the old key back", &DeviceError::from(e))
+        })?;
+    (cx.commit)(Fact::KeyAbandoned {
+        run,
+        device,
+        fingerprint: new.fingerprint,
+        why: "it could not be written; the old content is back".to_owned(),
+    })?;
+    (cx.commit)(Fact::KeyRead {
+        run,
+        device,
+        content: held.content.clone(),
+    })
 }
 
 fn misread(content: &SlotContent) -> bool {
-    matches!(content, SlotContent::Valid { layout: KeyLayout::MisreadByDevice, .. })
+    matches!(
+        content,
+        SlotContent::Valid {
+            layout: KeyLayout::MisreadByDevice,
+            ..
+        }
+    )
 }
-
 
 const DOING: &str = StepKind::Rekey.label();
 /// How often a slot is written before it is given up.

@@ -16,15 +16,27 @@ impl Step for RollBack {
         let (segments, _) = key_slot::segments(cx.recipe.platform);
         let old = cx.work.keys.before.as_ref().and_then(SlotContent::key);
         let old = old.ok_or_else(|| StepError::new(Code::Internal, format!("{DOING}: there was no valid key")))?;
-        let undo = cx.undo.fetch(run, device).map_err(|e| StepError::caused(Code::KeyUndo, DOING, &e))?;
+        let undo = cx
+            .undo
+            .fetch(run, device)
+            .map_err(|e| StepError::caused(Code::KeyUndo, DOING, &e))?;
         let mut dfu = bench.dfu(DOING)?;
         let slot = key_slot::slice(undo.expose(), segments.private.offset, segments.private.len);
-        KeyStore::new(&mut dfu).write(segments.private.offset, slot).map_err(|e| failed(DOING, &DeviceError::from(e)))?;
+        KeyStore::new(&mut dfu)
+            .write(segments.private.offset, slot)
+            .map_err(|e| failed(DOING, &DeviceError::from(e)))?;
         let held = key_slot::read(&mut dfu, cx.recipe.platform)?;
         if held.content.key() != Some(old) {
-            return Err(StepError::new(Code::KeyWrite, format!("{DOING}: what was read back is {}, not the old key", held.content.word())));
+            return Err(StepError::new(
+                Code::KeyWrite,
+                format!("{DOING}: what was read back is {}, not the old key", held.content.word()),
+            ));
         }
-        (cx.commit)(Fact::KeyRestored { run, device, fingerprint: old.fingerprint })?;
+        (cx.commit)(Fact::KeyRestored {
+            run,
+            device,
+            fingerprint: old.fingerprint,
+        })?;
         Ok(stays(Outcome::Done))
     }
 }

@@ -16,7 +16,7 @@ impl Step for Update {
         let piece = piece(cx)?;
         let mut control = bench.control("look at the installed modules")?;
         // A system too old to tell its modules is updated without a look.
-        let installed = device::modules::installed(&mut control).unwrap_or_default();
+        let installed = device::modules::read(&mut control).unwrap_or_default();
         Ok(if piece.is_installed(&installed) {
             Found::AlreadyDone(format!("{} is already installed", piece.label))
         } else {
@@ -28,8 +28,15 @@ impl Step for Update {
         let piece = piece(cx)?;
         let doing = format!("send {}", piece.label);
         let mut control = bench.control(&doing)?;
-        device::update::update(&mut control, &piece.bytes, &mut |done, of| (cx.progress)(done, of))
+        let deadline = control.within(cx.recipe.timeouts.flash);
+        device::update::send(&mut control, &piece.bytes, deadline, &mut |done, of| (cx.progress)(done, of))
             .map_err(|e| failed(&doing, &DeviceError::from(e)))?;
-        Ok(Report { outcome: Outcome::Done, after: After::Returns { mode: UsbMode::Normal, within: cx.recipe.timeouts.apply } })
+        Ok(Report {
+            outcome: Outcome::Done,
+            after: After::Returns {
+                mode: UsbMode::Normal,
+                within: cx.recipe.timeouts.apply,
+            },
+        })
     }
 }

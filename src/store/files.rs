@@ -27,7 +27,11 @@ pub(super) fn private_dir(dir: &Path) -> Result<(), StoreError> {
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .and_then(|()| dir.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir))
+            .and_then(|()| {
+                dir.parent()
+                    .filter(|parent| !parent.as_os_str().is_empty())
+                    .map_or(Ok(()), sync_dir)
+            })
             .map_err(file("creating the directory", dir)),
         Err(error) => Err(file("opening the directory", dir)(error)),
     }

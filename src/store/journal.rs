@@ -236,6 +236,7 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::ItemSent { .. } => "item-sent",
         Fact::ItemAnswered { .. } => "item-answered",
         Fact::ItemWithdrawn { .. } => "item-withdrawn",
+        Fact::CloudSeen { .. } => "cloud-seen",
         Fact::HandshakeSeen { .. } => "handshake-seen",
         Fact::RunEnded { .. } => "run-ended",
     }
@@ -253,6 +254,7 @@ const fn device(fact: &Fact) -> Option<DeviceId> {
         | Fact::KeyWritten { device, .. }
         | Fact::KeyAbandoned { device, .. }
         | Fact::KeyRestored { device, .. }
+        | Fact::CloudSeen { device, .. }
         | Fact::HandshakeSeen { device, .. }
         | Fact::RunEnded { device, .. } => Some(*device),
         Fact::ItemQueued { item } => Some(item.device),

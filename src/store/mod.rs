@@ -46,13 +46,7 @@ pub use self::{
     row::{Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, RunRow, RunState, Standing, UndoRow},
 };
 
-use self::{
-    cell::Word,
-    error::sql,
-    journal::Head,
-    lock::StationLock,
-    row::Columns,
-};
+use self::{cell::Word, error::sql, journal::Head, lock::StationLock, row::Columns};
 
 /// How a ledger is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +116,10 @@ impl Store {
         }
         let doing = sql("writing the journal");
         let at = Wall::from_millis(at.millis()).expect("a wall instant is within what a calendar has");
-        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&doing)?;
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(&doing)?;
         let mut head = self.head;
         let mut records = Vec::with_capacity(facts.len());
         for fact in facts {
@@ -221,7 +218,11 @@ impl Store {
     pub fn recipe(&self, hash: Sha256) -> Result<Option<(String, String)>, StoreError> {
         self.conn
             .prepare_cached("SELECT name, text FROM recipe WHERE hash = ?1")
-            .and_then(|mut query| query.query_row((Word(hash),), |row| Ok((row.get(0)?, row.get(1)?))).optional())
+            .and_then(|mut query| {
+                query
+                    .query_row((Word(hash),), |row| Ok((row.get(0)?, row.get(1)?)))
+                    .optional()
+            })
             .map_err(sql("looking for a recipe"))
     }
 

@@ -158,7 +158,11 @@ impl Reader {
 
     /// What is owed to the cloud, oldest first, at most `limit`.
     pub fn owed(&self, limit: u32) -> Result<Vec<ItemRow>, StoreError> {
-        many(&self.conn, "WHERE settled_at IS NULL ORDER BY queued_at, id LIMIT ?1", (limit,))
+        many(
+            &self.conn,
+            "WHERE settled_at IS NULL ORDER BY queued_at, id LIMIT ?1",
+            (limit,),
+        )
     }
 
     /// Every device that has, had, or was to have this key.

@@ -7,18 +7,18 @@ use crate::model::{Wall, outbox::CloudDevice};
 
 /// What is known before the proof is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Given {
+pub(super) struct Given {
     /// T0: `last_handshake_at` as looked up before the upload; `None` if there was none.
-    pub before: Option<Wall>,
+    pub(super) before: Option<Wall>,
     /// The cloud's `Date` of the accepted upload, never the station's own time; `None` if the cloud sent none.
-    pub uploaded: Option<Wall>,
+    pub(super) uploaded: Option<Wall>,
     /// True if the device holds another key than at its last session. It then cannot resume that session.
-    pub key_changed: bool,
+    pub(super) key_changed: bool,
 }
 
 /// What a look at the device says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub(super) enum Proof {
     /// A new session since the upload, at this instant: device and cloud hold the same key.
     Proved(Wall),
     /// Nothing yet. At the deadline this is no proof.
@@ -32,7 +32,7 @@ pub enum Proof {
 ///
 /// HTTP dates have whole seconds, so an upload dated 10:00:00 happened somewhere in that second. A session in the same
 /// second counts: the device was held in DFU mode during the upload, and a session of before is excluded by T0.
-pub fn judge(given: &Given, device: &CloudDevice) -> Proof {
+pub(super) fn judge(given: &Given, device: &CloudDevice) -> Proof {
     if let (Some(uploaded), Some(at)) = (given.uploaded, device.last_handshake_at)
         && given.before.is_none_or(|before| at > before)
         && at.millis() >= whole_second(uploaded)
@@ -46,7 +46,7 @@ pub fn judge(given: &Given, device: &CloudDevice) -> Proof {
 }
 
 /// How long to wait before look number `look` (from 0): 1 s, 2 s, then 5 s each (cloud-api.md 3.14).
-pub const fn pause_before(look: u32) -> Duration {
+pub(super) const fn pause_before(look: u32) -> Duration {
     Duration::from_secs(match look {
         0 => 1,
         1 => 2,
