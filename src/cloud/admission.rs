@@ -4,7 +4,7 @@
 use super::{
     account::{Member, Role},
     answer,
-    look::CloudProduct,
+    product::CloudProduct,
 };
 use crate::model::{
     Code, Platform,

@@ -40,8 +40,7 @@ impl From<Good> for Answer {
 pub fn sort(end: Result<Response, HttpError>, deed: Deed, secret: &str) -> Result<Good, Answer> {
     let response = end.map_err(|error| unsent(error, deed))?;
     let status = response.status;
-    let mut words = Words::of(&response.body);
-    words.redact(secret);
+    let words = Words::of(&response.body, secret);
     match status {
         200..=299 if words.ok == Some(false) => Err(refused(status, &words)),
         200..=299 => Ok(Good {

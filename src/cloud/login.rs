@@ -92,7 +92,7 @@ pub fn password(
     // Zero would mean for ever.
     fields.extend(lifetime.map(|time| ("expires_in", time.as_secs().max(1).to_string().into())));
     let reply = ask(http, fields, Auth::None)?;
-    if reply.status == 403 && Words::of(&reply.body).error.as_deref() == Some("mfa_required") {
+    if reply.status == 403 && Words::of(&reply.body, "").error.as_deref() == Some("mfa_required") {
         let wire: WireMfa = serde_json::from_slice(&reply.body).map_err(|_| LoginError::Malformed)?;
         let code = otp().ok_or(LoginError::CodeNeeded)?;
         let fields = vec![
@@ -172,8 +172,7 @@ fn read(reply: &Response) -> Result<Token, LoginError> {
 }
 
 fn refusal(reply: &Response, grant: Grant, secret: &str) -> LoginError {
-    let mut words = Words::of(&reply.body);
-    words.redact(secret);
+    let words = Words::of(&reply.body, secret);
     let reason = words.or_status(reply.status);
     let error = words.error.as_deref().unwrap_or_default();
     match (reply.status, error, grant) {

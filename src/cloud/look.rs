@@ -1,4 +1,4 @@
-//! Looks: what the cloud knows of a device and of a product. They change nothing, and they never use the look-up by
+//! Looks: what the cloud knows of a device. They change nothing, and they never use the look-up by
 //! serial number, which is limited to 50 an hour (cloud-api.md 4.2).
 
 use serde::Deserialize;
@@ -17,28 +17,6 @@ use crate::{
         outbox::{Answer, CloudDevice, Looked},
     },
 };
-
-/// A product as the cloud describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloudProduct {
-    /// Its number: what [`CloudDevice::product_id`] of its members says.
-    pub id: u64,
-    /// Its name in URLs.
-    pub slug: Option<String>,
-    /// The platform of its devices.
-    pub platform_id: Option<u16>,
-    /// Its name.
-    pub name: Option<String>,
-    /// `device_protection`; `disabled` is the only documented value.
-    pub device_protection: Option<String>,
-}
-
-impl CloudProduct {
-    /// True if protected devices may be in it; `None` if the cloud does not tell.
-    pub fn takes_protected(&self) -> Option<bool> {
-        self.device_protection.as_deref().map(|word| word != "disabled")
-    }
-}
 
 impl Api {
     /// Looks a device up: in its product if there is one, else by itself.
@@ -64,23 +42,14 @@ impl Api {
         }
     }
 
-    /// Looks a product up.
-    ///
-    /// # Errors
-    /// The answer to the look; a product that is unknown or out of reach is a refusal.
-    pub fn product(&self, product: &ProductId) -> Result<CloudProduct, Answer> {
-        let path = ProductPath::new(product).map_err(|error| answer::withheld(error.to_string()))?;
-        let good = self.send(Request::new(Method::Get, route::product(path)), Deed::Look)?;
-        let malformed = || answer::malformed("a product");
-        let wire: Envelope = serde_json::from_slice(&good.body).map_err(|_| malformed())?;
-        let wire = wire.product;
-        Ok(CloudProduct {
-            id: number(&wire.id).ok_or_else(malformed)?,
-            slug: text(&wire.slug),
-            platform_id: number(&wire.platform_id).and_then(|n| u16::try_from(n).ok()),
-            name: text(&wire.name),
-            device_protection: text(&wire.device_protection),
-        })
+    /// As [`Api::look`], in one request: without its owner's kind, and a device that is not in the product is unseen. For
+    /// looks that are repeated.
+    pub fn glance(&self, device: DeviceId, product: Option<&ProductId>) -> Looked {
+        match product.map(ProductPath::new) {
+            None => self.look_at(device, route::device(device)),
+            Some(Ok(product)) => self.look_at(device, route::product_device(product, device)),
+            Some(Err(error)) => Looked::Failed(answer::withheld(error.to_string())),
+        }
     }
 
     fn look_at(&self, device: DeviceId, path: String) -> Looked {
@@ -90,7 +59,7 @@ impl Api {
         };
         // "Not yours" and "unknown" are the same 403 in the cloud, and 404 on open servers. A page of a proxy is neither.
         let unseen = end.as_ref().is_ok_and(|response| {
-            matches!(response.status, 403 | 404) && (response.body.is_empty() || Words::of(&response.body).json)
+            matches!(response.status, 403 | 404) && (response.body.is_empty() || Words::of(&response.body, "").json)
         });
         match answer::sort(end, Deed::Look, token.expose()) {
             Ok(good) => match parse_device(&good, device) {
@@ -174,7 +143,7 @@ fn is_id(value: &Value, device: DeviceId) -> bool {
 }
 
 /// A text, or a number as text; nothing for an empty one.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(super::words::sanitise(text)),
         Value::Number(number) => Some(number.to_string()),
@@ -182,23 +151,8 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-fn number(value: &Value) -> Option<u64> {
+pub(super) fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
-#[derive(Deserialize)]
-struct Envelope {
-    product: WireProduct,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireProduct {
-    id: Value,
-    slug: Value,
-    platform_id: Value,
-    name: Value,
-    device_protection: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -407,27 +361,16 @@ mod tests {
     }
 
     #[test]
-    fn a_product_is_read_and_an_unknown_one_is_refused() {
-        let body = r#"{"product":{"id":1234,"platform_id":13,"name":"Pump","slug":"pump-v1","device_protection":"disabled","user":"x"}}"#;
+    fn a_glance_is_one_request_whatever_it_finds() {
         let script = Script::new([
-            Script::reply(200, body),
-            Script::reply(403, r#"{"ok":false,"error":"Permission denied"}"#),
-            Script::reply(200, r#"{"product":{"name":"no id"}}"#),
+            Script::reply(200, &device(r#","owner":"who@where""#)),
+            Script::reply(404, "{}"),
+            Script::reply(200, &device("")),
         ]);
-        let (api, id) = (script.api(), ProductId("pump-v1".into()));
-        let product = api.product(&id).unwrap();
-        assert_eq!(
-            (product.id, product.platform_id, product.takes_protected()),
-            (1234, Some(13), Some(false))
-        );
-        assert!(matches!(
-            api.product(&id),
-            Err(Answer::Refused {
-                code: Code::CloudDenied,
-                ..
-            })
-        ));
-        assert!(matches!(api.product(&id), Err(Answer::Later { .. })));
-        assert_eq!(paths(&script)[0], "GET /v1/products/pump-v1");
+        let (api, id, product) = (script.api(), ID.parse().unwrap(), ProductId("1".into()));
+        assert!(matches!(api.glance(id, Some(&product)), Looked::Device { .. }));
+        assert_eq!(api.glance(id, Some(&product)), Looked::Unseen);
+        assert!(matches!(api.glance(id, None), Looked::Device { .. }));
+        assert_eq!(script.sent(), 3);
     }
 }

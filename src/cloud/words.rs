@@ -17,17 +17,22 @@ pub struct Words {
 }
 
 impl Words {
-    /// Reads a body.
-    pub fn of(body: &[u8]) -> Self {
+    /// Reads a body, and overwrites `secret` wherever the cloud echoed it: before anything is cut off, so that no part of
+    /// it is left.
+    pub fn of(body: &[u8], secret: &str) -> Self {
+        let clean = |text: &str| match secret {
+            "" => sanitise(text),
+            secret => sanitise(&text.replace(secret, "[redacted]")),
+        };
         match serde_json::from_slice::<Value>(body) {
             Ok(value) => Self {
-                error: value.get("error").and_then(Value::as_str).map(sanitise),
-                reason: reason(&value).map(|text| sanitise(&text)).unwrap_or_default(),
+                error: value.get("error").and_then(Value::as_str).map(clean),
+                reason: reason(&value).map(|text| clean(&text)).unwrap_or_default(),
                 ok: value.get("ok").and_then(Value::as_bool),
                 json: true,
             },
             Err(_) => Self {
-                reason: sanitise(&String::from_utf8_lossy(&body[..body.len().min(LONGEST)])),
+                reason: clean(&String::from_utf8_lossy(&body[..body.len().min(LARGEST_TEXT)])),
                 ..Self::default()
             },
         }
@@ -46,15 +51,6 @@ impl Words {
     pub fn mention(&self, needle: &str) -> bool {
         let found = |text: &str| text.to_lowercase().contains(needle);
         found(&self.reason) || self.error.as_deref().is_some_and(found)
-    }
-
-    /// Overwrites every occurrence of a secret that the cloud echoed.
-    pub fn redact(&mut self, secret: &str) {
-        if secret.is_empty() {
-            return;
-        }
-        self.reason = self.reason.replace(secret, "[redacted]");
-        self.error = self.error.take().map(|text| text.replace(secret, "[redacted]"));
     }
 }
 
@@ -111,6 +107,9 @@ fn is_invisible(c: char) -> bool {
 /// The most that is kept of what the cloud says, in bytes (cloud-api.md 4.1).
 const LONGEST: usize = 500;
 
+/// How much of a body that is not JSON is looked at, in bytes.
+const LARGEST_TEXT: usize = 4096;
+
 /// A list of errors is shown up to here.
 const MOST_ERRORS: usize = 5;
 
@@ -140,38 +139,46 @@ mod tests {
             ("", ""),
             ("null", ""),
         ] {
-            assert_eq!(Words::of(body.as_bytes()).reason, reason, "{body}");
+            assert_eq!(Words::of(body.as_bytes(), "").reason, reason, "{body}");
         }
     }
 
     #[test]
     fn a_body_that_is_not_json_is_kept_as_one_harmless_line() {
-        let words = Words::of(b"<html>\r\n\x1b[31m<h1>502\xff Bad\tGateway</h1>\n");
+        let words = Words::of(b"<html>\r\n\x1b[31m<h1>502\xff Bad\tGateway</h1>\n", "");
         assert_eq!(words.reason, "<html> [31m<h1>502\u{fffd} Bad Gateway</h1>");
         assert!(!words.json);
-        let long = Words::of("ö".repeat(2000).as_bytes()).reason;
+        let long = Words::of("ö".repeat(2000).as_bytes(), "").reason;
         assert!(long.len() <= 500 && long.len() > 490, "{}", long.len());
     }
 
     #[test]
     fn control_and_direction_characters_are_dropped_from_json_too() {
-        let words = Words::of(br#"{"error":"a\u001b]0;x\u0007 \u202eb\u009b1m\n\nc"}"#);
+        let words = Words::of(br#"{"error":"a\u001b]0;x\u0007 \u202eb\u009b1m\n\nc"}"#, "");
         assert_eq!(words.reason, "a]0;x b1m c");
     }
 
     #[test]
     fn an_echoed_secret_is_redacted_everywhere() {
-        let mut words = Words::of(br#"{"error":"bad sesame","error_description":"token sesame is bad"}"#);
-        words.redact("sesame");
-        words.redact("");
+        let words = Words::of(
+            br#"{"error":"bad sesame","error_description":"token sesame is bad"}"#,
+            "sesame",
+        );
         assert_eq!(words.reason, "token [redacted] is bad");
         assert_eq!(words.error.as_deref(), Some("bad [redacted]"));
+        for at in 480..=510 {
+            let page = format!("{}sesame", "x".repeat(at));
+            assert!(
+                !Words::of(page.as_bytes(), "sesame").reason.contains("se"),
+                "cut in the middle at {at}"
+            );
+        }
     }
 
     proptest::proptest! {
         #[test]
         fn any_body_gives_at_most_500_printable_bytes(body: Vec<u8>) {
-            let words = Words::of(&body);
+            let words = Words::of(&body, "");
             proptest::prop_assert!(words.reason.len() <= 500);
             proptest::prop_assert!(!words.reason.chars().any(char::is_control));
         }
