@@ -17,12 +17,19 @@ pub mod slot;
 mod der;
 mod early_rsa;
 mod ec_pair;
+mod production;
 mod rsa_numbers;
 mod rsa_pair;
+mod server_address;
 mod spki;
+
+#[cfg(test)]
+mod cross_check;
 
 pub use flaw::Flaw;
 pub use private::PrivateKey;
 pub use public::{PublicKeyError, parse_public, public_pem};
 pub use rsa_numbers::RsaNumbers;
+pub use seal::{SealError, StationKey, open, seal};
+pub use server::{ServerAddress, ServerFound};
 pub use slot::{classify, device_view, encode};

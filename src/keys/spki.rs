@@ -60,7 +60,7 @@ impl Spki {
             return Err(Flaw::Exponent);
         }
         match &modulus[modulus.iter().take_while(|b| **b == 0).count()..] {
-            digits @ [.., last] if last & 1 == 1 && bit_length(digits) % 8 == 0 && digits.len() <= MOST_MODULUS => {
+            digits @ [.., last] if last & 1 == 1 && bit_length(digits).is_multiple_of(8) && digits.len() <= MOST_MODULUS => {
                 Ok(Self::rsa(digits))
             }
             digits => Err(Flaw::ModulusSize {
