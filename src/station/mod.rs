@@ -57,9 +57,7 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self {
-            uplinks: 4,
-        }
+        Self { uplinks: 4 }
     }
 }
 

@@ -18,12 +18,7 @@ pub(super) struct Uplink {
 
 impl Uplink {
     /// Starts the threads. What they hear goes to `inbox`.
-    pub(super) fn start(
-        world: &World,
-        book: &Arc<Book>,
-        threads: u16,
-        inbox: &Mailbox<super::Stimulus>,
-    ) -> Self {
+    pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, inbox: &Mailbox<super::Stimulus>) -> Self {
         let calls: Mailbox<Option<Call>> = Mailbox::new();
         for n in 0..threads {
             let line = Line {

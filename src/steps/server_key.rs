@@ -45,14 +45,19 @@ impl Step for ServerKey {
             .map_err(|e| StepError::caused(Code::FirmwareRejected, DOING, &e))?;
         key_slot::account(cx, &held)?;
         let mut store = KeyStore::new(&mut dfu);
-        for (segment, bytes) in [(segments.server_key, &new.key[..]), (segments.server_address, &new.address[..])] {
+        for (segment, bytes) in [
+            (segments.server_key, &new.key[..]),
+            (segments.server_address, &new.address[..]),
+        ] {
             store.write(segment.offset, bytes).map_err(|e| StepError {
                 code: Code::ServerKeyWrite,
                 ..failed(DOING, &DeviceError::from(e))
             })?;
         }
         let found: Vec<String> = differences.iter().map(ToString::to_string).collect();
-        Ok(stays(Outcome::Warned { why: format!("{}; set to that of {}", found.join(", "), wanted.host) }))
+        Ok(stays(Outcome::Warned {
+            why: format!("{}; set to that of {}", found.join(", "), wanted.host),
+        }))
     }
 }
 

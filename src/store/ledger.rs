@@ -57,7 +57,11 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
         ledger_run::touched(conn, run, record.seq)?;
     }
     match &record.fact {
-        Fact::StationStarted { .. } | Fact::CloudSeen { .. } | Fact::StepStarted { .. } | Fact::StepEnded { .. } | Fact::StepFailed { .. } => Ok(()),
+        Fact::StationStarted { .. }
+        | Fact::CloudSeen { .. }
+        | Fact::StepStarted { .. }
+        | Fact::StepEnded { .. }
+        | Fact::StepFailed { .. } => Ok(()),
         Fact::RecipeRecorded { hash, name, text } => recipe_recorded(conn, at, hash, name, text),
         Fact::DeviceSeen { slot, identity, .. } => device_seen(conn, at, *slot, identity),
         Fact::RunStarted { .. } => ledger_run::started(conn, record),
