@@ -7,6 +7,7 @@ use crate::{
     model::{
         Code, DeviceId, Fact, Mono, RunId, SlotNo, StepError, Verdict,
         fact::{Identity, Protection},
+        module::Dependency,
         platform::UsbMode,
     },
 };
@@ -360,6 +361,16 @@ impl Turn {
                 .filter(|(_, product)| *product == prepared.recipe.product)
                 .map(|(key, _)| *key),
         });
+        if let Some(why) = unmet(&prepared.needs, identity) {
+            return self.judge(
+                slot,
+                Some(attached.clone()),
+                run,
+                Verdict::Fail,
+                Some(Code::DependencyMissing),
+                why,
+            );
+        }
         match identity.protection {
             Protection::Open => self.go_on(slot, attached, run),
             Protection::Protected | Protection::Service => {
@@ -378,4 +389,21 @@ impl Turn {
 /// The id in the serial number string that the operating system read, if it is one. Old bootloaders have a fixed text.
 fn told_id(attached: &Attached) -> Option<DeviceId> {
     attached.serial.as_ref()?.trim().parse().ok()
+}
+
+/// What the firmware needs and the device is known not to have. A device that does not tell its modules is let on: it
+/// says so itself after the flash.
+fn unmet(needs: &[Dependency], identity: &Identity) -> Option<String> {
+    let missing: Vec<String> = needs
+        .iter()
+        .filter(|need| {
+            let has = identity
+                .modules
+                .iter()
+                .find(|m| m.function == need.function && m.index == need.index);
+            !identity.modules.is_empty() && has.is_none_or(|m| m.version < need.version)
+        })
+        .map(|need| format!("{} {} v{} or newer", need.function, need.index, need.version))
+        .collect();
+    (!missing.is_empty()).then(|| format!("the firmware of the recipe needs {}; nothing was erased", missing.join(", ")))
 }

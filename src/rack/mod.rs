@@ -13,6 +13,8 @@ mod report;
 pub mod run;
 pub mod slot;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod turn;
 pub mod upload;
 pub mod view;

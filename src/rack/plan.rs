@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::model::{
     Platform, StepKind,
+    module::Dependency,
     platform::Network,
     recipe::{KeyPolicy, Recipe, ServerPolicy, Sha256},
 };
@@ -15,6 +16,8 @@ pub struct Prepared {
     pub recipe: Arc<Recipe>,
     /// One [`StepKind::Update`] or [`StepKind::Flash`] for each piece of firmware, in order.
     pub firmware: Vec<StepKind>,
+    /// Modules that the firmware needs and that are not part of it: the device must have them.
+    pub needs: Vec<Dependency>,
 }
 
 impl Prepared {
