@@ -83,8 +83,8 @@ pub struct Keys {
     pub read: Option<SlotContent>,
     /// What the slot held before this run wrote to it; the undo copy holds the rest.
     pub before: Option<SlotContent>,
-    /// A sealed undo copy exists.
-    pub undo: bool,
+    /// The undo copy that exists, by the SHA-256 of what is kept.
+    pub undo: Option<Sha256>,
     /// The new key that may be on the device.
     pub intended: Option<PublicKey>,
     /// The new key that is on the device, read back.
@@ -241,11 +241,11 @@ impl Run {
                 }
                 self.keys.read = Some(content.clone());
             }
-            Fact::UndoSealed { content, .. } => {
-                self.keys.undo = true;
+            Fact::UndoSealed { content, sha256, .. } => {
+                self.keys.undo = Some(*sha256);
                 self.keys.before = Some(content.clone());
             }
-            Fact::UndoDestroyed { .. } => self.keys.undo = false,
+            Fact::UndoDestroyed { .. } => self.keys.undo = None,
             Fact::KeyIntended { key, .. } => self.keys.intended = Some(key.clone()),
             Fact::KeyWritten { fingerprint, .. } => {
                 if self.keys.intended.as_ref().is_none_or(|key| key.fingerprint != *fingerprint) {

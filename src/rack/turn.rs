@@ -119,7 +119,7 @@ impl Rack {
         let stale: Vec<_> = turn
             .rack
             .runs()
-            .filter(|run| run.ended() && run.keys.undo && undo_is_over(run))
+            .filter(|run| run.ended() && run.keys.undo.is_some() && undo_is_over(run))
             .map(|run| (run.id, run.device))
             .collect();
         for (run, device) in stale {
@@ -265,7 +265,7 @@ impl Turn {
                 });
             }
         }
-        if state.keys.undo && (matches!(verdict, Verdict::Pass | Verdict::RolledBack) || undo_is_over(&state)) {
+        if state.keys.undo.is_some() && (matches!(verdict, Verdict::Pass | Verdict::RolledBack) || undo_is_over(&state)) {
             self.fact(Fact::UndoDestroyed { run, device });
             self.effects.push(Effect::DestroyUndo { run, device });
         }

@@ -8,6 +8,7 @@
 mod admission;
 mod mailbox;
 mod uplink;
+pub mod undo;
 mod worker;
 mod world;
 
@@ -94,7 +95,7 @@ pub enum StationError {
 }
 
 /// What reaches the main loop.
-pub(crate) enum Stimulus {
+pub(in crate::station) enum Stimulus {
     /// From a worker.
     Worker(SlotNo, Said),
     /// For the core as it is.

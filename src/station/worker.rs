@@ -10,7 +10,7 @@ use crate::{
     device::Cancel,
     edge::{Attached, Clock},
     model::{Code, DeviceId, Fact, SlotNo, StepError, fact::Identity, platform::UsbMode},
-    rack::{After, CommitReply, Order, Report, Ticket, Work},
+    rack::{CommitReply, Order, Report, Ticket, Work},
     steps::{self, Cx},
 };
 
@@ -201,12 +201,4 @@ fn words(payload: &(dyn Any + Send)) -> Option<String> {
         .downcast_ref::<&str>()
         .map(|s| (*s).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
-}
-
-/// What a worker says at the end of a step that leaves the device as it is.
-pub(super) const fn stays(outcome: crate::model::Outcome) -> Report {
-    Report {
-        outcome,
-        after: After::Stays,
-    }
 }

@@ -4,7 +4,7 @@ use crate::{
     device::{DeviceError, Dfu, KeyStore},
     keys::{self, PrivateKey},
     model::{
-        DeviceId, Fact, KeyKind, RunId, Secret, StepError, StepKind,
+        DeviceId, Fact, KeyKind, RunId, Secret, StepError,
         key::SlotContent,
         platform::{KeySegments, Platform},
     },
@@ -52,7 +52,7 @@ pub(super) fn read(dfu: &mut Dfu<'_>, platform: Platform) -> Result<Held, StepEr
 
 /// Makes sure that an undo copy of the key store exists before the first write of a run.
 pub(super) fn account(cx: &Cx<'_>, held: &Held) -> Result<(), StepError> {
-    if cx.work.keys.undo {
+    if cx.work.keys.undo.is_some() {
         return Ok(());
     }
     let (run, device): (RunId, DeviceId) = (cx.work.run, cx.work.device);
@@ -66,11 +66,6 @@ pub(super) fn account(cx: &Cx<'_>, held: &Held) -> Result<(), StepError> {
         sha256,
         content: held.content.clone(),
     })
-}
-
-/// What a step is doing, for its errors.
-pub(super) fn doing(kind: StepKind) -> String {
-    kind.label().to_owned()
 }
 
 /// A range of the key store; empty where the store is shorter.

@@ -111,9 +111,7 @@ fn settle(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Result<Option<Outc
 
 /// An interrupted write can lose the whole key store. What was around the key slot is put back from the undo copy.
 fn restore_surroundings(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Result<(), StepError> {
-    if !cx.work.keys.undo {
-        return Ok(());
-    }
+    let Some(sha256) = cx.work.keys.undo else { return Ok(()) };
     let (segments, _) = key_slot::segments(cx.recipe.platform);
     let slot = segments.private.offset as usize..(segments.private.offset + segments.private.len) as usize;
     let lost = held
@@ -127,7 +125,7 @@ fn restore_surroundings(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Resu
     }
     let undo = cx
         .undo
-        .fetch(cx.work.run, cx.work.device)
+        .fetch(cx.work.run, cx.work.device, sha256)
         .map_err(|e| StepError::caused(Code::KeyUndo, "put back what was around the key", &e))?;
     let whole = undo.expose();
     let mut store = KeyStore::new(dfu);

@@ -28,7 +28,7 @@ pub trait UndoCopies: Send + Sync {
     ///
     /// # Errors
     /// If there is none, or it cannot be opened.
-    fn fetch(&self, run: RunId, device: DeviceId) -> Result<Secret<Vec<u8>>, UndoError>;
+    fn fetch(&self, run: RunId, device: DeviceId, sha256: Sha256) -> Result<Secret<Vec<u8>>, UndoError>;
 
     /// Destroys the copy of a run, if there is one.
     fn destroy(&self, run: RunId, device: DeviceId);
