@@ -34,8 +34,8 @@ pub(super) fn writer(path: &Path, durability: Durability) -> Result<Connection, 
     let doing = sql("opening the ledger");
     // SQLite gives its -wal and -shm files the mode of the database.
     files::private_file(path).map_err(file("opening the ledger", path))?;
-    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(&doing)?;
+    let conn =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(&doing)?;
     // Before anything is changed: the file may be somebody else's.
     migrate::version(&conn, path)?;
     harden(&conn).map_err(&doing)?;
@@ -60,8 +60,8 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Absent { path: path.to_owned() });
     }
     let doing = sql("opening the ledger for reading");
-    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(&doing)?;
+    let conn =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(&doing)?;
     harden(&conn).map_err(&doing)?;
     conn.pragma_update(None, "query_only", true).map_err(&doing)?;
     match migrate::version(&conn, path)? {

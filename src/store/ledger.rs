@@ -72,18 +72,14 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
         } => undo_sealed(conn, at, *run, *device, sha256, content.word()),
         Fact::UndoDestroyed { run, .. } => undo_destroyed(conn, at, *run),
         Fact::KeyIntended { device, key, item, .. } => ledger_key::intended(conn, at, *device, key, item),
-        Fact::KeyWritten {
-            device, fingerprint, ..
-        } => ledger_key::written(conn, at, *device, fingerprint),
+        Fact::KeyWritten { device, fingerprint, .. } => ledger_key::written(conn, at, *device, fingerprint),
         Fact::KeyAbandoned {
             device,
             fingerprint,
             why,
             ..
         } => ledger_key::abandoned(conn, at, *device, fingerprint, why),
-        Fact::KeyRestored {
-            device, fingerprint, ..
-        } => ledger_key::restored(conn, at, *device, fingerprint),
+        Fact::KeyRestored { device, fingerprint, .. } => ledger_key::restored(conn, at, *device, fingerprint),
         Fact::ItemQueued { item } => outbox::queued(conn, at, item),
         Fact::ItemSent { item, attempt } => outbox::sent(conn, at, item, *attempt),
         Fact::ItemAnswered { item, attempt, answer } => outbox::answered(conn, at, item, *attempt, answer),
@@ -157,7 +153,9 @@ impl<'a> From<&'a Identity> for Told<'a> {
             imei: text(&identity.imei),
             hardware: text(&identity.hardware),
             os_version: text(&identity.os_version),
-            modules: Some(identity.modules.as_slice()).filter(|modules| !modules.is_empty()).map(Json),
+            modules: Some(identity.modules.as_slice())
+                .filter(|modules| !modules.is_empty())
+                .map(Json),
         }
     }
 }
@@ -204,6 +202,10 @@ pub(super) fn change(conn: &Connection, text: &str, params: impl Params) -> rusq
 }
 
 /// The first column of the one row that is asked for, if there is one.
-pub(super) fn ask<T: rusqlite::types::FromSql>(conn: &Connection, text: &str, params: impl Params) -> rusqlite::Result<Option<T>> {
+pub(super) fn ask<T: rusqlite::types::FromSql>(
+    conn: &Connection,
+    text: &str,
+    params: impl Params,
+) -> rusqlite::Result<Option<T>> {
     conn.prepare_cached(text)?.query_row(params, |row| row.get(0)).optional()
 }

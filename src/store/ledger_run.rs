@@ -12,7 +12,11 @@ use super::{
 
 /// Notes the last fact of a run; a fact of a run that never started is refused here.
 pub(super) fn touched(conn: &Connection, run: RunId, seq: u64) -> Result<(), Stop> {
-    match change(conn, "UPDATE run SET last_seq = ?2 WHERE id = ?1", (Word(run), seq.cast_signed()))? {
+    match change(
+        conn,
+        "UPDATE run SET last_seq = ?2 WHERE id = ?1",
+        (Word(run), seq.cast_signed()),
+    )? {
         0 => Err(Illegal::UnknownRun(run).into()),
         _ => Ok(()),
     }
@@ -100,7 +104,11 @@ pub(super) fn resumed(conn: &Connection, at: Wall, run: RunId, slot: SlotNo) -> 
 
 /// The cloud showed a session that is newer than the upload.
 pub(super) fn handshake(conn: &Connection, run: RunId, device: DeviceId, seen: Wall) -> Result<(), Stop> {
-    change(conn, "UPDATE run SET handshake_at = ?2 WHERE id = ?1", (Word(run), Millis(seen)))?;
+    change(
+        conn,
+        "UPDATE run SET handshake_at = ?2 WHERE id = ?1",
+        (Word(run), Millis(seen)),
+    )?;
     change(
         conn,
         "UPDATE device SET handshake_at = ?2 WHERE id = ?1",

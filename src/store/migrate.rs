@@ -32,8 +32,12 @@ pub(super) enum Version {
 /// Reads what a file says of itself; refuses a file that is somebody else's.
 pub(super) fn version(conn: &Connection, path: &Path) -> Result<Version, StoreError> {
     let doing = sql("reading the version of the ledger");
-    let id: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(&doing)?;
-    let version: i32 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(&doing)?;
+    let id: i32 = conn
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(&doing)?;
+    let version: i32 = conn
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(&doing)?;
     let tables: i64 = conn
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(&doing)?;
@@ -67,7 +71,9 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path, migrations: &[Migratio
             name: migration.name,
             source,
         };
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let tx = conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed)?;
         tx.execute_batch(migration.sql).map_err(failed)?;
         tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
         tx.pragma_update(None, "user_version", step).map_err(failed)?;

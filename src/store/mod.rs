@@ -21,6 +21,8 @@ mod cell;
 mod connect;
 mod error;
 mod files;
+#[doc(hidden)]
+pub mod fill;
 mod journal;
 mod ledger;
 mod ledger_key;
@@ -29,8 +31,15 @@ mod lock;
 mod migrate;
 mod outbox;
 pub mod read;
+mod report;
 mod row;
 mod schema;
+mod station_key;
+pub mod undo;
+mod verify;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -43,16 +52,14 @@ pub use self::{
     connect::Durability,
     error::{BadKey, BadRecord, Illegal, StoreError},
     read::Reader,
+    report::{Counts, OrderProgress, Yield},
     row::{Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, RunRow, RunState, Standing, UndoRow},
+    station_key::{STATION_KEY_LEN, StationKeyError, check_station_key, station_key},
+    undo::UndoVault,
+    verify::Difference,
 };
 
-use self::{
-    cell::Word,
-    error::sql,
-    journal::Head,
-    lock::StationLock,
-    row::Columns,
-};
+use self::{cell::Word, error::sql, journal::Head, lock::StationLock, row::Columns};
 
 /// How a ledger is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,9 +71,10 @@ pub struct Options {
 /// The ledger, as its one writer sees it. It belongs to the loop thread; nothing that it does grows with the ledger.
 #[derive(Debug)]
 pub struct Store {
-    conn: Connection,
-    /// Reads back what the other one wrote, as any other program would see it.
+    /// Reads back what the other one wrote, as any other program would see it. Closed first: only the last connection
+    /// folds the write-ahead log into the file, and this one cannot write.
     witness: Connection,
+    conn: Connection,
     station: StationId,
     dir: PathBuf,
     head: Head,
@@ -122,7 +130,10 @@ impl Store {
         }
         let doing = sql("writing the journal");
         let at = Wall::from_millis(at.millis()).expect("a wall instant is within what a calendar has");
-        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&doing)?;
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(&doing)?;
         let mut head = self.head;
         let mut records = Vec::with_capacity(facts.len());
         for fact in facts {
@@ -221,7 +232,11 @@ impl Store {
     pub fn recipe(&self, hash: Sha256) -> Result<Option<(String, String)>, StoreError> {
         self.conn
             .prepare_cached("SELECT name, text FROM recipe WHERE hash = ?1")
-            .and_then(|mut query| query.query_row((Word(hash),), |row| Ok((row.get(0)?, row.get(1)?))).optional())
+            .and_then(|mut query| {
+                query
+                    .query_row((Word(hash),), |row| Ok((row.get(0)?, row.get(1)?)))
+                    .optional()
+            })
             .map_err(sql("looking for a recipe"))
     }
 

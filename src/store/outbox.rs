@@ -66,10 +66,7 @@ pub(super) fn sent(conn: &Connection, at: Wall, item: &ItemId, attempt: u32) -> 
         (Word(item), attempt, Millis(at)),
     )?;
     match changed {
-        0 => Err(look(conn, item)?.map_or_else(
-            || Illegal::UnknownItem(item.clone()),
-            |_| Illegal::NotQueued(item.clone()),
-        ))?,
+        0 => Err(look(conn, item)?.map_or_else(|| Illegal::UnknownItem(item.clone()), |_| Illegal::NotQueued(item.clone())))?,
         _ => Ok(()),
     }
 }

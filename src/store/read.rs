@@ -17,6 +17,7 @@ use super::{
     error::{StoreError, sql},
     journal, many, one,
     row::{Columns, DeviceRow, ItemRow, KeyRow, RunRow, UndoRow},
+    verify::{self, Difference},
 };
 
 /// Reads the ledger, also while a station writes to it. It belongs to one thread; open another one for the next.
@@ -158,7 +159,11 @@ impl Reader {
 
     /// What is owed to the cloud, oldest first, at most `limit`.
     pub fn owed(&self, limit: u32) -> Result<Vec<ItemRow>, StoreError> {
-        many(&self.conn, "WHERE settled_at IS NULL ORDER BY queued_at, id LIMIT ?1", (limit,))
+        many(
+            &self.conn,
+            "WHERE settled_at IS NULL ORDER BY queued_at, id LIMIT ?1",
+            (limit,),
+        )
     }
 
     /// Every device that has, had, or was to have this key.
@@ -185,6 +190,12 @@ impl Reader {
     /// Copies the ledger to another place while the station runs, and proves the copy. See `keyrack backup`.
     pub fn backup(&self, to: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Copied, StoreError> {
         backup::copy_elsewhere(&self.conn, &self.dir, to, progress)
+    }
+
+    /// Rebuilds every table from the journal, in a file of its own, and returns how the ledger differs from that: nothing,
+    /// if all is well. It also checks numbering and hash chain. It stops at [`Difference::MOST`] of them.
+    pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Difference>, StoreError> {
+        verify::verify(&self.conn, progress)
     }
 }
 
