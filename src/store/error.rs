@@ -106,6 +106,12 @@ pub enum StoreError {
         /// How it differs.
         what: String,
     },
+    /// An undo copy on disk is not the one that was sealed.
+    #[error("the undo copy \"{}\" is not what was sealed", .path.display())]
+    UndoDiffers {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file or directory could not be used.
     #[error("{doing} \"{}\" failed", .path.display())]
     File {

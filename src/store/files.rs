@@ -12,28 +12,33 @@ use super::error::{StoreError, file};
 /// Permission bits of group and others.
 pub(super) const SHARED: u32 = 0o077;
 
-/// Makes a directory for the owner alone, with its parents; an existing one must be so already.
-///
-/// An existing directory is never changed: it may be `/tmp` or a home, named by mistake.
+/// Makes a directory for the owner alone, with its parents. An existing one is made so if it is empty; with anything in
+/// it, it must be so already and is never changed: it may be `/tmp` or a home, named by mistake.
 pub(super) fn private_dir(dir: &Path) -> Result<(), StoreError> {
-    match fs::metadata(dir) {
-        Ok(found) if !found.is_dir() => Err(file("opening the directory", dir)(io::ErrorKind::NotADirectory.into())),
-        Ok(found) if found.mode() & SHARED != 0 => Err(StoreError::Exposed {
+    private_parents(dir).map_err(file("creating the directory", dir))?;
+    let mode = fs::metadata(dir).map_err(file("opening the directory", dir))?.mode() & 0o777;
+    if mode & SHARED == 0 {
+        return Ok(());
+    }
+    let mut entries = fs::read_dir(dir).map_err(file("opening the directory", dir))?;
+    if entries.next().is_some() {
+        return Err(StoreError::Exposed {
             path: dir.to_owned(),
-            mode: found.mode() & 0o777,
-        }),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .and_then(|()| {
-                dir.parent()
-                    .filter(|parent| !parent.as_os_str().is_empty())
-                    .map_or(Ok(()), sync_dir)
-            })
-            .map_err(file("creating the directory", dir)),
-        Err(error) => Err(file("opening the directory", dir)(error)),
+            mode,
+        });
+    }
+    fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(file("closing the directory to others", dir))
+}
+
+/// Makes what is missing of a directory and its parents, for the owner alone; what is there is not looked at.
+pub(super) fn private_parents(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
     }
 }
 
@@ -70,6 +75,14 @@ mod tests {
         private_dir(&dir).unwrap();
         assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
 
+        fs::set_permissions(&dir, Permissions::from_mode(0o750)).unwrap();
+        private_dir(&dir).unwrap();
+        assert_eq!(
+            fs::metadata(&dir).unwrap().mode() & 0o777,
+            0o700,
+            "there is nothing in it yet"
+        );
+        fs::write(dir.join("theirs"), "").unwrap();
         fs::set_permissions(&dir, Permissions::from_mode(0o750)).unwrap();
         assert!(matches!(private_dir(&dir), Err(StoreError::Exposed { mode: 0o750, .. })));
         assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o750);

@@ -21,6 +21,8 @@ mod cell;
 mod connect;
 mod error;
 mod files;
+#[doc(hidden)]
+pub mod fill;
 mod journal;
 mod ledger;
 mod ledger_key;
@@ -29,8 +31,15 @@ mod lock;
 mod migrate;
 mod outbox;
 pub mod read;
+mod report;
 mod row;
 mod schema;
+mod station_key;
+pub mod undo;
+mod verify;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +52,11 @@ pub use self::{
     connect::Durability,
     error::{BadKey, BadRecord, Illegal, StoreError},
     read::Reader,
+    report::{Counts, OrderProgress, Yield},
     row::{Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, RunRow, RunState, Standing, UndoRow},
+    station_key::{STATION_KEY_LEN, StationKeyError, check_station_key, station_key},
+    undo::UndoVault,
+    verify::Difference,
 };
 
 use self::{cell::Word, error::sql, journal::Head, lock::StationLock, row::Columns};
@@ -58,9 +71,10 @@ pub struct Options {
 /// The ledger, as its one writer sees it. It belongs to the loop thread; nothing that it does grows with the ledger.
 #[derive(Debug)]
 pub struct Store {
-    conn: Connection,
-    /// Reads back what the other one wrote, as any other program would see it.
+    /// Reads back what the other one wrote, as any other program would see it. Closed first: only the last connection
+    /// folds the write-ahead log into the file, and this one cannot write.
     witness: Connection,
+    conn: Connection,
     station: StationId,
     dir: PathBuf,
     head: Head,

@@ -17,6 +17,7 @@ use super::{
     error::{StoreError, sql},
     journal, many, one,
     row::{Columns, DeviceRow, ItemRow, KeyRow, RunRow, UndoRow},
+    verify::{self, Difference},
 };
 
 /// Reads the ledger, also while a station writes to it. It belongs to one thread; open another one for the next.
@@ -189,6 +190,12 @@ impl Reader {
     /// Copies the ledger to another place while the station runs, and proves the copy. See `keyrack backup`.
     pub fn backup(&self, to: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Copied, StoreError> {
         backup::copy_elsewhere(&self.conn, &self.dir, to, progress)
+    }
+
+    /// Rebuilds every table from the journal, in a file of its own, and returns how the ledger differs from that: nothing,
+    /// if all is well. It also checks numbering and hash chain. It stops at [`Difference::MOST`] of them.
+    pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Difference>, StoreError> {
+        verify::verify(&self.conn, progress)
     }
 }
 
