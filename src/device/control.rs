@@ -187,8 +187,8 @@ impl ControlError {
             Self::Protected { .. } => Code::Protected,
             Self::Timeout { .. } => Code::StepTimeout,
             Self::TooLarge { .. } => Code::Internal,
+            Self::Busy { .. } => Code::UsbBusy,
             Self::Refused { .. }
-            | Self::Busy { .. }
             | Self::NoMemory { .. }
             | Self::Failed { .. }
             | Self::Lost { .. }
@@ -437,7 +437,10 @@ impl<'l> Control<'l> {
 
     /// RESET of one request, or of all with 0. Its answer changes nothing for us.
     fn reset(&mut self, id: u16) {
+        // Also when told to stop: a slot that stays taken would hinder whoever comes next.
+        self.link.shield(true);
         let _ = self.link.fetch(setup_in(RESET, 0, id), LAST_CHANCE);
+        self.link.shield(false);
     }
 
     fn timeout(&self, request: RequestType, deadline: Mono) -> Result<Duration, ControlError> {
