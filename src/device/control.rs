@@ -187,8 +187,8 @@ impl ControlError {
             Self::Protected { .. } => Code::Protected,
             Self::Timeout { .. } => Code::StepTimeout,
             Self::TooLarge { .. } => Code::Internal,
+            Self::Busy { .. } => Code::UsbBusy,
             Self::Refused { .. }
-            | Self::Busy { .. }
             | Self::NoMemory { .. }
             | Self::Failed { .. }
             | Self::Lost { .. }
@@ -437,7 +437,10 @@ impl<'l> Control<'l> {
 
     /// RESET of one request, or of all with 0. Its answer changes nothing for us.
     fn reset(&mut self, id: u16) {
+        // Also when told to stop: a slot that stays taken would hinder whoever comes next.
+        self.link.shield(true);
         let _ = self.link.fetch(setup_in(RESET, 0, id), LAST_CHANCE);
+        self.link.shield(false);
     }
 
     fn timeout(&self, request: RequestType, deadline: Mono) -> Result<Duration, ControlError> {
@@ -504,3 +507,288 @@ const BUSY_TRIES: u32 = 10;
 
 /// What a transfer gets at least, also past the deadline.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            messages::config::GetSerialNumberRequest,
+            script::{Script, check, hex, init, reset},
+        },
+        *,
+    };
+    use crate::model::{Platform, platform::UsbMode};
+
+    const OK_ID: &str = "0300000000000100";
+    const PENDING_ID: &str = "0300000002000100";
+    const BUSY: &str = "010000000300";
+    const PENDING: &str = "010000000200";
+    const READY: &str = "010000000000";
+    const DONE: &str = "09000000000000000000";
+    const GONE: &str = "010000000500";
+
+    fn run(script: &Script, kind: RequestType, payload: &[u8], limit: Duration) -> Result<Vec<u8>, ControlError> {
+        let mut link = script.link(Platform::Argon, UsbMode::Normal);
+        let mut control = Control::open(&mut link)?;
+        let deadline = control.within(limit);
+        let outcome = control.request(kind, payload, deadline);
+        script.done();
+        outcome
+    }
+
+    fn opened(version: &str) -> Script {
+        let script = Script::new();
+        script.opening(version);
+        script
+    }
+
+    #[test]
+    fn the_frozen_device_id_request() {
+        // device-protocol.md 8.1 to 8.3
+        let script = opened("6.2.0");
+        let body = hex("0a18653030666365363830313233343536373839616263646566");
+        script.get(hex("c001000014004000").try_into().unwrap(), &hex(OK_ID));
+        script.get(hex("c002000001004000").try_into().unwrap(), &hex(PENDING));
+        script.get(
+            hex("c002000001004000").try_into().unwrap(),
+            &hex("0d0000000000 1a000000 00000000"),
+        );
+        script.get(hex("c004000001001a00").try_into().unwrap(), &body);
+        assert_eq!(run(&script, RequestType::DeviceId, &[], REQUEST_LIMIT), Ok(body));
+        assert_eq!(script.elapsed(), Duration::from_millis(100), "two checks, 50 ms apart");
+    }
+
+    #[test]
+    fn a_payload_waits_for_its_buffer_and_the_schedule_starts_anew() {
+        let script = opened("6.2.0");
+        let payload = vec![0xa5; 1027];
+        script.get(hex("c0010304fd004000").try_into().unwrap(), &hex(PENDING_ID));
+        for _ in 0..3 {
+            script.get(check(1), &hex(PENDING));
+        }
+        script.get(check(1), &hex(READY));
+        script.out([0x40, 3, 0, 0, 1, 0, 3, 4], &payload);
+        for _ in 0..10 {
+            script.get(check(1), &hex(PENDING));
+        }
+        script.get(check(1), &hex(DONE));
+        assert_eq!(
+            run(&script, RequestType::FirmwareUpdateData, &payload, REQUEST_LIMIT),
+            Ok(vec![])
+        );
+        let first = 50 + 50 + 100 + 100;
+        let second = 50 + 50 + 100 + 100 + 250 + 250 + 500 + 500 + 1000 + 1000 + 1000;
+        assert_eq!(script.elapsed(), Duration::from_millis(first + second));
+    }
+
+    #[test]
+    fn long_payloads_and_replies_go_in_chunks_but_not_for_old_systems() {
+        let payload = vec![1; 5000];
+        let reply = vec![2; 4097];
+        let done = hex("0d0000000000 01100000 00000000");
+        let script = opened("1.5.0");
+        script.get(init(253, 5000), &hex(OK_ID));
+        script.out([0x40, 3, 0, 0, 1, 0, 0x00, 0x10], &payload[..4096]);
+        script.out([0x40, 3, 0, 0, 1, 0, 0x88, 0x03], &payload[4096..]);
+        script.get(check(1), &done);
+        script.get([0xc0, 4, 0, 0, 1, 0, 0x00, 0x10], &reply[..4096]);
+        script.get([0xc0, 4, 0, 0, 1, 0, 1, 0], &reply[4096..]);
+        assert_eq!(
+            run(&script, RequestType::FirmwareUpdateData, &payload, REQUEST_LIMIT),
+            Ok(reply.clone())
+        );
+
+        let script = opened("1.4.4");
+        script.get(init(253, 5000), &hex(OK_ID));
+        script.out([0x40, 3, 0, 0, 1, 0, 0x88, 0x13], &payload);
+        script.get(check(1), &done);
+        script.get([0xc0, 4, 0, 0, 1, 0, 0x01, 0x10], &reply);
+        assert_eq!(
+            run(&script, RequestType::FirmwareUpdateData, &payload, REQUEST_LIMIT),
+            Ok(reply)
+        );
+    }
+
+    #[test]
+    fn busy_backs_off_and_gives_up() {
+        let script = opened("6.2.0");
+        script.get(init(20, 0), &hex(BUSY));
+        script.get(init(20, 0), &hex(BUSY));
+        script.get(init(20, 0), &hex(OK_ID));
+        script.get(check(1), &hex(DONE));
+        assert_eq!(run(&script, RequestType::DeviceId, &[], REQUEST_LIMIT), Ok(vec![]));
+        assert_eq!(script.elapsed(), Duration::from_millis(100 + 200 + 50));
+
+        let script = opened("6.2.0");
+        for _ in 0..BUSY_TRIES {
+            script.get(init(20, 0), &hex(BUSY));
+        }
+        let error = run(&script, RequestType::DeviceId, &[], REQUEST_LIMIT).unwrap_err();
+        assert!(matches!(error, ControlError::Busy { tries: BUSY_TRIES, .. }), "{error:?}");
+
+        let script = opened("6.2.0");
+        script.get(init(20, 0), &hex(BUSY));
+        script.get(init(20, 0), &hex(BUSY));
+        let error = run(&script, RequestType::DeviceId, &[], Duration::from_millis(250)).unwrap_err();
+        assert!(
+            matches!(error, ControlError::Busy { tries: 2, .. }),
+            "before the deadline: {error:?}"
+        );
+    }
+
+    #[test]
+    fn a_request_past_its_deadline_is_reset() {
+        let script = opened("6.2.0");
+        script.get(init(20, 0), &hex(OK_ID));
+        for _ in 0..4 {
+            script.get(check(1), &hex(PENDING));
+        }
+        script.get(reset(1), &hex(READY));
+        let limit = Duration::from_millis(250);
+        let error = run(&script, RequestType::DeviceId, &[], limit).unwrap_err();
+        assert!(matches!(error, ControlError::Timeout { .. }));
+        assert_eq!(script.elapsed(), limit, "the last check is at the deadline");
+    }
+
+    #[test]
+    fn protected_is_its_own_error_and_asked_once() {
+        let script = opened("6.2.0");
+        script.request(90, &[], Err(-1801));
+        let error = run(&script, RequestType::GetModuleInfo, &[], REQUEST_LIMIT).unwrap_err();
+        let request = RequestType::GetModuleInfo;
+        assert_eq!(error, ControlError::Protected { request });
+        assert_eq!(error.code(), Code::Protected);
+        assert!(error.is_result(ResultCode::PROTECTED));
+    }
+
+    #[test]
+    fn a_result_with_a_useless_body_frees_its_slot() {
+        let script = opened("6.2.0");
+        script.get(init(21, 0), &hex(OK_ID));
+        script.get(check(1), &hex("0d0000000000 05000000 88ffffff"));
+        script.get(reset(1), &hex(READY));
+        let error = run(&script, RequestType::SerialNumber, &[], REQUEST_LIMIT).unwrap_err();
+        assert!(error.is_result(ResultCode::NOT_SUPPORTED), "{error:?}");
+    }
+
+    #[test]
+    fn whatever_goes_wrong_leaves_no_request_behind() {
+        // (what happens after INIT, whether the client must RESET 1)
+        let cases: [(&str, fn(&Script), bool); 6] = [
+            (
+                "a stalled SEND",
+                |s| s.fail([0x40, 3, 0, 0, 1, 0, 1, 0], &[9], UsbError::Stall),
+                true,
+            ),
+            (
+                "a lost request",
+                |s| {
+                    s.out([0x40, 3, 0, 0, 1, 0, 1, 0], &[9]);
+                    s.get(check(1), &hex(GONE));
+                },
+                false,
+            ),
+            (
+                "no result",
+                |s| {
+                    s.out([0x40, 3, 0, 0, 1, 0, 1, 0], &[9]);
+                    s.get(check(1), &hex(READY));
+                },
+                true,
+            ),
+            (
+                "a short answer",
+                |s| {
+                    s.out([0x40, 3, 0, 0, 1, 0, 1, 0], &[9]);
+                    s.get(check(1), &hex("0900"));
+                },
+                true,
+            ),
+            (
+                "a short chunk",
+                |s| {
+                    s.out([0x40, 3, 0, 0, 1, 0, 1, 0], &[9]);
+                    s.get(check(1), &hex("0d0000000000 05000000 00000000"));
+                    s.get([0xc0, 4, 0, 0, 1, 0, 5, 0], &[1, 2, 3, 4]);
+                },
+                true,
+            ),
+            (
+                "an endless reply",
+                |s| {
+                    s.out([0x40, 3, 0, 0, 1, 0, 1, 0], &[9]);
+                    s.get(check(1), &hex("0d0000000000 ffffffff 00000000"));
+                },
+                true,
+            ),
+        ];
+        for (name, act, resets) in cases {
+            let script = opened("6.2.0");
+            script.get(init(253, 1), &hex(OK_ID));
+            act(&script);
+            if resets {
+                script.get(reset(1), &hex(READY));
+            }
+            let outcome = run(&script, RequestType::FirmwareUpdateData, &[9], REQUEST_LIMIT);
+            assert!(outcome.is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_init_of_unknown_fate_resets_all() {
+        let script = opened("6.2.0");
+        script.fail(init(20, 0), &[], UsbError::Timeout);
+        script.get(reset(0), &hex(READY));
+        assert!(run(&script, RequestType::DeviceId, &[], REQUEST_LIMIT).is_err());
+
+        let script = opened("6.2.0");
+        script.get(init(20, 0), &hex("010000000000"));
+        script.get(reset(0), &hex(READY));
+        let error = run(&script, RequestType::DeviceId, &[], REQUEST_LIMIT).unwrap_err();
+        assert!(matches!(error, ControlError::Nonsense { .. }));
+    }
+
+    #[test]
+    fn a_device_that_left_gets_no_more_transfers() {
+        let script = opened("6.2.0");
+        script.get(init(20, 0), &hex(OK_ID));
+        script.fail(check(1), &[], UsbError::Gone);
+        let error = run(&script, RequestType::DeviceId, &[], REQUEST_LIMIT).unwrap_err();
+        assert!(error.vanished_after_start());
+        assert_eq!(error.code(), Code::DeviceLost);
+    }
+
+    #[test]
+    fn opening_takes_the_device_as_it_is_unless_it_is_gone() {
+        let script = Script::new();
+        script.fail(reset(0), &[], UsbError::Stall);
+        script.fail(hex("c05000001e004000").try_into().unwrap(), &[], UsbError::Stall);
+        let mut link = script.link(Platform::Argon, UsbMode::Normal);
+        assert_eq!(Control::open(&mut link).unwrap().version(), None);
+        script.done();
+
+        let script = Script::new();
+        script.fail(reset(0), &[], UsbError::Gone);
+        assert!(Control::open(&mut script.link(Platform::Argon, UsbMode::Normal)).is_err());
+        script.done();
+    }
+
+    #[test]
+    fn too_long_a_payload_is_not_sent() {
+        let script = opened("6.2.0");
+        let error = run(&script, RequestType::FirmwareUpdateData, &vec![0; 65_536], REQUEST_LIMIT).unwrap_err();
+        assert!(matches!(error, ControlError::TooLarge { len: 65_536, .. }));
+    }
+
+    #[test]
+    fn a_reply_that_is_another_message_is_refused() {
+        let script = opened("6.2.0");
+        script.request(21, &[], Ok(&[0x0a, 0x40, 0x41]));
+        let mut link = script.link(Platform::Argon, UsbMode::Normal);
+        let mut control = Control::open(&mut link).unwrap();
+        let deadline = control.within(REQUEST_LIMIT);
+        let error = control.call(&GetSerialNumberRequest {}, deadline).unwrap_err();
+        assert!(matches!(error, ControlError::BadMessage { .. }));
+        script.done();
+    }
+}

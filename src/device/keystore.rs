@@ -118,14 +118,9 @@ impl<'d, 'l> KeyStore<'d, 'l> {
         }
     }
 
-    /// Its length in bytes.
-    pub fn len(&self) -> u32 {
+    /// How many bytes are accounted for.
+    pub fn size(&self) -> u32 {
         self.len
-    }
-
-    /// Never: it is for the habit that a length is asked together with this.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// Reads the whole of it once.
@@ -218,4 +213,114 @@ fn differ(a: &[u8], b: &[u8]) -> Option<u32> {
     let first = a.iter().zip(b).position(|(a, b)| a != b);
     let first = first.or((a.len() != b.len()).then(|| a.len().min(b.len())));
     first.map(|offset| offset as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::dfu::target::Target, *};
+    use crate::model::Platform;
+
+    fn with<T>(target: &Target, act: impl FnOnce(&mut KeyStore<'_, '_>) -> T) -> T {
+        let mut link = target.link();
+        let mut dfu = Dfu::open(&mut link).unwrap();
+        act(&mut KeyStore::new(&mut dfu))
+    }
+
+    #[test]
+    fn a_write_is_without_erase_and_read_back() {
+        for platform in [Platform::Argon, Platform::P2, Platform::Photon] {
+            let target = Target::new(platform);
+            let key = vec![0x30; 192];
+            with(&target, |store| store.write(3106, &key)).unwrap();
+            let whole = with(&target, |s| s.read_twice()).unwrap();
+            assert_eq!(whole.expose().len(), 8391);
+            assert_eq!(whole.expose()[3106..3298], key);
+            assert_eq!((whole.expose()[3105], whole.expose()[3298]), (0xff, 0xff));
+            assert!(target.inside().erased.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_restore_of_the_whole_goes_over_blocks() {
+        let target = Target::new(Platform::Boron);
+        let all: Vec<u8> = (0..8391_u32).map(|i| (i % 251) as u8).collect();
+        with(&target, |store| store.write(0, &all)).unwrap();
+        assert_eq!(target.inside().memory[&1][..8391], all);
+    }
+
+    #[test]
+    fn nothing_is_written_outside() {
+        let target = Target::new(Platform::Argon);
+        for (offset, len) in [(8391, 1), (8390, 2), (u32::MAX, 1), (0, 0)] {
+            let error = with(&target, |store| store.write(offset, &vec![0; len])).unwrap_err();
+            assert!(matches!(error, KeyStoreError::OutOfRange { .. }) && !error.may_have_written());
+        }
+    }
+
+    #[test]
+    fn failed_reads_of_gen2_are_no_content() {
+        let target = Target::new(Platform::Photon);
+        target.inside().bad_read = Some(0);
+        assert_eq!(
+            with(&target, |s| s.read_whole()).unwrap_err(),
+            KeyStoreError::Unreadable(Unreadable::Zeros)
+        );
+        target.inside().bad_read = None;
+        target.inside().memory.get_mut(&1).unwrap()[..4096].fill(0);
+        let error = with(&target, |s| s.read_twice()).unwrap_err();
+        assert!(
+            matches!(&error, KeyStoreError::Unreadable(Unreadable::ZeroBlock { .. })),
+            "{error:?}"
+        );
+        assert_eq!(error.code(), Code::KeyUnreadable);
+        // Behind the keys zeros may be content.
+        let mut inside = target.inside();
+        inside.memory.get_mut(&1).unwrap().fill(0xff);
+        inside.bad_read = Some(4096);
+        drop(inside);
+        assert!(with(&target, |s| s.read_twice()).is_ok());
+    }
+
+    #[test]
+    fn a_first_read_that_fails_is_tried_once_more() {
+        let target = Target::new(Platform::Argon);
+        target.inside().failing_uploads = 1;
+        assert!(with(&target, |s| s.read_whole()).is_ok());
+        target.inside().failing_uploads = 2;
+        let error = with(&target, |s| s.read_whole()).unwrap_err();
+        assert!(matches!(error, KeyStoreError::Read(_)), "{error:?}");
+    }
+
+    #[test]
+    fn errors_say_whether_something_was_written() {
+        let torn = Target::new(Platform::Argon);
+        torn.inside().bad_write = Some(3106);
+        let error = with(&torn, |s| s.write(3106, &[1; 192])).unwrap_err();
+        assert!(matches!(error, KeyStoreError::Torn(_)) && error.may_have_written());
+        assert_eq!(error.code(), Code::KeyWrite);
+
+        let lost = Target::new(Platform::Argon);
+        lost.inside().lost_write = Some(3106);
+        let error = with(&lost, |s| s.write(3106, &[0xff, 1, 1])).unwrap_err();
+        assert_eq!(error, KeyStoreError::Differs { offset: 3107 });
+        assert!(error.may_have_written());
+
+        let protected = Target::new(Platform::Argon);
+        protected.inside().protected = true;
+        let error = with(&protected, |s| s.write(3106, &[1; 192])).unwrap_err();
+        assert!(matches!(error, KeyStoreError::NotBegun(_)) && !error.may_have_written());
+        assert_eq!(error.code(), Code::Protected);
+        let error = with(&protected, |s| s.read_whole()).unwrap_err();
+        assert_eq!(error.code(), Code::Protected);
+    }
+
+    #[test]
+    fn a_write_is_not_torn_by_a_wish_to_stop() {
+        let target = Target::new(Platform::Argon);
+        target.inside().cancel_on_write = Some(target.cancel.clone());
+        with(&target, |s| s.write(3106, &[7; 192])).unwrap();
+        assert_eq!(target.inside().memory[&1][3106..3298], [7; 192]);
+        let mut link = target.link();
+        assert!(Dfu::open(&mut link).is_err(), "and afterwards the wish is heard");
+    }
 }

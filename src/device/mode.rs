@@ -59,3 +59,72 @@ fn restart<C: Call>(control: &mut Control<'_>, request: &C) -> Result<(), Contro
 
 /// A busy system thread may take some seconds, even though these requests abort its connecting.
 const LIMIT: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::script::{Script, check, hex, init},
+        *,
+    };
+    use crate::{
+        edge::UsbError,
+        model::{Platform, platform::UsbMode},
+    };
+
+    fn with<T>(script: &Script, act: impl FnOnce(&mut Control<'_>) -> T) -> T {
+        let mut link = script.link(Platform::P2, UsbMode::Normal);
+        let outcome = act(&mut Control::open(&mut link).unwrap());
+        script.done();
+        outcome
+    }
+
+    #[test]
+    fn dfu_mode_is_asked_for_and_going_away_is_success() {
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.request(50, &[], Ok(&[]));
+        with(&script, enter_dfu).unwrap();
+
+        for error in [UsbError::Gone, UsbError::Io] {
+            let script = Script::new();
+            script.opening("6.2.0");
+            script.get(init(50, 0), &hex("0300000000000100"));
+            script.fail(check(1), &[], error);
+            if error == UsbError::Io {
+                script.fail(super::super::script::reset(1), &[], UsbError::Gone);
+            }
+            with(&script, enter_dfu).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_device_that_was_gone_before_is_an_error() {
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.fail(init(50, 0), &[], UsbError::Gone);
+        assert!(with(&script, enter_dfu).is_err());
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.request(50, &[], Err(-1801));
+        assert!(matches!(with(&script, enter_dfu), Err(ControlError::Protected { .. })));
+    }
+
+    #[test]
+    fn a_refused_reset_is_made_by_force() {
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.request(40, &[], Err(-1801));
+        // With the dummy byte, because this is an RTL device.
+        script.fail([0x40, 0x50, 0, 0, 0x28, 0, 1, 0], &[0], UsbError::Gone);
+        with(&script, reset).unwrap();
+    }
+
+    #[test]
+    fn the_rainbow_starts_and_stops() {
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.request(230, &[], Ok(&[]));
+        script.request(231, &[], Ok(&[]));
+        with(&script, |control| start_nyan(control).and_then(|()| stop_nyan(control))).unwrap();
+    }
+}

@@ -141,3 +141,110 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// A scan of all channels takes some seconds.
 const SCAN_LIMIT: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::script::{Script, hex},
+        *,
+    };
+    use crate::model::{Code, Platform, Secret, platform::UsbMode};
+
+    fn with<T>(script: &Script, act: impl FnOnce(&mut Control<'_>) -> T) -> T {
+        let mut link = script.link(Platform::Argon, UsbMode::Normal);
+        let outcome = act(&mut Control::open(&mut link).unwrap());
+        script.done();
+        outcome
+    }
+
+    fn wifi(password: Option<&str>) -> Wifi {
+        Wifi {
+            ssid: "net".into(),
+            password: password.map(|p| Secret::new(p.to_owned())),
+        }
+    }
+
+    /// ssid "net", security, password "pw".
+    fn message(security: u8) -> Vec<u8> {
+        [hex("0a036e6574"), vec![0x18, security], hex("220608011202"), b"pw".to_vec()].concat()
+    }
+
+    fn scripted() -> Script {
+        let script = Script::new();
+        script.opening("6.2.0");
+        script
+    }
+
+    #[test]
+    fn the_security_is_what_the_scan_shows() {
+        let script = scripted();
+        // Two access points of our network, the stronger one (-40 dBm) with WPA2/WPA3; and a stranger.
+        let scan = "0a120a036e65741803 28c4ffffffffffffffff01 0a120a036e65741806 28d8ffffffffffffffff01 0a070a036f74681801";
+        script.request(506, &[], Ok(&hex(scan)));
+        script.request(507, &message(6), Ok(&[]));
+        assert_eq!(with(&script, |c| set_wifi(c, &wifi(Some("pw")))), Ok(Stored::Stored));
+    }
+
+    #[test]
+    fn an_old_system_joins_in_order_to_store() {
+        let script = scripted();
+        script.request(506, &[], Err(-120));
+        script.request(507, &message(3), Err(-120));
+        script.request(500, &message(3), Ok(&[]));
+        assert_eq!(with(&script, |c| set_wifi(c, &wifi(Some("pw")))), Ok(Stored::Joined));
+    }
+
+    #[test]
+    fn an_open_network_has_no_credentials() {
+        let script = scripted();
+        script.request(507, &hex("0a036e6574"), Ok(&[]));
+        assert_eq!(with(&script, |c| set_wifi(c, &wifi(None))), Ok(Stored::Stored));
+    }
+
+    #[test]
+    fn a_refusal_is_the_networks() {
+        let script = scripted();
+        script.request(507, &hex("0a036e6574"), Err(-160));
+        let error = with(&script, |c| set_wifi(c, &wifi(None))).unwrap_err();
+        assert_eq!(error.code(), Code::NetworkSetup);
+    }
+
+    #[test]
+    fn forgetting_twice_is_as_good_as_once() {
+        for (first, second) in [(Ok(&[][..]), None), (Err(-170), None), (Err(-120), Some(504))] {
+            let script = scripted();
+            script.request(503, &hex("0a036e6574"), first);
+            if let Some(kind) = second {
+                script.request(kind, &[], Ok(&[]));
+            }
+            with(&script, |c| forget_wifi(c, "net")).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_connected_network_and_the_cloud() {
+        let script = scripted();
+        script.request(505, &[], Ok(&hex("0a036e6574 1801")));
+        script.request(505, &[], Err(-210));
+        script.request(300, &[], Ok(&hex("0802")));
+        script.request(300, &[], Ok(&hex("0809")));
+        with(&script, |c| {
+            assert_eq!(current_wifi(c), Ok(Some("net".into())));
+            assert_eq!(current_wifi(c), Ok(None));
+            assert_eq!(cloud_status(c), Ok(CloudStatus::Connected));
+            assert!(cloud_status(c).is_err());
+        });
+    }
+
+    #[test]
+    fn the_hardware_address_is_that_of_wifi() {
+        let script = scripted();
+        // loopback 1, Ethernet 3, Wi-Fi 4
+        script.request(400, &[], Ok(&hex("0a0408011801 0a0408031804 0a0408041808")));
+        script.request(401, &hex("0804"), Ok(&hex("0a0a08044206 010203040506")));
+        assert_eq!(with(&script, mac_address), Ok(Some([1, 2, 3, 4, 5, 6])));
+        let script = scripted();
+        script.request(400, &[], Ok(&hex("0a0408011801")));
+        assert_eq!(with(&script, mac_address), Ok(None));
+    }
+}

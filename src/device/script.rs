@@ -171,3 +171,44 @@ impl Pipe for Script {
         }
     }
 }
+
+/// Setup packets of the service protocol, and scripts of whole requests.
+impl Script {
+    /// RESET 0 and the version, as every [`super::Control`] begins.
+    pub(super) fn opening(&self, version: &str) {
+        self.get(reset(0), &hex("010000000000"));
+        self.get([0xc0, 0x50, 0, 0, 0x1e, 0, 0x40, 0], version.as_bytes());
+    }
+
+    /// A whole request, id 1, that the device takes at once and whose handler ends with this body or negative result.
+    pub(super) fn request(&self, kind: u16, payload: &[u8], outcome: Result<&[u8], i32>) {
+        self.get(init(kind, payload.len() as u16), &hex("0300000000000100"));
+        if !payload.is_empty() {
+            let [low, high] = (payload.len() as u16).to_le_bytes();
+            self.out([0x40, 3, 0, 0, 1, 0, low, high], payload);
+        }
+        match outcome {
+            Ok([]) => self.get(check(1), &hex("09000000000000000000")),
+            Err(code) => self.get(check(1), &[hex("090000000000"), code.to_le_bytes().to_vec()].concat()),
+            Ok(body) => {
+                let size = (body.len() as u32).to_le_bytes();
+                self.get(check(1), &[&hex("0d0000000000"), &size[..], &[0; 4]].concat());
+                let [low, high, ..] = size;
+                self.get([0xc0, 4, 0, 0, 1, 0, low, high], body);
+            }
+        }
+    }
+}
+
+pub(super) fn init(kind: u16, size: u16) -> [u8; 8] {
+    let ([v0, v1], [i0, i1]) = (size.to_le_bytes(), kind.to_le_bytes());
+    [0xc0, 1, v0, v1, i0, i1, 64, 0]
+}
+
+pub(super) fn check(id: u8) -> [u8; 8] {
+    [0xc0, 2, 0, 0, id, 0, 64, 0]
+}
+
+pub(super) fn reset(id: u8) -> [u8; 8] {
+    [0xc0, 5, 0, 0, id, 0, 64, 0]
+}

@@ -173,3 +173,139 @@ const PLAIN: i32 = 0;
 
 /// The longest piece whose message still fits in a request of 65535 bytes (a tag and a length of three bytes).
 const CHUNK_MAX: u32 = 65_535 - 4;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{
+        super::script::{Script, check, hex, init},
+        *,
+    };
+    use crate::{
+        edge::UsbError,
+        model::{Platform, platform::UsbMode},
+    };
+
+    fn run(script: &Script, image: &[u8]) -> (Result<Accepted, UpdateError>, Vec<(u64, u64)>) {
+        let mut link = script.link(Platform::Argon, UsbMode::Normal);
+        let mut control = Control::open(&mut link).unwrap();
+        let deadline = control.within(Duration::from_secs(240));
+        let mut seen = vec![];
+        let outcome = send(&mut control, image, deadline, &mut |done, all| seen.push((done, all)));
+        script.done();
+        (outcome, seen)
+    }
+
+    fn data(piece: &[u8]) -> Vec<u8> {
+        let head = if piece.len() == 1024 {
+            hex("0a8008")
+        } else {
+            vec![0x0a, piece.len() as u8]
+        };
+        [head, piece.to_vec()].concat()
+    }
+
+    fn begun(image: &[u8]) -> Script {
+        let script = Script::new();
+        script.opening("6.2.0");
+        let size = image.len() as u32;
+        assert!((0x80..0x4000).contains(&size), "two varint bytes");
+        script.request(
+            250,
+            &[0x08, (size & 0x7f) as u8 | 0x80, (size >> 7) as u8],
+            Ok(&hex("088008")),
+        );
+        script
+    }
+
+    #[test]
+    fn an_update_goes_in_the_pieces_that_the_device_wants() {
+        let image: Vec<u8> = (0..2100_u32).map(|i| i as u8).collect();
+        let script = begun(&image);
+        for piece in image.chunks(1024) {
+            script.request(253, &data(piece), Ok(&[]));
+        }
+        script.request(251, &[], Ok(&[]));
+        let (outcome, seen) = run(&script, &image);
+        assert_eq!(outcome, Ok(Accepted::Confirmed));
+        assert_eq!(seen, [(1024, 2100), (2048, 2100), (2100, 2100)]);
+    }
+
+    #[test]
+    fn a_device_that_restarts_at_once_has_accepted() {
+        let image = [7; 200];
+        let script = begun(&image);
+        script.request(253, &[vec![0x0a, 0xc8, 0x01], image.to_vec()].concat(), Ok(&[]));
+        script.get(init(251, 0), &hex("0300000000000100"));
+        script.fail(check(1), &[], UsbError::Gone);
+        assert_eq!(run(&script, &image).0, Ok(Accepted::Vanished));
+    }
+
+    #[test]
+    fn refusals_have_names_and_are_cancelled() {
+        let image = [7; 200];
+        for (code, expected) in [
+            (-1340, Code::DependencyMissing),
+            (-1360, Code::FirmwareRejected),
+            (-1330, Code::UpdateRefused),
+            (-1801, Code::Protected),
+            (-210, Code::UpdateRefused),
+        ] {
+            let script = begun(&image);
+            script.request(253, &[vec![0x0a, 0xc8, 0x01], image.to_vec()].concat(), Ok(&[]));
+            script.request(251, &[], Err(code));
+            script.request(252, &[], Ok(&[]));
+            let error = run(&script, &image).0.unwrap_err();
+            assert_eq!(error.code(), expected, "{error:?}");
+        }
+        let script = begun(&image);
+        script.request(253, &[vec![0x0a, 0xc8, 0x01], image.to_vec()].concat(), Err(-290));
+        script.request(252, &[], Ok(&[]));
+        assert!(matches!(run(&script, &image).0, Err(UpdateError::Data { offset: 0, .. })));
+    }
+
+    #[test]
+    fn nonsense_is_refused_before_data_is_sent() {
+        for reply in ["0800", "08ffff03", ""] {
+            let script = Script::new();
+            script.opening("6.2.0");
+            script.request(250, &hex("08c801"), Ok(&hex(reply)));
+            script.request(252, &[], Ok(&[]));
+            assert!(
+                matches!(run(&script, &[7; 200]).0, Err(UpdateError::ChunkSize { .. })),
+                "{reply}"
+            );
+        }
+        let script = Script::new();
+        script.opening("6.2.0");
+        assert!(matches!(run(&script, &[]).0, Err(UpdateError::Size { len: 0 })));
+    }
+
+    #[test]
+    fn assets_are_compared_by_name_and_content() {
+        let asset = |name: &str, byte| Asset {
+            name: name.into(),
+            hash: vec![byte; 32],
+            ..Default::default()
+        };
+        let assets = Assets {
+            available: vec![asset("a.txt", 1), asset("b.txt", 2)],
+            required: vec![asset("a.txt", 1), asset("b.txt", 3), asset("c.txt", 1)],
+        };
+        assert!(assets.has("a.txt", &[1; 32]) && !assets.has("a.txt", &[2; 32]) && !assets.has("c.txt", &[1; 32]));
+        assert_eq!(assets.missing().collect::<Vec<_>>(), ["b.txt", "c.txt"]);
+    }
+
+    #[test]
+    fn a_system_without_assets_has_none() {
+        let script = Script::new();
+        script.opening("5.5.0");
+        script.request(91, &[], Err(-120));
+        let mut link = script.link(Platform::Argon, UsbMode::Normal);
+        let mut control = Control::open(&mut link).unwrap();
+        let deadline = control.within(Duration::from_secs(5));
+        assert_eq!(Assets::read(&mut control, deadline), Ok(Assets::default()));
+        script.done();
+    }
+}

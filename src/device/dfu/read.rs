@@ -92,6 +92,10 @@ impl Dfu<'_> {
             let at = address + offset;
             let doing = Doing::Read(at);
             if block == 0 {
+                if offset > 0 {
+                    // Out of dfuUPLOAD_IDLE, where the pointer cannot be set.
+                    self.request(ABORT, doing)?;
+                }
                 self.point(at)?;
                 self.request(ABORT, doing)?;
                 block = FIRST_BLOCK;
@@ -106,9 +110,6 @@ impl Dfu<'_> {
             bytes.zeroize();
             outcome?;
             block = self.next_block(block);
-            if block == 0 {
-                self.request(ABORT, doing)?;
-            }
         }
         self.request(ABORT, Doing::Read(address))
     }

@@ -48,7 +48,7 @@ use calls;
 mod tests {
     use prost::Message;
 
-    use super::{config::*, network::*, storage::*, *};
+    use super::{config::*, network::*, storage::*};
     use crate::device::script::hex;
 
     #[test]
