@@ -20,14 +20,37 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cloud", &["model", "edge"]),
     ("store", &["model", "edge"]),
     ("steps", &["device", "firmware", "keys", "model", "edge", "rack"]),
-    ("station", &["rack", "steps", "store", "cloud", "device", "firmware", "keys", "model", "edge"]),
+    (
+        "station",
+        &[
+            "rack", "steps", "store", "cloud", "device", "firmware", "keys", "model", "edge",
+        ],
+    ),
     ("sim", &["model", "edge"]),
-    ("cli", &["station", "sim", "rack", "steps", "store", "cloud", "config", "firmware", "keys", "device", "model", "edge"]),
+    (
+        "cli",
+        &[
+            "station", "sim", "rack", "steps", "store", "cloud", "config", "firmware", "keys", "device", "model", "edge",
+        ],
+    ),
 ];
 
 /// The parts of `model` that the simulator may know: ids, ports, times, the wrapper for secrets. It reads headers, keys
 /// and form fields with code of its own.
-const SIM_MAY_KNOW: &[&str] = &["DeviceId", "PortPath", "Mono", "Wall", "Secret", "SlotNo", "ProductId", "self", "id", "port", "time", "secret"];
+const SIM_MAY_KNOW: &[&str] = &[
+    "DeviceId",
+    "PortPath",
+    "Mono",
+    "Wall",
+    "Secret",
+    "SlotNo",
+    "ProductId",
+    "self",
+    "id",
+    "port",
+    "time",
+    "secret",
+];
 
 /// The only files that may name an I/O crate.
 const HOMES: &[(&str, &[&str])] = &[
@@ -59,13 +82,19 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// The path below the project, with forward slashes.
 fn short(path: &Path) -> String {
-    path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_string_lossy().replace('\\', "/")
+    path.strip_prefix(env!("CARGO_MANIFEST_DIR"))
+        .unwrap()
+        .to_string_lossy()
+        .replace('\\', "/")
 }
 
 /// The code of a file: no comments, no documentation, nothing after its tests begin.
 fn code(text: &str) -> String {
     let live = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or("");
-    live.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+    live.lines()
+        .map(|line| line.split("//").next().unwrap_or(""))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The names that follow `crate::` in a file, one for each import path, groups opened.
@@ -100,10 +129,15 @@ fn open_group(text: &str) -> Vec<String> {
         }
         return out;
     }
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+        .unwrap_or(text.len());
     let path = text[..end].trim_end_matches("::").to_owned();
     match text[end..].strip_prefix('{') {
-        Some(_) if text[..end].ends_with("::") => open_group(&text[end..]).into_iter().map(|tail| format!("{path}::{tail}")).collect(),
+        Some(_) if text[..end].ends_with("::") => open_group(&text[end..])
+            .into_iter()
+            .map(|tail| format!("{path}::{tail}"))
+            .collect(),
         _ if path.is_empty() => Vec::new(),
         _ => vec![path],
     }
@@ -118,7 +152,10 @@ fn imports_point_down() {
         let mut parts = short.trim_start_matches("src/").split('/');
         let module = parts.next().unwrap().trim_end_matches(".rs").to_owned();
         let Some(may) = allowed.get(module.as_str()) else {
-            assert!(["lib", "main"].contains(&module.as_str()), "{short}: a new top-level module needs a row in ALLOWED");
+            assert!(
+                ["lib", "main"].contains(&module.as_str()),
+                "{short}: a new top-level module needs a row in ALLOWED"
+            );
             continue;
         };
         for import in imports(&code(&text)) {
@@ -154,5 +191,8 @@ fn each_io_crate_has_one_home() {
 #[test]
 fn the_reader_of_imports_sees_groups() {
     let text = "use crate::{edge::{Bus, Pipe}, model::DeviceId}; fn f() { crate::keys::classify() }";
-    assert_eq!(imports(text), ["edge::Bus", "edge::Pipe", "model::DeviceId", "keys::classify"]);
+    assert_eq!(
+        imports(text),
+        ["edge::Bus", "edge::Pipe", "model::DeviceId", "keys::classify"]
+    );
 }

@@ -1,5 +1,6 @@
 //! Particle firmware modules: format, checks, order, and what goes where. Pure: bytes in, plan out.
 // STUB until merged
+pub fn sha256_of(bytes: &[u8]) -> crate::model::recipe::Sha256 { use sha2::Digest; crate::model::recipe::Sha256(sha2::Sha256::digest(bytes).into()) }
 pub use stub::*;
 mod stub {
     #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@
 
 mod admission;
 mod mailbox;
-mod uplink;
 pub mod undo;
+mod uplink;
 mod worker;
 mod world;
 

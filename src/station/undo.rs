@@ -36,11 +36,19 @@ impl UndoCopies for SealedUndo {
         let sha256 = self.vault.put(run, device, &sealed).map_err(|e| keep(e.into()))?;
         // A copy that cannot be opened is none: opened here, before anything is written to the device.
         let back = self.fetch(run, device, sha256)?;
-        if back.expose() == key_store.expose() { Ok(sha256) } else { Err(keep("what was read back differs".into())) }
+        if back.expose() == key_store.expose() {
+            Ok(sha256)
+        } else {
+            Err(keep("what was read back differs".into()))
+        }
     }
 
     fn fetch(&self, run: RunId, device: DeviceId, sha256: Sha256) -> Result<Secret<Vec<u8>>, UndoError> {
-        let sealed = self.vault.get(run, device, sha256).map_err(|e| UndoError::Fetch(e.into()))?.ok_or(UndoError::Absent)?;
+        let sealed = self
+            .vault
+            .get(run, device, sha256)
+            .map_err(|e| UndoError::Fetch(e.into()))?
+            .ok_or(UndoError::Absent)?;
         seal::open(&self.key, device, run, &sealed).map_err(|e| UndoError::Fetch(e.into()))
     }
 
@@ -56,12 +64,20 @@ pub struct MemoryUndo(Mutex<BTreeMap<(RunId, DeviceId), Secret<Vec<u8>>>>);
 
 impl UndoCopies for MemoryUndo {
     fn keep(&self, run: RunId, device: DeviceId, key_store: &Secret<Vec<u8>>) -> Result<Sha256, UndoError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((run, device), key_store.clone());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((run, device), key_store.clone());
         Ok(sha256_of(b""))
     }
 
     fn fetch(&self, run: RunId, device: DeviceId, _: Sha256) -> Result<Secret<Vec<u8>>, UndoError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(run, device)).cloned().ok_or(UndoError::Absent)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&(run, device))
+            .cloned()
+            .ok_or(UndoError::Absent)
     }
 
     fn destroy(&self, run: RunId, device: DeviceId) {

@@ -16,8 +16,14 @@ impl Step for RollBack {
         let (segments, _) = key_slot::segments(cx.recipe.platform);
         let old = cx.work.keys.before.as_ref().and_then(SlotContent::key);
         let old = old.ok_or_else(|| StepError::new(Code::Internal, format!("{DOING}: there was no valid key")))?;
-        let sha256 = cx.work.keys.undo.ok_or_else(|| StepError::new(Code::KeyUndo, format!("{DOING}: there is no undo copy")))?;
-        let undo = cx.undo.fetch(run, device, sha256)
+        let sha256 = cx
+            .work
+            .keys
+            .undo
+            .ok_or_else(|| StepError::new(Code::KeyUndo, format!("{DOING}: there is no undo copy")))?;
+        let undo = cx
+            .undo
+            .fetch(run, device, sha256)
             .map_err(|e| StepError::caused(Code::KeyUndo, DOING, &e))?;
         let mut dfu = bench.dfu(DOING)?;
         let slot = key_slot::slice(undo.expose(), segments.private.offset, segments.private.len);

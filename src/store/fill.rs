@@ -125,6 +125,7 @@ fn facts(n: u32) -> Vec<Fact> {
     vec![
         seen(n),
         Fact::RunStarted {
+            accepted: None,
             run,
             device,
             slot: slot(n),
