@@ -112,3 +112,87 @@ impl DeviceError {
         self.link() == Some(&LinkError::Cancelled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            RequestType, ResultCode,
+            control::Stage,
+            dfu::{Doing, PlanError, status::Status},
+        },
+        *,
+    };
+    use crate::{edge::Setup, model::StepError};
+
+    fn link(source: UsbError) -> LinkError {
+        LinkError::Usb {
+            setup: Setup::from_bytes([0xa1, 3, 0, 0, 0, 0, 6, 0]),
+            source,
+        }
+    }
+
+    #[test]
+    fn each_failure_has_its_code_and_its_blame() {
+        let write = Doing::Write(0x2_8000);
+        let control = |source| ControlError::Transfer {
+            request: RequestType::Reset,
+            stage: Stage::Check,
+            source,
+        };
+        let transfer = |source| DfuError::Transfer { doing: write, source };
+        let refused = DfuError::Refused {
+            doing: write,
+            status: Status::Write,
+            text: None,
+        };
+        let cases: [(DeviceError, Code); 11] = [
+            (
+                DeviceError::Open {
+                    source: UsbError::Access,
+                },
+                Code::UsbAccess,
+            ),
+            (control(link(UsbError::Gone)).into(), Code::DeviceLost),
+            (control(link(UsbError::Timeout)).into(), Code::UsbTransfer),
+            (control(LinkError::Cancelled).into(), Code::Stopped),
+            (transfer(link(UsbError::Io)).into(), Code::UsbTransfer),
+            (DfuError::Stalled { doing: write }.into(), Code::FlashRefused),
+            (refused.into(), Code::FlashRefused),
+            (DfuError::Protected { doing: write }.into(), Code::Protected),
+            (DfuError::Verify { address: 0 }.into(), Code::FlashVerify),
+            (DfuError::Plan(PlanError::Empty).into(), Code::FirmwareRejected),
+            (KeyStoreError::Differs { offset: 1 }.into(), Code::KeyWrite),
+        ];
+        for (error, code) in cases {
+            assert_eq!(error.code(), code, "{error}");
+        }
+        let device: DeviceError = DfuError::Stalled { doing: write }.into();
+        let station: DeviceError = transfer(link(UsbError::Timeout)).into();
+        assert_eq!((device.blame(), station.blame()), (Blame::Device, Blame::Station));
+        assert!(DeviceError::from(control(LinkError::Cancelled)).is_cancelled());
+    }
+
+    #[test]
+    fn the_chain_of_causes_says_each_thing_once() {
+        let error = DeviceError::from(KeyStoreError::Torn(DfuError::Transfer {
+            doing: Doing::Write(3106),
+            source: link(UsbError::Timeout),
+        }));
+        let step = StepError::caused(error.code(), "writing the new key", &error);
+        assert_eq!(
+            step.to_string(),
+            "writing the new key: could not finish writing the key store: could not write at 0x00000c22: control transfer \
+             [a1 03 00 00 00 00 06 00] failed: the device did not answer in time"
+        );
+        let error = DeviceError::from(ControlError::Refused {
+            request: RequestType::FinishFirmwareUpdate,
+            code: ResultCode::MODULE_DEPENDENCY,
+        });
+        let step = StepError::caused(error.code(), "updating", &error);
+        assert_eq!(
+            step.to_string(),
+            "updating: the device refused request FINISH_FIRMWARE_UPDATE (251): a module that it depends on is missing (-1340)"
+        );
+    }
+}

@@ -180,3 +180,157 @@ const CLOUD_TRANSPORT: usize = 2977;
 
 /// How long an item that is not needed may take.
 const OPTIONAL_LIMIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            dfu::target::Target,
+            script::{Script, hex},
+        },
+        *,
+    };
+    use crate::{
+        edge::UsbError,
+        model::{Code, module::ModuleFunction},
+    };
+
+    const ID: &str = "e00fce680123456789abcdef";
+    const RAW_ID: [u8; 8] = [0xc0, 0x50, 0, 0, 0x14, 0, 0x40, 0];
+
+    fn attached(platform: Platform, mode: UsbMode, serial: Option<&str>) -> Attached {
+        let usb = platform.usb(mode);
+        Attached {
+            port: "pci-0000:00:14.0/3.2".parse().unwrap(),
+            address: 7,
+            vendor: usb.vendor,
+            product: usb.product,
+            serial: serial.map(str::to_owned),
+        }
+    }
+
+    fn running(script: &Script, platform: Platform, serial: Option<&str>) -> Result<Identity, DeviceError> {
+        let mut link = script.link(platform, UsbMode::Normal);
+        let identity = identify(&mut link, &attached(platform, UsbMode::Normal, serial));
+        script.done();
+        identity
+    }
+
+    #[test]
+    fn a_running_boron_tells_everything() {
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.get(RAW_ID, b"E00FCE680123456789ABCDEF");
+        script.request(76, &[], Ok(&hex("1001")));
+        script.request(21, &[], Ok(&hex("0a0f423430484142393133414231324344")));
+        script.request(
+            554,
+            &[],
+            Ok(&[hex("0a04"), b"8934".to_vec(), hex("1203"), b"352".to_vec()].concat()),
+        );
+        // system part 1, version 6200, all four checks made and passed
+        script.request(90, &[], Ok(&hex("1211 0804 1001 18b830 351e000000 3d1e000000")));
+        let identity = running(&script, Platform::Boron, Some(ID)).unwrap();
+        assert_eq!(identity.device.to_string(), ID);
+        assert_eq!(identity.protection, Protection::Service);
+        assert_eq!(identity.serial.as_deref(), Some("B40HAB913AB12CD"));
+        assert_eq!(
+            (identity.iccid.as_deref(), identity.imei.as_deref()),
+            (Some("8934"), Some("352"))
+        );
+        assert_eq!(identity.os_version.as_deref(), Some("6.2.0"));
+        let module = &identity.modules[0];
+        assert_eq!((module.function, module.version), (ModuleFunction::SystemPart, 6200));
+        assert!(module.healthy());
+    }
+
+    #[test]
+    fn what_is_optional_may_fail() {
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.get(RAW_ID, b"E00FCE680123456789ABCDEF");
+        script.request(76, &[], Err(-100));
+        script.request(21, &[], Err(-1));
+        script.request(554, &[], Err(-210));
+        script.request(90, &[], Ok(&hex("ff")));
+        let identity = running(&script, Platform::Boron, None).unwrap();
+        assert_eq!(identity.device.to_string(), ID);
+        assert_eq!((identity.serial, identity.iccid, identity.modules.len()), (None, None, 0));
+    }
+
+    #[test]
+    fn a_protected_device_is_asked_no_more() {
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.get(RAW_ID, b"E00FCE680123456789ABCDEF");
+        script.request(76, &[], Ok(&hex("0801")));
+        let identity = running(&script, Platform::Argon, Some(ID)).unwrap();
+        assert_eq!(identity.protection, Protection::Protected);
+    }
+
+    #[test]
+    fn an_old_system_tells_its_id_by_request() {
+        let script = Script::new();
+        script.opening("1.5.0");
+        script.fail(RAW_ID, &[], UsbError::Stall);
+        let id = hex("0a18653030666365363830313233343536373839616263646566");
+        script.request(20, &[], Ok(&id));
+        script.request(21, &[], Err(-120));
+        script.request(90, &[], Err(-120));
+        assert_eq!(running(&script, Platform::Argon, None).unwrap().device.to_string(), ID);
+    }
+
+    #[test]
+    fn two_ids_are_refused_and_going_away_is_not_a_missing_item() {
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.get(RAW_ID, b"E00FCE680123456789ABCDE0");
+        let error = running(&script, Platform::Argon, Some(ID)).unwrap_err();
+        assert!(matches!(error, DeviceError::TwoIds { .. }));
+
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.get(RAW_ID, b"E00FCE680123456789ABCDEF");
+        script.fail(super::super::script::init(76, 0), &[], UsbError::Gone);
+        let error = running(&script, Platform::Argon, Some(ID)).unwrap_err();
+        assert!(error.is_gone());
+        assert_eq!(error.code(), Code::DeviceLost);
+    }
+
+    fn in_dfu(target: &Target, platform: Platform, serial: Option<&str>) -> Result<Identity, DeviceError> {
+        identify(&mut target.link(), &attached(platform, UsbMode::Dfu, serial))
+    }
+
+    #[test]
+    fn dfu_mode_tells_id_and_protection() {
+        let target = Target::new(Platform::Argon);
+        target.inside().state_string = Some("sm=s");
+        let identity = in_dfu(&target, Platform::Argon, Some("E00FCE680123456789ABCDEF\u{0}")).unwrap();
+        assert_eq!(
+            (identity.device.to_string().as_str(), identity.protection),
+            (ID, Protection::Service)
+        );
+        assert_eq!(identity.transport, None);
+        let error = in_dfu(&target, Platform::Argon, Some("e00fce680123456789abcde0")).unwrap_err();
+        assert!(matches!(error, DeviceError::TwoIds { .. }));
+    }
+
+    #[test]
+    fn the_electron_tells_its_transport_if_it_can_be_believed() {
+        let target = Target::new(Platform::Electron);
+        let transport = |target: &Target| in_dfu(target, Platform::Electron, None).unwrap().transport;
+        assert_eq!(transport(&target), Some(Transport::Udp));
+        target.inside().memory.get_mut(&1).unwrap()[CLOUD_TRANSPORT] = 0;
+        assert_eq!(transport(&target), Some(Transport::Tcp));
+        target.inside().bad_read = Some(0);
+        assert_eq!(transport(&target), None, "zeros are a failed read");
+    }
+
+    #[test]
+    fn the_fixed_serial_of_old_bootloaders_is_no_id() {
+        let fixed = attached(Platform::Photon, UsbMode::Dfu, Some("00000000010C"));
+        assert!(matches!(agree(&fixed, None), Err(DeviceError::NoId { serial: Some(s) }) if s == "00000000010C"));
+        assert_eq!(agree(&fixed, id_of(ID)).unwrap().to_string(), ID);
+        assert!(agree(&attached(Platform::Photon, UsbMode::Dfu, None), None).is_err());
+    }
+}

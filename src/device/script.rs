@@ -61,6 +61,8 @@ enum Expected {
 
 #[derive(Default)]
 struct State {
+    /// Set aside until [`Script::play`].
+    later: VecDeque<Expected>,
     expected: VecDeque<Expected>,
     played: usize,
     timeouts: Vec<Duration>,
@@ -113,6 +115,38 @@ impl Script {
     /// The time that has passed.
     pub(super) fn elapsed(&self) -> Duration {
         self.clock.now().0
+    }
+
+    /// Puts the opening of a Boron in DFU mode (device-protocol.md 8.4) in place of what was scripted so far, which is
+    /// taken up again by [`Script::play`].
+    pub(super) fn boron(&self) {
+        {
+            let mut state = self.state.lock().unwrap();
+            state.later = std::mem::take(&mut state.expected);
+        }
+        let whole = hex("09022d00010104c0320904000000fe0102060904000100fe0102070904000200fe01020809210bff0000101a01");
+        self.alternate(0);
+        self.get([0x80, 6, 0, 2, 0, 0, 9, 0], &whole[..9]);
+        self.get([0x80, 6, 0, 2, 0, 0, 45, 0], &whole);
+        for (index, text) in [
+            (
+                6,
+                "@Internal Flash   /0x00000000/1*004Ka,47*004Kg,192*004Kg,4*004Kg,4*004Kg,8*004Ka",
+            ),
+            (7, "@DCT Flash   /0x00000000/1*016Ke"),
+            (8, "@External Flash   /0x80000000/1024*004Kg"),
+        ] {
+            let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let head = [units.len() as u8 + 2, 3];
+            self.get([0x80, 6, index, 3, 9, 4, 255, 0], &[&head[..], &units].concat());
+        }
+    }
+
+    /// Ends an opening: what it replaced is expected now.
+    pub(super) fn play(&self) {
+        self.done();
+        let mut state = self.state.lock().unwrap();
+        state.expected = std::mem::take(&mut state.later);
     }
 
     /// Fails unless the whole script was played.

@@ -172,6 +172,14 @@ pub enum DfuError {
         #[source]
         source: BadLayout,
     },
+    /// The device's layout has no readable memory there; it was not asked.
+    #[error("the device has no memory of {len} bytes to {doing}")]
+    NotReadable {
+        /// What we were doing.
+        doing: Doing,
+        /// How many bytes were wanted.
+        len: u32,
+    },
     /// The bootloader is too old for a command.
     #[error("the bootloader is too old to {doing}")]
     Unsupported {
@@ -224,7 +232,7 @@ impl DfuError {
             },
             Self::Verify { .. } | Self::Zeros { .. } => Code::FlashVerify,
             Self::Plan(_) => Code::FirmwareRejected,
-            Self::NoAlternate { .. } | Self::Layout { .. } => Code::FlashRefused,
+            Self::NoAlternate { .. } | Self::Layout { .. } | Self::NotReadable { .. } => Code::FlashRefused,
             Self::WrongState { .. } | Self::ShortAnswer { .. } | Self::Unsupported { .. } => Code::UsbTransfer,
             Self::Transfer { source, .. } => source.code(),
             Self::Descriptor { source } => match source.link() {

@@ -10,34 +10,30 @@
 pub mod error;
 pub mod image;
 pub mod layout;
+mod machine;
 pub mod read;
 pub mod status;
 
 #[cfg(test)]
 pub(in crate::device) mod target;
 
-use std::time::Duration;
-
-use crate::{
-    edge::Setup,
-    model::{
-        Platform,
-        fact::Protection,
-        platform::{Family, UsbMode},
-    },
+use crate::model::{
+    Platform,
+    fact::Protection,
+    platform::{Family, UsbMode},
 };
 
 use super::{
-    Link, LinkError,
+    Link,
     descriptor::{self, DescriptorError, DfuInterface},
-    link::TRANSFER_TIMEOUT,
 };
 
 pub use error::{DfuError, Doing, PlanError};
 use layout::BadLayout;
 pub use layout::Layout;
+use machine::LEAST_PAUSE;
 pub use read::ReadBack;
-use status::{DfuStatus, State, Status};
+use status::State;
 
 /// How a device left DFU mode, as far as it can be seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,168 +189,6 @@ impl<'l> Dfu<'l> {
         self.command(&[CLEAR_OVERRIDE, 0, 0, 0, 0], Doing::ClearOverride)
     }
 
-    /// Sets the address pointer.
-    fn point(&mut self, address: u32) -> Result<(), DfuError> {
-        self.command(&command(SET_ADDRESS, address), Doing::Point(address))
-    }
-
-    /// Erases the sector at an address. On Gen 2 this moves the address pointer too.
-    fn erase(&mut self, address: u32) -> Result<(), DfuError> {
-        self.command(&command(ERASE, address), Doing::Erase(address))
-    }
-
-    /// A DNLOAD to block 0 with its status. A stall is tried again some times, as the field does.
-    fn command(&mut self, bytes: &[u8], doing: Doing) -> Result<(), DfuError> {
-        for _ in 1..COMMAND_TRIES {
-            match self.download(0, bytes, doing) {
-                Err(DfuError::Transfer { source, .. }) if source.is_stall() => {
-                    // Says why, if it can: what is refused for good is not tried again.
-                    let status = self.status(doing)?;
-                    if status.status == Status::Vendor {
-                        return Err(self.refusal(status, doing));
-                    }
-                    self.idle()?;
-                    self.link.sleep(COMMAND_PAUSE);
-                }
-                Err(error) => return Err(error),
-                Ok(()) => return self.finish(doing),
-            }
-        }
-        match self.download(0, bytes, doing) {
-            Err(DfuError::Transfer { source, .. }) if source.is_stall() => Err(self.explain_stall(doing)),
-            Err(error) => Err(error),
-            Ok(()) => self.finish(doing),
-        }
-    }
-
-    /// Writes one block at the address pointer.
-    fn block(&mut self, block: u16, bytes: &[u8], doing: Doing) -> Result<(), DfuError> {
-        match self.download(block, bytes, doing) {
-            Err(DfuError::Transfer { source, .. }) if source.is_stall() => Err(self.explain_stall(doing)),
-            Err(error) => Err(error),
-            Ok(()) => self.finish(doing),
-        }
-    }
-
-    /// Asks for the status until the operation has ended.
-    fn finish(&mut self, doing: Doing) -> Result<(), DfuError> {
-        let deadline = self.link.now() + OPERATION_LIMIT;
-        for answers in 1_u32.. {
-            let status = self.status(doing)?;
-            if status.failed() {
-                return Err(self.refusal(status, doing));
-            }
-            match status.state {
-                // What the first answer says was composed before the operation ran.
-                State::DownloadIdle if answers > 1 => return Ok(()),
-                State::DownloadIdle | State::DownloadBusy | State::DownloadSync => {}
-                state => return Err(DfuError::WrongState { doing, state }),
-            }
-            if self.link.now() >= deadline {
-                break;
-            }
-            let least = if answers > 1 { LEAST_PAUSE } else { Duration::ZERO };
-            self.link.sleep(status.poll.clamp(least, POLL_MAX));
-        }
-        Err(DfuError::Timeout { doing })
-    }
-
-    /// Brings the device to dfuIDLE: CLRSTATUS in dfuERROR and nowhere else, ABORT everywhere else.
-    fn idle(&mut self) -> Result<(), DfuError> {
-        let doing = Doing::Idle;
-        let mut last = State::Idle;
-        for _ in 0..IDLE_TRIES {
-            let status = match self.status(doing) {
-                // A device that was left in dfuDNBUSY stalls once and is then in dfuERROR; no write hangs on this answer.
-                Err(DfuError::Stalled { .. }) => continue,
-                answer => answer?,
-            };
-            last = status.state;
-            match status.state {
-                State::Idle => return Ok(()),
-                State::Error => self.request(CLRSTATUS, doing)?,
-                State::DownloadBusy => self.link.sleep(status.poll.clamp(LEAST_PAUSE, POLL_MAX)),
-                State::Manifest | State::ManifestWaitReset => break,
-                _ => self.request(ABORT, doing)?,
-            }
-        }
-        Err(DfuError::WrongState { doing, state: last })
-    }
-
-    fn abort(&mut self, doing: Doing) -> Result<(), DfuError> {
-        self.request(ABORT, doing)
-    }
-
-    fn status(&mut self, doing: Doing) -> Result<DfuStatus, DfuError> {
-        match self.link.fetch(setup_in(GETSTATUS, 0, 6), TRANSFER_TIMEOUT) {
-            Ok(bytes) => DfuStatus::parse(&bytes).ok_or(DfuError::ShortAnswer { doing, len: bytes.len() }),
-            Err(source) if source.is_stall() => Err(DfuError::Stalled { doing }),
-            Err(source) => Err(DfuError::Transfer { doing, source }),
-        }
-    }
-
-    fn request(&mut self, request: u8, doing: Doing) -> Result<(), DfuError> {
-        self.link
-            .send(setup_out(request, 0), &[], TRANSFER_TIMEOUT)
-            .map_err(|source| DfuError::Transfer { doing, source })
-    }
-
-    fn download(&mut self, block: u16, bytes: &[u8], doing: Doing) -> Result<(), DfuError> {
-        debug_assert!(bytes.len() <= BLOCK as usize, "a device's buffer has {BLOCK} bytes");
-        self.link
-            .send(setup_out(DNLOAD, block), bytes, TRANSFER_TIMEOUT)
-            .map_err(|source| DfuError::Transfer { doing, source })
-    }
-
-    fn upload(&mut self, block: u16, length: u16, doing: Doing) -> Result<Vec<u8>, DfuError> {
-        match self.link.fetch(setup_in(UPLOAD, block, length), TRANSFER_TIMEOUT) {
-            Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-            Ok(bytes) => {
-                let status = self.status(doing)?;
-                if status.failed() {
-                    return Err(self.refusal(status, doing));
-                }
-                Ok(bytes)
-            }
-            Err(source) if source.is_stall() => Err(self.explain_stall(doing)),
-            Err(source) => Err(DfuError::Transfer { doing, source }),
-        }
-    }
-
-    /// Makes an error of a stall, with the device's reason where it gives one.
-    fn explain_stall(&mut self, doing: Doing) -> DfuError {
-        match self.status(doing) {
-            Ok(status) if status.status == Status::Ok => DfuError::Stalled { doing },
-            Ok(status) => self.refusal(status, doing),
-            Err(error) if error.link().is_some_and(LinkError::is_final) => error,
-            Err(_) => DfuError::Stalled { doing },
-        }
-    }
-
-    /// Makes an error of a status that reports one. The vendor's own error is that of protection, unless the device
-    /// says something else (in Service Mode it refuses some writes in the same way).
-    fn refusal(&mut self, status: DfuStatus, doing: Doing) -> DfuError {
-        let text = match status.string {
-            0 => None,
-            index => descriptor::string(self.link, index)
-                .ok()
-                .map(|t| t.trim_end_matches('\0').to_owned()),
-        };
-        let text = text.filter(|t| !t.is_empty());
-        let protected = text.as_deref().map_or_else(
-            || status.status == Status::Vendor,
-            |t| t.to_ascii_lowercase().contains("protected"),
-        );
-        if protected {
-            return DfuError::Protected { doing };
-        }
-        DfuError::Refused {
-            doing,
-            status: status.status,
-            text,
-        }
-    }
-
     /// After a request that restarts the device: asks until it says so or is gone. On nRF the restart begins in the
     /// status stage of this GETSTATUS, so it must be sent.
     fn watch_it_go(&mut self) -> Left {
@@ -365,7 +199,7 @@ impl<'l> Dfu<'l> {
                     State::Manifest | State::ManifestWaitReset => return Left::Confirmed,
                     // Gen 2 reports this state on purpose.
                     State::DownloadIdle if self.family() == Family::Stm32f2 => return Left::Confirmed,
-                    _ => self.link.sleep(status.poll.clamp(LEAST_PAUSE, POLL_MAX)),
+                    _ => self.pause(status.poll, LEAST_PAUSE),
                 },
                 Err(_) => return Left::Unconfirmed,
             }
@@ -404,41 +238,8 @@ fn parse_state(text: &str) -> Option<Protection> {
     }
 }
 
-fn command(first: u8, address: u32) -> [u8; 5] {
-    let [a, b, c, d] = address.to_le_bytes();
-    [first, a, b, c, d]
-}
-
-const fn setup_in(request: u8, value: u16, length: u16) -> Setup {
-    Setup {
-        request_type: 0xa1,
-        request,
-        value,
-        index: INTERFACE as u16,
-        length,
-    }
-}
-
-const fn setup_out(request: u8, value: u16) -> Setup {
-    Setup {
-        request_type: 0x21,
-        request,
-        value,
-        index: INTERFACE as u16,
-        length: 0,
-    }
-}
-
 const INTERFACE: u8 = 0;
 
-const DNLOAD: u8 = 1;
-const UPLOAD: u8 = 2;
-const GETSTATUS: u8 = 3;
-const CLRSTATUS: u8 = 4;
-const ABORT: u8 = 6;
-
-const SET_ADDRESS: u8 = 0x21;
-const ERASE: u8 = 0x41;
 const ENTER_SAFE_MODE: u8 = 0xfa;
 const CLEAR_OVERRIDE: u8 = 0xfb;
 
@@ -451,21 +252,153 @@ const BLOCK: u32 = 4096;
 /// The block that the address pointer stands for; 0 is for commands and 1 is invalid.
 const FIRST_BLOCK: u16 = 2;
 
-/// How often a command that stalls is sent, and how far apart (device-protocol.md 3.4).
-const COMMAND_TRIES: u32 = 5;
-const COMMAND_PAUSE: Duration = Duration::from_secs(1);
-
-/// The way to dfuIDLE is two steps from anywhere; the rest is for a device that is still busy.
-const IDLE_TRIES: u32 = 8;
-
-/// The longest that a bwPollTimeout is honoured; real ones are at most 500 ms.
-const POLL_MAX: Duration = Duration::from_secs(5);
-
-/// A device that stays busy without asking for a pause gets one.
-const LEAST_PAUSE: Duration = Duration::from_millis(5);
-
-/// The longest that one erase or write may take: a 128 KiB sector of an STM32F2 takes up to 4 s.
-const OPERATION_LIMIT: Duration = Duration::from_secs(30);
-
 /// How often a device that leaves is asked for its state.
 const LEAVE_ANSWERS: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::{target::Target, *};
+    use crate::{
+        device::script::{Script, hex},
+        edge::UsbError,
+    };
+
+    const STATUS: [u8; 8] = [0xa1, 3, 0, 0, 0, 0, 6, 0];
+    const LEAVING: [u8; 8] = [0x21, 1, 2, 0, 0, 0, 0, 0];
+
+    fn leave_by(platform: Platform, answers: impl FnOnce(&Script)) -> Result<Left, DfuError> {
+        let script = Script::new();
+        answers(&script);
+        script.boron();
+        let mut link = script.link(platform, UsbMode::Dfu);
+        let dfu = Dfu::open(&mut link).unwrap();
+        script.play();
+        let left = dfu.leave();
+        script.done();
+        left
+    }
+
+    #[test]
+    fn the_frozen_boron_opens() {
+        let script = Script::new();
+        script.boron();
+        let mut link = script.link(Platform::Boron, UsbMode::Dfu);
+        let dfu = Dfu::open(&mut link).unwrap();
+        assert_eq!(dfu.layout(0).unwrap().name, "Internal Flash");
+        assert_eq!(dfu.layout(2).unwrap().segments[0].start, 0x8000_0000);
+        assert_eq!(dfu.layout(3), Err(DfuError::NoAlternate { alternate: 3 }));
+        script.done();
+    }
+
+    #[test]
+    fn leaving_is_watched_but_never_waited_for_in_vain() {
+        let nrf = leave_by(Platform::Boron, |s| {
+            s.get(STATUS, &hex("000000000500"));
+            s.out(LEAVING, &[]);
+            s.get(STATUS, &hex("000000000600"));
+            s.get(STATUS, &hex("000000000700"));
+        });
+        assert_eq!(nrf, Ok(Left::Confirmed));
+        let gen2 = leave_by(Platform::Photon, |s| {
+            s.get(STATUS, &hex("000000000200"));
+            s.out(LEAVING, &[]);
+            s.get(STATUS, &hex("000000000500"));
+        });
+        assert_eq!(gen2, Ok(Left::Confirmed));
+        let silent = leave_by(Platform::Boron, |s| {
+            s.get(STATUS, &hex("000000000200"));
+            s.out(LEAVING, &[]);
+            s.fail(STATUS, &[], UsbError::Gone);
+        });
+        assert_eq!(silent, Ok(Left::Unconfirmed));
+        let protected = leave_by(Platform::Boron, |s| {
+            s.get(STATUS, &hex("000000000200"));
+            s.fail(LEAVING, &[], UsbError::Stall);
+        });
+        assert_eq!(protected, Ok(Left::Unconfirmed));
+        let gone = leave_by(Platform::Boron, |s| {
+            s.fail(STATUS, &[], UsbError::Gone);
+            s.fail(STATUS, &[], UsbError::Gone);
+        });
+        assert!(gone.is_err(), "it was gone before");
+    }
+
+    #[test]
+    fn an_error_is_cleared_before_leaving() {
+        let left = leave_by(Platform::Boron, |s| {
+            s.get(STATUS, &hex("0e0000000a00"));
+            s.get(STATUS, &hex("0e0000000a00"));
+            s.out([0x21, 4, 0, 0, 0, 0, 0, 0], &[]);
+            s.get(STATUS, &hex("000000000200"));
+            s.out(LEAVING, &[]);
+            s.get(STATUS, &hex("000000000800"));
+        });
+        assert_eq!(left, Ok(Left::Confirmed));
+    }
+
+    #[test]
+    fn protection_is_read_from_the_string_and_else_from_the_letters() {
+        use Protection::{Open, Protected, Service};
+        for (text, protected, expected) in [
+            (Some("sm=o"), false, Open),
+            (Some("sm=p\0\0"), true, Protected),
+            (Some("x=1;sm=s;y"), false, Service),
+            (Some("x=1"), true, Protected),
+            (Some(""), false, Open),
+            (None, true, Protected),
+            (None, false, Open),
+        ] {
+            let target = Target::new(Platform::Argon);
+            target.inside().state_string = text;
+            target.inside().protected = protected;
+            let mut link = target.link();
+            assert_eq!(Dfu::open(&mut link).unwrap().protection(), Ok(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_transfer_is_no_answer_about_protection() {
+        let script = Script::new();
+        script.boron();
+        let mut link = script.link(Platform::Boron, UsbMode::Dfu);
+        let mut dfu = Dfu::open(&mut link).unwrap();
+        script.fail([0x80, 6, 0xfa, 3, 9, 4, 255, 0], &[], UsbError::Timeout);
+        assert!(dfu.protection().is_err());
+    }
+
+    #[test]
+    fn safe_mode_and_the_end_of_service_mode() {
+        for protected in [false, true] {
+            let target = Target::new(Platform::Argon);
+            target.inside().protected = protected;
+            let mut link = target.link();
+            let mut dfu = Dfu::open(&mut link).unwrap();
+            dfu.clear_override().unwrap();
+            assert_eq!(dfu.enter_safe_mode(), Ok(Left::Confirmed));
+        }
+    }
+
+    #[test]
+    fn an_old_bootloader_is_not_sent_what_it_does_not_know() {
+        let script = Script::new();
+        script.boron();
+        let mut link = script.link(Platform::Photon, UsbMode::Dfu);
+        let mut dfu = Dfu::open(&mut link).unwrap();
+        script.get(STATUS, &hex("000000000200"));
+        script.get([0xa1, 2, 0, 0, 0, 0, 16, 0], &hex("002141"));
+        script.out([0x21, 6, 0, 0, 0, 0, 0, 0], &[]);
+        let doing = Doing::ClearOverride;
+        assert_eq!(dfu.clear_override(), Err(DfuError::Unsupported { doing }));
+        script.done();
+    }
+
+    #[test]
+    fn reads_are_whole_or_errors() {
+        let target = Target::new(Platform::Argon);
+        let mut link = target.link();
+        let mut dfu = Dfu::open(&mut link).unwrap();
+        assert_eq!(dfu.read(1, 3106, 192).unwrap().bytes.expose().len(), 192);
+        assert!(dfu.read(1, 0x3fff, 2).is_err(), "beyond the layout");
+        assert!(dfu.read(0, u32::MAX, 2).is_err());
+    }
+}

@@ -4,7 +4,7 @@ use zeroize::Zeroize;
 
 use crate::model::{Secret, platform::Family};
 
-use super::{ABORT, BLOCK, Dfu, DfuError, Doing, FIRST_BLOCK};
+use super::{BLOCK, Dfu, DfuError, Doing, FIRST_BLOCK};
 
 /// What was read, and which parts of it may be failed reads.
 #[derive(Debug)]
@@ -62,10 +62,12 @@ impl Dfu<'_> {
         let readable = layout
             .sectors(address.into()..end)
             .is_ok_and(|sectors| sectors.iter().all(|s| s.access.readable()));
+        let doing = Doing::Read(address);
         if !readable && layout.is_protected() {
-            return Err(DfuError::Protected {
-                doing: Doing::Read(address),
-            });
+            return Err(DfuError::Protected { doing });
+        }
+        if !readable {
+            return Err(DfuError::NotReadable { doing, len });
         }
         let mut begun = false;
         let mut noting = |offset: u32, block: &[u8]| {
@@ -94,10 +96,10 @@ impl Dfu<'_> {
             if block == 0 {
                 if offset > 0 {
                     // Out of dfuUPLOAD_IDLE, where the pointer cannot be set.
-                    self.request(ABORT, doing)?;
+                    self.abort(doing)?;
                 }
                 self.point(at)?;
-                self.request(ABORT, doing)?;
+                self.abort(doing)?;
                 block = FIRST_BLOCK;
             }
             let length = chunk.min(len - offset);
@@ -111,7 +113,7 @@ impl Dfu<'_> {
             outcome?;
             block = self.next_block(block);
         }
-        self.request(ABORT, Doing::Read(address))
+        self.abort(Doing::Read(address))
     }
 
     /// How much one transfer carries.
