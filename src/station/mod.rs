@@ -7,6 +7,7 @@
 
 mod admission;
 mod mailbox;
+pub mod shelf;
 pub mod undo;
 mod uplink;
 mod worker;
@@ -22,32 +23,16 @@ use std::{
 
 use crate::{
     edge::Signal,
-    firmware::Piece,
-    model::{Fact, Record, RunId, SlotNo, recipe::Sha256},
-    rack::{Book, Command, Effect, Illegal, Input, Known, Rack, RackView, Setting},
+    model::{Fact, Record, RunId, SlotNo},
+    rack::{Command, Effect, Illegal, Input, Known, Rack, RackView, Setting},
     store::{Store, StoreError},
 };
 
 pub use mailbox::Mailbox;
+pub use shelf::Shelf;
 use uplink::Uplink;
 use worker::{Said, Worker};
 pub use world::World;
-
-/// Recipes and the firmware that they need, ready to use.
-#[derive(Debug, Default)]
-pub struct Shelf {
-    /// The recipes.
-    pub book: Book,
-    /// The pieces of firmware of each recipe, by its hash, in the order of its files.
-    pub pieces: BTreeMap<Sha256, Vec<Piece>>,
-}
-
-impl Shelf {
-    /// The pieces of a recipe.
-    pub fn pieces(&self, recipe: Sha256) -> &[Piece] {
-        self.pieces.get(&recipe).map_or(&[], Vec::as_slice)
-    }
-}
 
 /// How the station works.
 #[derive(Clone, Debug)]

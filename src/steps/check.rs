@@ -2,7 +2,8 @@
 
 use crate::{
     device,
-    model::{Code, Fact, Outcome, StepError, StepKind, fact::Identity},
+    firmware::{Piece, PieceKind, Presence, dependency::presence},
+    model::{Code, Fact, Outcome, StepError, StepKind, fact::Identity, module::ModuleFunction},
 };
 
 use super::{Bench, Cx, Report, Step, open::failed, stays};
@@ -24,7 +25,7 @@ impl Step for Check {
         let missing: Vec<&str> = cx
             .pieces
             .iter()
-            .filter(|p| p.shows_as_module() && !p.is_installed(&identity.modules))
+            .filter(|piece| !shown(piece, &identity))
             .map(|p| p.label.as_str())
             .collect();
         match (identity.modules.is_empty(), missing.as_slice()) {
@@ -55,4 +56,14 @@ fn healthy(identity: &Identity) -> Result<(), StepError> {
             format!("check the modules: {} failed a check", bad.join(", ")),
         ))
     }
+}
+
+/// True if the device reports the module of a piece, or would not report it in any case. Assets are in a list of their
+/// own, and the firmware of a network processor is not always told.
+fn shown(piece: &Piece, identity: &Identity) -> bool {
+    let function = piece.module.header().function;
+    if piece.kind != PieceKind::Module || matches!(function, ModuleFunction::Asset | ModuleFunction::NcpFirmware) {
+        return true;
+    }
+    matches!(presence(&piece.module, &identity.modules, None), Presence::Same | Presence::SameVersion | Presence::Uncertain)
 }

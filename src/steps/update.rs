@@ -2,7 +2,8 @@
 
 use crate::{
     device::{self, DeviceError},
-    model::{Found, Outcome, StepError, platform::UsbMode},
+    firmware::dependency::presence,
+    model::{Found, Outcome, StepError, platform::UsbMode, recipe::Sha256},
     rack::After,
 };
 
@@ -16,8 +17,15 @@ impl Step for Update {
         let piece = piece(cx)?;
         let mut control = bench.control("look at the installed modules")?;
         // A system too old to tell its modules is updated without a look.
-        let installed = device::modules::read(&mut control).unwrap_or_default();
-        Ok(if piece.is_installed(&installed) {
+        let reported = device::modules::read(&mut control).unwrap_or_default();
+        let header = piece.module.header();
+        let hash = reported
+            .iter()
+            .find(|m| m.module.function == header.function && m.module.index == header.index)
+            .and_then(|m| m.sha256)
+            .map(Sha256);
+        let installed: Vec<_> = reported.into_iter().map(|m| m.module).collect();
+        Ok(if presence(&piece.module, &installed, hash).is_there() {
             Found::AlreadyDone(format!("{} is already installed", piece.label))
         } else {
             Found::NotDone
