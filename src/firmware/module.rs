@@ -1,0 +1,406 @@
+//! A firmware module as found in a file: parsed without trust, then checked against itself.
+//!
+//! Parsing is tolerant, so that a refusal can say what is wrong; [`Module::verify`] is strict. Whether a module fits a
+//! platform is [`super::place`]'s.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use super::{
+    AssetRef, Extension, Flags, Header, Suffix,
+    extension::read_prefix,
+    header::{HEADER_LEN, locate},
+    inflate, sha256_of,
+    suffix::{CRC_LEN, Tail, crc_of, hash_of},
+};
+use crate::model::{
+    Platform,
+    module::{Dependency, ModuleFunction},
+    recipe::Sha256,
+};
+
+/// Why a file is not a module, or a module that must not be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModuleError {
+    /// Too few bytes for a header and a suffix.
+    #[error("a module of {len} bytes is too short for header and suffix")]
+    TooShort {
+        /// Its length.
+        len: usize,
+    },
+    /// More bytes than any module has.
+    #[error("a file of {len} bytes is longer than any firmware (limit {limit})")]
+    TooLong {
+        /// Its length.
+        len: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// No header at any offset.
+    #[error("no module header was found: not a Particle firmware module")]
+    NoHeader,
+    /// A list of extensions is broken.
+    #[error("the extension at byte {at} of its list is broken or the list has no end")]
+    Extension {
+        /// Where, from the start of the list.
+        at: usize,
+    },
+    /// More combined modules in a file than keyrack reads.
+    #[error("more than {limit} modules are combined in one file")]
+    TooManyCombined {
+        /// The limit.
+        limit: usize,
+    },
+    /// The header says that another module follows, and none does.
+    #[error("the header says that another module follows, but the file ends")]
+    CombinedEnd,
+    /// The header and the file disagree about the size.
+    #[error("the header says {header} bytes, the file has {file}")]
+    Size {
+        /// Length by the header.
+        header: u64,
+        /// Length of the file, or of what is left of it.
+        file: usize,
+    },
+    /// The suffix is all 0xFF: a padded bootloader of old, with nothing to check it by.
+    #[error("the suffix is blank (0xFF), as in old padded bootloaders: there is no checksum to check")]
+    BlankSuffix,
+    /// The suffix has a size that cannot be.
+    #[error("the suffix says that it has {size} bytes")]
+    SuffixSize {
+        /// What it says.
+        size: usize,
+    },
+    /// The CRC-32 differs.
+    #[error("wrong CRC-32: stored {stored:08x}, computed {computed:08x}")]
+    Crc {
+        /// As stored.
+        stored: u32,
+        /// As computed.
+        computed: u32,
+    },
+    /// The SHA-256 differs.
+    #[error("wrong SHA-256: stored {stored}, computed {computed}")]
+    Sha256 {
+        /// As stored.
+        stored: Sha256,
+        /// As computed.
+        computed: Sha256,
+    },
+    /// An asset's content does not have the hash that the asset names.
+    #[error("the content of the asset has SHA-256 {computed}, it names {stored}")]
+    AssetHash {
+        /// As stored.
+        stored: Sha256,
+        /// As computed.
+        computed: Sha256,
+    },
+    /// An asset has no name or no hash.
+    #[error("the asset module has no name or no hash")]
+    AssetUnnamed,
+    /// The header of compressed content has unknown values.
+    #[error("compressed content with header size {header}, method {method}, window {window} is not known")]
+    Compression {
+        /// Its header size; at least 8.
+        header: u16,
+        /// Its method; 0 is raw deflate.
+        method: u8,
+        /// Its window bits; 0, or 8 to 15.
+        window: u8,
+    },
+    /// Compressed content that cannot be decompressed to what it promises.
+    #[error("compressed content does not decompress to the {expected} bytes that it promises (limit {limit})")]
+    Inflate {
+        /// The promised length.
+        expected: u32,
+        /// The limit.
+        limit: usize,
+    },
+    /// A compressed module in a compressed module.
+    #[error("the compressed content is not a plain module")]
+    Nested,
+    /// An extension does not fit: a suffix is at most 65535 bytes.
+    #[error("header extensions or suffix of {len} bytes are too long")]
+    ExtensionsTooLong {
+        /// The length that they would have.
+        len: usize,
+    },
+}
+
+/// One module, with those that are combined behind it in the same file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Module {
+    file: Arc<[u8]>,
+    range: Range<usize>,
+    header_offset: usize,
+    header: Header,
+    prefix_extensions: Vec<Extension>,
+    prefix_len: usize,
+    tail: Tail,
+    left: usize,
+    following: Vec<Module>,
+}
+
+impl Module {
+    /// Reads a module, or several combined ones, from the bytes of a file. Sums are not checked here: see [`Self::verify`].
+    ///
+    /// # Errors
+    /// When there is no header or a list of extensions cannot be read.
+    pub fn parse(file: impl Into<Arc<[u8]>>) -> Result<Self, ModuleError> {
+        let file = file.into();
+        if file.len() > MAX_FILE {
+            return Err(ModuleError::TooLong { len: file.len(), limit: MAX_FILE });
+        }
+        let mut first = Self::parse_at(&file, 0)?;
+        let mut at = first.range.end;
+        let mut more = first.header.flags.has(Flags::COMBINED);
+        while more {
+            if at >= file.len() {
+                return Err(ModuleError::CombinedEnd);
+            }
+            if first.following.len() + 1 == MAX_COMBINED {
+                return Err(ModuleError::TooManyCombined { limit: MAX_COMBINED });
+            }
+            let next = Self::parse_at(&file, at)?;
+            at = next.range.end;
+            more = next.header.flags.has(Flags::COMBINED);
+            first.following.push(next);
+        }
+        Ok(first)
+    }
+
+    fn parse_at(file: &Arc<[u8]>, at: usize) -> Result<Self, ModuleError> {
+        let bytes = &file[at..];
+        if bytes.len() < HEADER_LEN + CRC_LEN {
+            return Err(ModuleError::TooShort { len: bytes.len() });
+        }
+        let (header_offset, header) = locate(bytes).ok_or(ModuleError::NoHeader)?;
+        let len = usize::try_from(header.module_len()).map_or(bytes.len(), |len| len.min(bytes.len()));
+        let bytes = &bytes[..len];
+        let mut prefix_end = header_offset + HEADER_LEN;
+        let mut prefix_extensions = Vec::new();
+        let mut room = bytes.get(prefix_end..).ok_or(ModuleError::TooShort { len })?;
+        if header.flags.has(Flags::PREFIX_EXTENSIONS) {
+            let (list, taken) = read_prefix(room)?;
+            prefix_extensions = list;
+            prefix_end += taken;
+            room = &room[taken..];
+        }
+        Ok(Self {
+            range: at..at + len,
+            header_offset,
+            header,
+            prefix_extensions,
+            prefix_len: prefix_end - header_offset,
+            tail: Tail::read(bytes, room.len())?,
+            left: file.len() - at,
+            following: Vec::new(),
+            file: Arc::clone(file),
+        })
+    }
+
+    /// Checks the module, and those combined with it, against itself: size, suffix, CRC-32, SHA-256, compressed content and,
+    /// for an asset, its name and hash.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn verify(&self) -> Result<(), ModuleError> {
+        self.verify_one()?;
+        self.following.iter().try_for_each(Self::verify_one)
+    }
+
+    fn verify_one(&self) -> Result<(), ModuleError> {
+        let header = self.header.module_len();
+        let size = ModuleError::Size { header, file: self.left };
+        if header > self.left as u64 {
+            return Err(size);
+        }
+        let combined = self.header.flags.has(Flags::COMBINED);
+        if !combined && !self.padding().iter().all(|b| *b == 0xff) {
+            return Err(size);
+        }
+        let suffix = match &self.tail {
+            Tail::Suffix(suffix) => suffix,
+            Tail::Blank => return Err(ModuleError::BlankSuffix),
+            Tail::BadSize(size) => return Err(ModuleError::SuffixSize { size: *size }),
+        };
+        let computed = crc_of(self.bytes());
+        if computed != suffix.crc {
+            return Err(ModuleError::Crc { stored: suffix.crc, computed });
+        }
+        let computed = hash_of(self.bytes());
+        if computed != suffix.sha256 {
+            return Err(ModuleError::Sha256 { stored: suffix.sha256, computed });
+        }
+        if self.header.flags.has(Flags::COMPRESSED) {
+            inflate::decompressed(self)?;
+        }
+        if self.header.function == ModuleFunction::Asset {
+            let stored = self.asset().ok_or(ModuleError::AssetUnnamed)?.hash;
+            let computed = sha256_of(&self.content()?);
+            if stored != computed {
+                return Err(ModuleError::AssetHash { stored, computed });
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of this module alone, without padding or modules that follow.
+    pub fn bytes(&self) -> &[u8] {
+        &self.file[self.range.clone()]
+    }
+
+    /// The bytes of the whole file.
+    pub fn file(&self) -> &[u8] {
+        &self.file
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Where the header is, in bytes from the start of the module.
+    pub fn header_offset(&self) -> usize {
+        self.header_offset
+    }
+
+    /// The suffix, unless it is blank or broken.
+    pub fn suffix(&self) -> Option<&Suffix> {
+        match &self.tail {
+            Tail::Suffix(suffix) => Some(suffix),
+            Tail::Blank | Tail::BadSize(_) => None,
+        }
+    }
+
+    /// True for an old padded bootloader whose suffix is all 0xFF: it parses, and never verifies.
+    pub fn has_blank_suffix(&self) -> bool {
+        self.tail == Tail::Blank
+    }
+
+    /// Length in bytes of the header with the extensions behind it: what DROP_MODULE_INFO drops.
+    pub fn prefix_len(&self) -> usize {
+        self.prefix_len
+    }
+
+    /// All extensions: first those behind the header, then those of the suffix.
+    pub fn extensions(&self) -> impl Iterator<Item = &Extension> {
+        self.prefix_extensions.iter().chain(self.suffix().into_iter().flat_map(|suffix| &suffix.extensions))
+    }
+
+    /// The modules of the file, this one first.
+    pub fn combined(&self) -> impl Iterator<Item = &Module> {
+        std::iter::once(self).chain(&self.following)
+    }
+
+    /// True if the file has more than one module.
+    pub fn is_combined(&self) -> bool {
+        !self.following.is_empty()
+    }
+
+    /// The platform, if it is one of a rack. Asset modules say 0, which is the Core's number: see [`Header::platform_id`].
+    pub fn platform(&self) -> Option<Platform> {
+        Platform::from_id(self.header.platform_id)
+    }
+
+    /// Product id and version of product firmware.
+    ///
+    /// 0, 0xFFFF and the platform's own number (the default in old modules) stand for no product.
+    pub fn product(&self) -> Option<(u16, u16)> {
+        self.suffix()?.product.filter(|(id, _)| ![0, 0xffff, self.header.platform_id].contains(id))
+    }
+
+    /// Everything that it needs: both dependencies of the header and those of the extensions, without repetition.
+    pub fn dependencies(&self) -> Vec<Dependency> {
+        let extensions = self.extensions().filter_map(|extension| match extension {
+            Extension::Dependency { dependency, .. } => Some(*dependency),
+            _ => None,
+        });
+        let mut all: Vec<Dependency> = Vec::new();
+        for dependency in self.header.dependencies.into_iter().flatten().chain(extensions) {
+            if !all.contains(&dependency) {
+                all.push(dependency);
+            }
+        }
+        all
+    }
+
+    /// The assets that an application needs, wherever it lists them.
+    pub fn asset_dependencies(&self) -> impl Iterator<Item = &AssetRef> {
+        self.extensions().filter_map(|extension| match extension {
+            Extension::AssetDependency(asset) => Some(asset),
+            _ => None,
+        })
+    }
+
+    /// Name and hash of an asset module.
+    pub fn asset(&self) -> Option<AssetRef> {
+        if self.header.function != ModuleFunction::Asset {
+            return None;
+        }
+        let name = self.extensions().find_map(|e| if let Extension::Name(name) = e { Some(name.clone()) } else { None })?;
+        let hash = self.extensions().find_map(|e| if let Extension::Hash(hash) = e { Some(*hash) } else { None })?;
+        Some(AssetRef { name, hash })
+    }
+
+    /// True for a bootloader that makes its device protected.
+    pub fn is_protected(&self) -> bool {
+        self.extensions().any(|extension| matches!(extension, Extension::SecurityMode { mode: PROTECTED, .. }))
+    }
+
+    /// What is between header and suffix, decompressed: the raw data of an asset.
+    ///
+    /// # Errors
+    /// When the suffix is missing or the content cannot be decompressed.
+    pub fn content(&self) -> Result<Vec<u8>, ModuleError> {
+        if self.header.flags.has(Flags::COMPRESSED) {
+            return inflate::decompressed(self)?.content();
+        }
+        let suffix = self.suffix().ok_or(ModuleError::BlankSuffix)?;
+        let bytes = self.bytes();
+        Ok(bytes[self.header_offset + self.prefix_len..bytes.len() - CRC_LEN - suffix.size].to_vec())
+    }
+
+    /// The same module without compression; a plain module as it is.
+    ///
+    /// # Errors
+    /// When the content cannot be decompressed.
+    pub fn decompressed(&self) -> Result<Module, ModuleError> {
+        if self.header.flags.has(Flags::COMPRESSED) { inflate::decompressed(self) } else { Ok(self.clone()) }
+    }
+
+    /// The bytes behind the module in its file, empty if it fills the file.
+    fn padding(&self) -> &[u8] {
+        &self.file[self.range.end..]
+    }
+}
+
+/// What a person calls it: "system part 1 v4100", "user part 2 v6", "asset cat.txt".
+impl fmt::Display for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Header { function, index, version, .. } = self.header;
+        match self.asset() {
+            Some(asset) => write!(f, "asset {}", asset.name)?,
+            None => write!(f, "{function} {index} v{version}")?,
+        }
+        self.following.iter().try_for_each(|next| write!(f, " + {next}"))
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module")
+            .field("label", &self.to_string())
+            .field("header", &self.header)
+            .field("header_offset", &self.header_offset)
+            .field("prefix_extensions", &self.prefix_extensions)
+            .field("tail", &self.tail)
+            .field("len", &self.range.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The largest module is a system part of 1.5 MiB; several may be combined.
+pub(super) const MAX_FILE: usize = 8 * 1024 * 1024;
+/// More than any vendor file has; devices take two.
+const MAX_COMBINED: usize = 8;
+pub(super) const PROTECTED: u8 = 1;

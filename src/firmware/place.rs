@@ -1,0 +1,353 @@
+//! Fitness: whether a module may go onto a platform, by which way, and to which address (device-protocol.md 3.7, 5.4, 5.6).
+//! Everything here is asked before the first erase.
+
+use std::ops::Range;
+
+use super::{Flags, Module, ModuleError};
+use crate::model::{
+    Platform,
+    module::ModuleFunction,
+    platform::Family::{Nrf52840, Rtl872x, Stm32f1, Stm32f2},
+};
+
+/// How a module gets onto a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// Written by DFU, in DFU mode.
+    Dfu {
+        /// Alternate setting.
+        alt: u8,
+        /// First address.
+        address: u32,
+    },
+    /// Sent to the running system (control requests 250 to 253), which checks and applies it.
+    Update,
+}
+
+/// Where a module goes and what of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// By which way.
+    pub way: Way,
+    /// Exactly the bytes that are written or sent.
+    pub bytes: Vec<u8>,
+}
+
+/// What is to be done with a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Put it there.
+    Place(Placement),
+    /// Leave it out, and say why.
+    Skip(SkipReason),
+}
+
+/// Why a module is left out although nothing is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SkipReason {
+    /// The encrypted pre-bootloader of RTL devices. Only the vendor's own cloud update replaces it.
+    #[error("the encrypted pre-bootloader is never replaced from here")]
+    EncryptedPreBootloader,
+}
+
+/// Why a module does not fit a platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It does not pass its own checks.
+    #[error("{module} does not pass its own checks")]
+    Broken {
+        /// Its label.
+        module: String,
+        /// What is wrong.
+        #[source]
+        source: ModuleError,
+    },
+    /// It is for another platform.
+    #[error("{module} is for platform {found}, the device is {expected} ({})", expected.id())]
+    WrongPlatform {
+        /// Its label.
+        module: String,
+        /// The device's platform.
+        expected: Platform,
+        /// The platform number in the module.
+        found: u16,
+    },
+    /// The platform has no place for such a module.
+    #[error("{platform} has no place for {module}")]
+    Unsupported {
+        /// Its label.
+        module: String,
+        /// The device's platform.
+        platform: Platform,
+    },
+    /// It is longer than its place.
+    #[error("{module} has {len} bytes, its place on {platform} has {limit}")]
+    TooLarge {
+        /// Its label.
+        module: String,
+        /// The device's platform.
+        platform: Platform,
+        /// Its length.
+        len: u64,
+        /// The length of its place.
+        limit: u64,
+    },
+    /// It is not at its place.
+    #[error("{module} is made for 0x{start:08x}..0x{end:08x}, its place on {platform} is 0x{:08x}..0x{:08x}", bounds.start, bounds.end)]
+    OutOfBounds {
+        /// Its label.
+        module: String,
+        /// The device's platform.
+        platform: Platform,
+        /// Its first address.
+        start: u32,
+        /// The address behind its last byte.
+        end: u64,
+        /// Its place.
+        bounds: Range<u32>,
+    },
+    /// It would be written where nothing may be written.
+    #[error("{module} would be written to 0x{start:08x}..0x{end:08x}, which is not all among the flash that may be written on {platform}")]
+    NotFlashable {
+        /// Its label.
+        module: String,
+        /// The device's platform.
+        platform: Platform,
+        /// First address that is written.
+        start: u32,
+        /// The address behind the last that is written.
+        end: u64,
+    },
+    /// Encrypted content cannot be written by DFU: nothing would decrypt it.
+    #[error("{module} is encrypted and cannot be written by DFU")]
+    Encrypted {
+        /// Its label.
+        module: String,
+    },
+    /// A device takes at most two combined modules.
+    #[error("{module}: a device takes at most {limit} combined modules, the file has {count}")]
+    TooManyCombined {
+        /// Labels of all.
+        module: String,
+        /// How many.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// Says where `module` goes on `platform` and by which way, or why it does not.
+///
+/// # Errors
+/// The first reason why the module does not fit.
+pub fn place(platform: Platform, module: &Module) -> Result<Fit, Unfit> {
+    let label = || module.to_string();
+    module.verify().map_err(|source| Unfit::Broken { module: label(), source })?;
+    if module.is_combined() {
+        return place_combined(platform, module);
+    }
+    check_platform(platform, module)?;
+    let Some(home) = home(platform, module) else {
+        return Err(Unfit::Unsupported { module: label(), platform });
+    };
+    if home == Home::Skipped {
+        return Ok(Fit::Skip(SkipReason::EncryptedPreBootloader));
+    }
+    // A device takes compressed assets; for all else it is not asked to decompress: not every version can.
+    let plain = match module.header().function {
+        ModuleFunction::Asset => module.clone(),
+        _ => module.decompressed().map_err(|source| Unfit::Broken { module: label(), source })?,
+    };
+    check_home(platform, &plain, &home)?;
+    let Home::Flash { dfu: true, .. } = home else {
+        return Ok(Fit::Place(Placement { way: Way::Update, bytes: plain.bytes().to_vec() }));
+    };
+    place_dfu(platform, &plain)
+}
+
+/// A combined file goes to the running system as it is: the device applies its modules together.
+fn place_combined(platform: Platform, file: &Module) -> Result<Fit, Unfit> {
+    let count = file.combined().count();
+    if count > DEVICE_COMBINED {
+        return Err(Unfit::TooManyCombined { module: file.to_string(), count, limit: DEVICE_COMBINED });
+    }
+    let mut bytes = Vec::new();
+    for module in file.combined() {
+        check_platform(platform, module)?;
+        match home(platform, module) {
+            None => return Err(Unfit::Unsupported { module: file.to_string(), platform }),
+            Some(Home::Skipped) => return Ok(Fit::Skip(SkipReason::EncryptedPreBootloader)),
+            Some(home) => {
+                let plain = module
+                    .decompressed()
+                    .map_err(|source| Unfit::Broken { module: file.to_string(), source })?;
+                check_home(platform, &plain, &home)?;
+            }
+        }
+        bytes.extend_from_slice(module.bytes());
+    }
+    if platform.family() == Stm32f1 {
+        return Err(Unfit::Unsupported { module: file.to_string(), platform });
+    }
+    Ok(Fit::Place(Placement { way: Way::Update, bytes }))
+}
+
+fn place_dfu(platform: Platform, module: &Module) -> Result<Fit, Unfit> {
+    let header = module.header();
+    if header.flags.has(Flags::ENCRYPTED) {
+        return Err(Unfit::Encrypted { module: module.to_string() });
+    }
+    let all = module.bytes();
+    // A bit among others: a compressed or prefixed module that drops its header drops it all the same.
+    let bytes = if header.flags.has(Flags::DROP_MODULE_INFO) {
+        &all[module.header_offset() + module.prefix_len()..]
+    } else {
+        all
+    };
+    let end = u64::from(header.start) + bytes.len() as u64;
+    let inside = |range: &Range<u32>| range.start <= header.start && end <= u64::from(range.end);
+    if !platform.flashable().iter().any(inside) {
+        return Err(Unfit::NotFlashable { module: module.to_string(), platform, start: header.start, end });
+    }
+    let way = Way::Dfu { alt: 0, address: header.start };
+    Ok(Fit::Place(Placement { way, bytes: bytes.to_vec() }))
+}
+
+fn check_platform(platform: Platform, module: &Module) -> Result<(), Unfit> {
+    let header = module.header();
+    let any_platform = header.function == ModuleFunction::Asset && header.platform_id == 0;
+    if header.platform_id == platform.id() || any_platform {
+        return Ok(());
+    }
+    Err(Unfit::WrongPlatform { module: module.to_string(), expected: platform, found: header.platform_id })
+}
+
+fn check_home(platform: Platform, module: &Module, home: &Home) -> Result<(), Unfit> {
+    let header = module.header();
+    let len = module.bytes().len() as u64;
+    let too_large = |limit: u64| Unfit::TooLarge { module: module.to_string(), platform, len, limit };
+    let (bounds, anchor) = match home {
+        Home::Flash { bounds, anchor, .. } => (bounds, anchor),
+        Home::Elsewhere { limit } if len > *limit => return Err(too_large(*limit)),
+        Home::Elsewhere { .. } | Home::Skipped => return Ok(()),
+    };
+    let dropped = if header.flags.has(Flags::DROP_MODULE_INFO) { module.prefix_len() as u64 } else { 0 };
+    let end = u64::from(header.start) + len - dropped;
+    let room = u64::from(bounds.end - bounds.start);
+    if len - dropped > room {
+        return Err(too_large(room));
+    }
+    let anchored = match anchor {
+        Anchor::Start => header.start == bounds.start,
+        Anchor::End => end == u64::from(bounds.end),
+        Anchor::Page(size) => header.start.is_multiple_of(*size),
+    };
+    if header.start < bounds.start || end > u64::from(bounds.end) || !anchored {
+        return Err(Unfit::OutOfBounds {
+            module: module.to_string(),
+            platform,
+            start: header.start,
+            end,
+            bounds: bounds.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// Where modules of a kind live.
+#[derive(Debug, PartialEq, Eq)]
+enum Home {
+    /// In the flash that the processor runs from.
+    Flash { bounds: Range<u32>, anchor: Anchor, dfu: bool },
+    /// In a store that the running system keeps: assets, and the firmware of a network processor.
+    Elsewhere { limit: u64 },
+    /// Never replaced.
+    Skipped,
+}
+
+/// What of a place is fixed.
+#[derive(Debug, PartialEq, Eq)]
+enum Anchor {
+    /// The module starts where its place starts.
+    Start,
+    /// The module ends where its place ends: it grows to the left.
+    End,
+    /// The module starts at a page of this many bytes: its address changed between versions, only its header knows it.
+    Page(u32),
+}
+
+fn home(platform: Platform, module: &Module) -> Option<Home> {
+    use ModuleFunction::{Asset, Bootloader, Monolithic, NcpFirmware, RadioStack, SystemPart, UserPart};
+    let header = module.header();
+    let dfu = |bounds, anchor| Some(Home::Flash { bounds, anchor, dfu: true });
+    // The device checks the place of an update itself, so a start behind an image header is no reason to refuse.
+    let update = |bounds| Some(Home::Flash { bounds, anchor: Anchor::Page(4), dfu: false });
+    let electron = platform == Platform::Electron;
+    match (platform.family(), header.function, header.index) {
+        (_, Asset, _) => asset_limit(platform).map(|limit| Home::Elsewhere { limit }),
+
+        (Stm32f1, Monolithic | UserPart, _) => dfu(0x0800_5000..0x0802_0000, Anchor::Start),
+
+        (Stm32f2, Bootloader, 0) => update(0x0800_0000..0x0800_4000),
+        (Stm32f2, SystemPart, 1) if electron => dfu(0x0802_0000..0x0804_0000, Anchor::Start),
+        (Stm32f2, SystemPart, 2) if electron => dfu(0x0804_0000..0x0806_0000, Anchor::Start),
+        (Stm32f2, SystemPart, 3) if electron => dfu(0x0806_0000..0x0808_0000, Anchor::Start),
+        (Stm32f2, UserPart, 1) if electron => dfu(0x0808_0000..0x080a_0000, Anchor::Start),
+        (Stm32f2, Monolithic, _) if electron => dfu(0x0802_0000..0x080a_0000, Anchor::Start),
+        (Stm32f2, SystemPart, 1) => dfu(0x0802_0000..0x0806_0000, Anchor::Start),
+        (Stm32f2, SystemPart, 2) => dfu(0x0806_0000..0x080a_0000, Anchor::Start),
+        (Stm32f2, UserPart, 1) => dfu(0x080a_0000..0x080c_0000, Anchor::Start),
+        (Stm32f2, Monolithic, _) => dfu(0x0802_0000..0x080c_0000, Anchor::Start),
+
+        (Nrf52840, RadioStack, 0) => dfu(0x1000..0x3_0000, Anchor::Start),
+        // Until the user part had 256 KiB, the system part reached up to the smaller one at 0xD4000.
+        (Nrf52840, SystemPart, 1) if header.version < NRF_256K_SYSTEM => dfu(0x2_8000..0xd_4000, Anchor::Page(4096)),
+        (Nrf52840, SystemPart, 1) => dfu(0x2_8000..0xb_4000, Anchor::Page(4096)),
+        (Nrf52840, UserPart, 1) => dfu(0xd_4000..0xf_4000, Anchor::Start),
+        (Nrf52840, UserPart, 2) => dfu(0xb_4000..0xf_4000, Anchor::Start),
+        (Nrf52840, Monolithic, 0) => dfu(0x2_8000..0xf_4000, Anchor::Page(4096)),
+        (Nrf52840, Bootloader, 0) => update(0xf_4000..0x10_0000),
+        (Nrf52840, NcpFirmware, _) if NCP_PLATFORMS.contains(&platform) => Some(Home::Elsewhere { limit: NCP_LIMIT }),
+
+        (Rtl872x, Bootloader, 0) => update(0x0800_4000..0x0801_4000),
+        (Rtl872x, Bootloader, 1) => Some(Home::Skipped),
+        (Rtl872x, Bootloader, 2) => update(0x0801_4000..0x0805_e000),
+        (Rtl872x, SystemPart, 1) => dfu(0x0806_0000..0x081e_0000, Anchor::Start),
+        (Rtl872x, UserPart, 1) => dfu(0x0848_0000..0x0860_0000, Anchor::End),
+        _ => None,
+    }
+}
+
+/// The longest asset module; `None` on platforms without a store for assets.
+fn asset_limit(platform: Platform) -> Option<u64> {
+    match platform {
+        Platform::Argon | Platform::Boron | Platform::Bsom => Some(606_208),
+        Platform::Esomx | Platform::B5som | Platform::Tracker | Platform::Electron2 => Some(1_572_864),
+        p if p.family() == Rtl872x => Some(1_179_648),
+        _ => None,
+    }
+}
+
+/// How many blocks the store for assets has, without those that it keeps for itself.
+pub(super) fn asset_blocks(platform: Platform) -> Option<u64> {
+    let blocks = match platform {
+        Platform::Esomx | Platform::B5som | Platform::Tracker | Platform::Electron2 => 512,
+        _ => 288,
+    };
+    asset_limit(platform).map(|_| blocks - ASSET_RESERVED_BLOCKS)
+}
+
+/// How many blocks an asset module of this length takes: 8 bytes of each of its 4096 are the store's own.
+pub(super) fn blocks_of(len: usize) -> u64 {
+    (len as u64).div_ceil(4096 - 8)
+}
+
+/// Device OS 3.1.0, which gave the user part 256 KiB.
+const NRF_256K_SYSTEM: u16 = 3100;
+/// The boards with a network processor that takes modules.
+const NCP_PLATFORMS: [Platform; 3] = [Platform::Argon, Platform::Asom, Platform::Tracker];
+/// The OTA area: 1500 KiB.
+const NCP_LIMIT: u64 = 1500 * 1024;
+/// MAX_COMBINED_MODULE_COUNT of Device OS.
+const DEVICE_COMBINED: usize = 2;
+const ASSET_RESERVED_BLOCKS: u64 = 10;
