@@ -23,7 +23,10 @@ pub fn wrap(name: &str, content: &[u8]) -> Result<Module, ModuleError> {
         .suffix_extensions([
             Extension::Hash(sha256_of(content)),
             Extension::Name(name.to_owned()),
-            Extension::Product { id: 0xffff, version: 0xffff },
+            Extension::Product {
+                id: 0xffff,
+                version: 0xffff,
+            },
         ])
         .build()
 }

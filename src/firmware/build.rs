@@ -74,7 +74,11 @@ impl ModuleBuilder {
 
     /// Adds something that it needs: in the header while one of its two places is free, then as an extension.
     pub fn needs(mut self, function: ModuleFunction, index: u8, version: u16) -> Self {
-        let dependency = Dependency { function, index, version };
+        let dependency = Dependency {
+            function,
+            index,
+            version,
+        };
         match self.header.dependencies.iter_mut().find(|place| place.is_none()) {
             Some(place) => *place = Some(dependency),
             None => self.suffix.insert(0, Extension::Dependency { dependency, target: 0 }),
@@ -182,7 +186,10 @@ fn suffix_bytes(extensions: &[Extension], (id, version): (u16, u16)) -> Result<V
 /// Puts reserved bytes, room for the hash and the size behind extensions and product.
 pub(super) fn finish_suffix(mut area: Vec<u8>) -> Result<Vec<u8>, ModuleError> {
     let len = area.len() + MIN_SUFFIX;
-    let size = u16::try_from(len).ok().filter(|size| *size < u16::MAX).ok_or(ModuleError::ExtensionsTooLong { len })?;
+    let size = u16::try_from(len)
+        .ok()
+        .filter(|size| *size < u16::MAX)
+        .ok_or(ModuleError::ExtensionsTooLong { len })?;
     area.extend([0; MIN_SUFFIX - 2]);
     area.extend(size.to_le_bytes());
     Ok(area)
@@ -256,7 +263,9 @@ mod tests {
 
     #[test]
     fn a_module_that_grows_left_ends_where_it_must() {
-        let plain = ModuleBuilder::new(ModuleFunction::UserPart, 1, 6).platform(Platform::P2).ends_at(0x0860_0000);
+        let plain = ModuleBuilder::new(ModuleFunction::UserPart, 1, 6)
+            .platform(Platform::P2)
+            .ends_at(0x0860_0000);
         for len in 1000..1010 {
             let module = plain
                 .clone()
@@ -278,6 +287,9 @@ mod tests {
         let builder = system().suffix_extensions([name.clone()]);
         assert!(matches!(builder.build(), Err(ModuleError::ExtensionsTooLong { .. })));
         let many = vec![Extension::Name("x".repeat(1000)); 70];
-        assert!(matches!(system().suffix_extensions(many).build(), Err(ModuleError::ExtensionsTooLong { .. })));
+        assert!(matches!(
+            system().suffix_extensions(many).build(),
+            Err(ModuleError::ExtensionsTooLong { .. })
+        ));
     }
 }

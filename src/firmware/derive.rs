@@ -30,7 +30,11 @@ pub fn protected(module: &Module) -> Result<Module, ModuleError> {
     let bytes = module.bytes();
     let area_at = bytes.len() - CRC_LEN - suffix.size;
     let area = &bytes[area_at..area_at + suffix.size - MIN_SUFFIX];
-    let mut new_area = Extension::SecurityMode { mode: PROTECTED, certificate: Vec::new() }.to_bytes();
+    let mut new_area = Extension::SecurityMode {
+        mode: PROTECTED,
+        certificate: Vec::new(),
+    }
+    .to_bytes();
     if area.len() <= RAW_PRODUCT {
         new_area.extend(Extension::End { padding: 0 }.to_bytes());
     }
@@ -78,7 +82,12 @@ pub fn combined(modules: &[Module]) -> Result<Module, ModuleError> {
         let bytes = module.bytes();
         if i + 1 < modules.len() {
             let unsealed = bytes[..bytes.len() - CRC_LEN].to_vec();
-            file.extend(complete(module, unsealed, module.header_offset(), module.header().flags.with(Flags::COMBINED)));
+            file.extend(complete(
+                module,
+                unsealed,
+                module.header_offset(),
+                module.header().flags.with(Flags::COMBINED),
+            ));
         } else {
             file.extend(bytes);
         }

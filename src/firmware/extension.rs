@@ -67,12 +67,18 @@ impl Extension {
     pub fn to_bytes(&self) -> Vec<u8> {
         let (kind, data) = match self {
             Self::End { padding } => (END, vec![0; *padding]),
-            Self::Product { id, version } => {
-                (PRODUCT_DATA, [[0xff; 2], id.to_le_bytes(), version.to_le_bytes()].concat())
-            }
-            Self::DynamicLocation { start, dynalib_load, dynalib_start } => {
-                (DYNAMIC_LOCATION, [start, dynalib_load, dynalib_start].into_iter().flat_map(|v| v.to_le_bytes()).collect())
-            }
+            Self::Product { id, version } => (PRODUCT_DATA, [[0xff; 2], id.to_le_bytes(), version.to_le_bytes()].concat()),
+            Self::DynamicLocation {
+                start,
+                dynalib_load,
+                dynalib_start,
+            } => (
+                DYNAMIC_LOCATION,
+                [start, dynalib_load, dynalib_start]
+                    .into_iter()
+                    .flat_map(|v| v.to_le_bytes())
+                    .collect(),
+            ),
             Self::Dependency { dependency: d, target } => {
                 let mut data = vec![d.function.byte(), d.index];
                 data.extend(d.version.to_le_bytes());
@@ -102,7 +108,10 @@ impl Extension {
     }
 
     fn read(kind: u16, data: &[u8]) -> Self {
-        Self::read_known(kind, data).unwrap_or_else(|| Self::Unknown { kind, data: data.to_vec() })
+        Self::read_known(kind, data).unwrap_or_else(|| Self::Unknown {
+            kind,
+            data: data.to_vec(),
+        })
     }
 
     fn read_known(kind: u16, data: &[u8]) -> Option<Self> {
@@ -111,10 +120,15 @@ impl Extension {
         Some(match kind {
             END => Self::End { padding: data.len() },
             // The last four bytes are right whether the writer took the id for 16 or for 32 bits.
-            PRODUCT_DATA if data.len() == 6 => Self::Product { id: u16_at(2)?, version: u16_at(4)? },
-            DYNAMIC_LOCATION if data.len() == 12 => {
-                Self::DynamicLocation { start: u32_at(0)?, dynalib_load: u32_at(4)?, dynalib_start: u32_at(8)? }
-            }
+            PRODUCT_DATA if data.len() == 6 => Self::Product {
+                id: u16_at(2)?,
+                version: u16_at(4)?,
+            },
+            DYNAMIC_LOCATION if data.len() == 12 => Self::DynamicLocation {
+                start: u32_at(0)?,
+                dynalib_load: u32_at(4)?,
+                dynalib_start: u32_at(8)?,
+            },
             DEPENDENCY if data.len() == 8 => Self::Dependency {
                 dependency: Dependency {
                     function: ModuleFunction::from_byte(data[0])?,
@@ -130,9 +144,15 @@ impl Extension {
             NAME => Self::Name(String::from_utf8(data.to_vec()).ok()?),
             ASSET_DEPENDENCY => {
                 let (hash, name) = read_hash(data)?;
-                Self::AssetDependency(AssetRef { name: String::from_utf8(name.to_vec()).ok()?, hash })
+                Self::AssetDependency(AssetRef {
+                    name: String::from_utf8(name.to_vec()).ok()?,
+                    hash,
+                })
             }
-            SECURITY_MODE => Self::SecurityMode { mode: *data.first()?, certificate: data[1..].to_vec() },
+            SECURITY_MODE => Self::SecurityMode {
+                mode: *data.first()?,
+                certificate: data[1..].to_vec(),
+            },
             ASSET_TYPE => Self::AssetType(*data.first()?),
             _ => return None,
         })
@@ -163,7 +183,9 @@ pub(super) fn read_suffix(bytes: &[u8]) -> Result<Vec<Extension>, ModuleError> {
     let mut list = Vec::new();
     let mut at = 0;
     while bytes.len() - at > RAW_PRODUCT {
-        let Some((extension, len)) = read_record(bytes, at)? else { break };
+        let Some((extension, len)) = read_record(bytes, at)? else {
+            break;
+        };
         at += len;
         let ended = matches!(extension, Extension::End { .. });
         list.push(extension);
@@ -176,7 +198,10 @@ pub(super) fn read_suffix(bytes: &[u8]) -> Result<Vec<Extension>, ModuleError> {
 
 fn read_record(bytes: &[u8], at: usize) -> Result<Option<(Extension, usize)>, ModuleError> {
     let bad = ModuleError::Extension { at };
-    let record = bytes.get(at..).filter(|rest| rest.len() >= RECORD_HEADER).ok_or(bad.clone())?;
+    let record = bytes
+        .get(at..)
+        .filter(|rest| rest.len() >= RECORD_HEADER)
+        .ok_or(bad.clone())?;
     let kind = u16::from_le_bytes([record[0], record[1]]);
     if kind == INVALID {
         return Ok(None);
@@ -222,17 +247,34 @@ mod tests {
     fn samples() -> Vec<Extension> {
         let hash = Sha256([7; 32]);
         vec![
-            Extension::DynamicLocation { start: 1, dynalib_load: 2, dynalib_start: 3 },
+            Extension::DynamicLocation {
+                start: 1,
+                dynalib_load: 2,
+                dynalib_start: 3,
+            },
             Extension::Dependency {
-                dependency: Dependency { function: ModuleFunction::Bootloader, index: 2, version: 11 },
+                dependency: Dependency {
+                    function: ModuleFunction::Bootloader,
+                    index: 2,
+                    version: 11,
+                },
                 target: 9,
             },
             Extension::Hash(hash),
             Extension::Name("a.txt".into()),
-            Extension::AssetDependency(AssetRef { name: "cat.txt".into(), hash }),
-            Extension::SecurityMode { mode: 1, certificate: vec![5, 6] },
+            Extension::AssetDependency(AssetRef {
+                name: "cat.txt".into(),
+                hash,
+            }),
+            Extension::SecurityMode {
+                mode: 1,
+                certificate: vec![5, 6],
+            },
             Extension::AssetType(2),
-            Extension::Unknown { kind: 0x7777, data: vec![1] },
+            Extension::Unknown {
+                kind: 0x7777,
+                data: vec![1],
+            },
             Extension::Product { id: 8178, version: 13 },
             Extension::End { padding: 3 },
         ]
@@ -247,16 +289,32 @@ mod tests {
     #[test]
     fn a_prefix_list_without_end_and_records_that_run_over_are_refused() {
         assert_eq!(read_prefix(&[]), Err(ModuleError::Extension { at: 0 }));
-        assert_eq!(read_prefix(&Extension::AssetType(1).to_bytes()), Err(ModuleError::Extension { at: 6 }));
-        assert_eq!(read_prefix(&[0x77, 0, 3, 0]), Err(ModuleError::Extension { at: 0 }), "shorter than its own header");
-        assert_eq!(read_suffix(&[0x77, 0, 9, 0, 0, 0, 0, 0]), Err(ModuleError::Extension { at: 0 }));
+        assert_eq!(
+            read_prefix(&Extension::AssetType(1).to_bytes()),
+            Err(ModuleError::Extension { at: 6 })
+        );
+        assert_eq!(
+            read_prefix(&[0x77, 0, 3, 0]),
+            Err(ModuleError::Extension { at: 0 }),
+            "shorter than its own header"
+        );
+        assert_eq!(
+            read_suffix(&[0x77, 0, 9, 0, 0, 0, 0, 0]),
+            Err(ModuleError::Extension { at: 0 })
+        );
     }
 
     #[test]
     fn raw_product_fields_are_no_record() {
         // Product 17 version 4 looks like the header of a NAME record.
         assert_eq!(read_suffix(&[0x11, 0, 4, 0]), Ok(vec![]));
-        let with_end = [Extension::SecurityMode { mode: 1, certificate: vec![] }, Extension::End { padding: 0 }];
+        let with_end = [
+            Extension::SecurityMode {
+                mode: 1,
+                certificate: vec![],
+            },
+            Extension::End { padding: 0 },
+        ];
         let mut bytes: Vec<u8> = with_end.iter().flat_map(Extension::to_bytes).collect();
         bytes.extend([0xff; 4]);
         assert_eq!(read_suffix(&bytes), Ok(with_end.to_vec()));
@@ -265,8 +323,15 @@ mod tests {
     #[test]
     fn a_hash_of_another_kind_or_length_is_kept_unread() {
         for data in [vec![1, 32], vec![0, 31, 0], vec![]] {
-            let bytes = Extension::Unknown { kind: HASH, data: data.clone() }.to_bytes();
-            assert_eq!(read_record(&bytes, 0), Ok(Some((Extension::Unknown { kind: HASH, data }, bytes.len()))));
+            let bytes = Extension::Unknown {
+                kind: HASH,
+                data: data.clone(),
+            }
+            .to_bytes();
+            assert_eq!(
+                read_record(&bytes, 0),
+                Ok(Some((Extension::Unknown { kind: HASH, data }, bytes.len())))
+            );
         }
     }
 }

@@ -121,8 +121,7 @@ pub fn locate(bytes: &[u8]) -> Option<(usize, Header)> {
     let exact = |offset: usize, combined: bool| {
         let header = Header::read(bytes.get(offset..)?)?;
         let len = header.module_len();
-        let sized = len == bytes.len() as u64
-            || (combined && header.flags.has(Flags::COMBINED) && len < bytes.len() as u64);
+        let sized = len == bytes.len() as u64 || (combined && header.flags.has(Flags::COMBINED) && len < bytes.len() as u64);
         let fits = sized && plausible(&header) && (offset + HEADER_LEN) as u64 <= len;
         (fits && header.flags.known() && known_platform(header.platform_id)).then_some((offset, header))
     };
@@ -135,7 +134,9 @@ pub fn locate(bytes: &[u8]) -> Option<(usize, Header)> {
     }
     let mut best = None;
     for offset in USUAL_OFFSETS {
-        let Some(header) = bytes.get(offset..).and_then(Header::read).filter(plausible) else { continue };
+        let Some(header) = bytes.get(offset..).and_then(Header::read).filter(plausible) else {
+            continue;
+        };
         let score = partial_score(&header, bytes);
         if score >= 2 && best.is_none_or(|(most, _, _)| score > most) {
             best = Some((score, offset, header));
@@ -161,7 +162,11 @@ fn read_dependency(b: &[u8]) -> Option<Option<Dependency>> {
         return Some(None);
     }
     let function = ModuleFunction::from_byte(b[0])?;
-    Some(Some(Dependency { function, index: b[1], version: u16::from_le_bytes([b[2], b[3]]) }))
+    Some(Some(Dependency {
+        function,
+        index: b[1],
+        version: u16::from_le_bytes([b[2], b[3]]),
+    }))
 }
 
 fn known_platform(id: u16) -> bool {
@@ -186,8 +191,15 @@ mod tests {
     fn a_golden_header_reads_and_writes_back() {
         let header = Header::read(&TINKER).unwrap();
         assert_eq!((header.start, header.end, header.version), (0xb4000, 0xb6bca, 6));
-        assert_eq!((header.platform_id, header.function, header.index), (12, ModuleFunction::UserPart, 2));
-        let system = Dependency { function: ModuleFunction::SystemPart, index: 1, version: 6101 };
+        assert_eq!(
+            (header.platform_id, header.function, header.index),
+            (12, ModuleFunction::UserPart, 2)
+        );
+        let system = Dependency {
+            function: ModuleFunction::SystemPart,
+            index: 1,
+            version: 6101,
+        };
         assert_eq!(header.dependencies, [Some(system), None]);
         assert_eq!(header.module_len(), 11214);
         assert_eq!(header.to_bytes(), TINKER);
@@ -217,7 +229,11 @@ mod tests {
         file[0x400..0x418].copy_from_slice(&TINKER);
         assert_eq!(locate(&file), None, "wrong size at an unusual offset");
         file[..24].copy_from_slice(&TINKER);
-        assert_eq!(locate(&file).map(|(at, _)| at), Some(0), "wrong size at a usual offset is told, not hidden");
+        assert_eq!(
+            locate(&file).map(|(at, _)| at),
+            Some(0),
+            "wrong size at a usual offset is told, not hidden"
+        );
     }
 
     #[test]

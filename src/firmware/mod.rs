@@ -14,6 +14,7 @@ pub mod extension;
 pub mod header;
 pub mod inflate;
 pub mod module;
+mod order;
 pub mod place;
 pub mod plan;
 
@@ -21,10 +22,13 @@ pub mod suffix;
 
 pub use asset::AssetRef;
 pub use build::ModuleBuilder;
+pub use bundle::{Bundle, BundleError};
+pub use dependency::{Presence, Unchecked, presence};
 pub use extension::Extension;
 pub use header::{Flags, Header};
 pub use module::{Module, ModuleError};
 pub use place::{Fit, Placement, SkipReason, Unfit, Way, place};
+pub use plan::{Instead, Piece, PieceKind, Plan, PlanError, Skipped, Target};
 pub use suffix::Suffix;
 
 use sha2::{Digest, Sha256 as Hasher};

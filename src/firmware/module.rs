@@ -148,7 +148,10 @@ impl Module {
     pub fn parse(file: impl Into<Arc<[u8]>>) -> Result<Self, ModuleError> {
         let file = file.into();
         if file.len() > MAX_FILE {
-            return Err(ModuleError::TooLong { len: file.len(), limit: MAX_FILE });
+            return Err(ModuleError::TooLong {
+                len: file.len(),
+                limit: MAX_FILE,
+            });
         }
         let mut first = Self::parse_at(&file, 0)?;
         let mut at = first.range.end;
@@ -225,11 +228,17 @@ impl Module {
         };
         let computed = crc_of(self.bytes());
         if computed != suffix.crc {
-            return Err(ModuleError::Crc { stored: suffix.crc, computed });
+            return Err(ModuleError::Crc {
+                stored: suffix.crc,
+                computed,
+            });
         }
         let computed = hash_of(self.bytes());
         if computed != suffix.sha256 {
-            return Err(ModuleError::Sha256 { stored: suffix.sha256, computed });
+            return Err(ModuleError::Sha256 {
+                stored: suffix.sha256,
+                computed,
+            });
         }
         if self.header.flags.has(Flags::COMPRESSED) {
             inflate::decompressed(self)?;
@@ -284,7 +293,9 @@ impl Module {
 
     /// All extensions: first those behind the header, then those of the suffix.
     pub fn extensions(&self) -> impl Iterator<Item = &Extension> {
-        self.prefix_extensions.iter().chain(self.suffix().into_iter().flat_map(|suffix| &suffix.extensions))
+        self.prefix_extensions
+            .iter()
+            .chain(self.suffix().into_iter().flat_map(|suffix| &suffix.extensions))
     }
 
     /// The modules of the file, this one first.
@@ -306,7 +317,9 @@ impl Module {
     ///
     /// 0, 0xFFFF and the platform's own number (the default in old modules) stand for no product.
     pub fn product(&self) -> Option<(u16, u16)> {
-        self.suffix()?.product.filter(|(id, _)| ![0, 0xffff, self.header.platform_id].contains(id))
+        self.suffix()?
+            .product
+            .filter(|(id, _)| ![0, 0xffff, self.header.platform_id].contains(id))
     }
 
     /// Everything that it needs: both dependencies of the header and those of the extensions, without repetition.
@@ -337,14 +350,23 @@ impl Module {
         if self.header.function != ModuleFunction::Asset {
             return None;
         }
-        let name = self.extensions().find_map(|e| if let Extension::Name(name) = e { Some(name.clone()) } else { None })?;
-        let hash = self.extensions().find_map(|e| if let Extension::Hash(hash) = e { Some(*hash) } else { None })?;
+        let name = self.extensions().find_map(|e| {
+            if let Extension::Name(name) = e {
+                Some(name.clone())
+            } else {
+                None
+            }
+        })?;
+        let hash = self
+            .extensions()
+            .find_map(|e| if let Extension::Hash(hash) = e { Some(*hash) } else { None })?;
         Some(AssetRef { name, hash })
     }
 
     /// True for a bootloader that makes its device protected.
     pub fn is_protected(&self) -> bool {
-        self.extensions().any(|extension| matches!(extension, Extension::SecurityMode { mode: PROTECTED, .. }))
+        self.extensions()
+            .any(|extension| matches!(extension, Extension::SecurityMode { mode: PROTECTED, .. }))
     }
 
     /// What is between header and suffix, decompressed: the raw data of an asset.
@@ -365,7 +387,11 @@ impl Module {
     /// # Errors
     /// When the content cannot be decompressed.
     pub fn decompressed(&self) -> Result<Module, ModuleError> {
-        if self.header.flags.has(Flags::COMPRESSED) { inflate::decompressed(self) } else { Ok(self.clone()) }
+        if self.header.flags.has(Flags::COMPRESSED) {
+            inflate::decompressed(self)
+        } else {
+            Ok(self.clone())
+        }
     }
 
     /// The bytes behind the module in its file, empty if it fills the file.
@@ -377,7 +403,12 @@ impl Module {
 /// What a person calls it: "system part 1 v4100", "user part 2 v6", "asset cat.txt".
 impl fmt::Display for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Header { function, index, version, .. } = self.header;
+        let Header {
+            function,
+            index,
+            version,
+            ..
+        } = self.header;
         match self.asset() {
             Some(asset) => write!(f, "asset {}", asset.name)?,
             None => write!(f, "{function} {index} v{version}")?,
@@ -404,3 +435,170 @@ pub(super) const MAX_FILE: usize = 8 * 1024 * 1024;
 /// More than any vendor file has; devices take two.
 const MAX_COMBINED: usize = 8;
 pub(super) const PROTECTED: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::firmware::{Bundle, ModuleBuilder, asset, derive, place};
+
+    fn user() -> ModuleBuilder {
+        ModuleBuilder::new(ModuleFunction::UserPart, 1, 6)
+            .platform(Platform::Boron)
+            .start(0xd_4000)
+            .seeded_content(3, 300)
+    }
+
+    #[test]
+    fn padding_is_tolerated_and_other_trailing_bytes_are_not() {
+        let bytes = user().build().unwrap().bytes().to_vec();
+        let mut padded = bytes.clone();
+        padded.resize(4096, 0xff);
+        let module = Module::parse(padded.clone()).unwrap();
+        assert_eq!((module.verify(), module.bytes()), (Ok(()), bytes.as_slice()));
+        padded[4000] = 0;
+        let module = Module::parse(padded).unwrap();
+        assert_eq!(
+            module.verify(),
+            Err(ModuleError::Size {
+                header: bytes.len() as u64,
+                file: 4096
+            })
+        );
+    }
+
+    #[test]
+    fn an_old_padded_bootloader_parses_says_so_and_never_verifies() {
+        let mut bytes = user().build().unwrap().bytes().to_vec();
+        let len = bytes.len();
+        bytes[len - 60..].fill(0xff);
+        let module = Module::parse(bytes).unwrap();
+        assert!(module.has_blank_suffix() && module.suffix().is_none());
+        assert_eq!(module.verify(), Err(ModuleError::BlankSuffix));
+    }
+
+    #[test]
+    fn each_kind_of_damage_has_its_error() {
+        let bytes = user().build().unwrap().bytes().to_vec();
+        let damaged = |at: usize| {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            Module::parse(bytes).unwrap().verify().unwrap_err()
+        };
+        assert!(matches!(damaged(100), ModuleError::Crc { .. }));
+        assert!(matches!(damaged(bytes.len() - 1), ModuleError::Crc { .. }));
+        let mut other_hash = bytes.clone();
+        let (hash_at, crc_at) = (bytes.len() - 38, bytes.len() - 4);
+        other_hash[hash_at] ^= 1;
+        let crc = crc_of(&other_hash).to_be_bytes();
+        other_hash[crc_at..].copy_from_slice(&crc);
+        assert!(matches!(
+            Module::parse(other_hash).unwrap().verify(),
+            Err(ModuleError::Sha256 { .. })
+        ));
+        let mut size = bytes.clone();
+        size[crc_at - 2..crc_at].copy_from_slice(&9999u16.to_le_bytes());
+        assert_eq!(
+            Module::parse(size).unwrap().verify(),
+            Err(ModuleError::SuffixSize { size: 9999 })
+        );
+        assert_eq!(Module::parse(vec![0u8; 10]), Err(ModuleError::TooShort { len: 10 }));
+        assert_eq!(Module::parse(vec![0x55u8; 1000]), Err(ModuleError::NoHeader));
+        assert!(matches!(
+            Module::parse(vec![0u8; MAX_FILE + 1]),
+            Err(ModuleError::TooLong { .. })
+        ));
+    }
+
+    #[test]
+    fn an_asset_must_be_what_it_names() {
+        let wrong = ModuleBuilder::new(ModuleFunction::Asset, 0, 0)
+            .flags(Flags::DROP_MODULE_INFO)
+            .content(b"hello".to_vec())
+            .suffix_extensions([Extension::Hash(Sha256([1; 32])), Extension::Name("a".into())]);
+        assert!(matches!(wrong.build().unwrap().verify(), Err(ModuleError::AssetHash { .. })));
+        let nameless = ModuleBuilder::new(ModuleFunction::Asset, 0, 0).content(b"hello".to_vec());
+        assert_eq!(nameless.build().unwrap().verify(), Err(ModuleError::AssetUnnamed));
+    }
+
+    #[test]
+    fn combined_files_are_read_to_their_end() {
+        let one = user().build().unwrap();
+        let file = derive::combined(&[one.clone(), one.clone()]).unwrap();
+        assert_eq!((file.combined().count(), file.verify()), (2, Ok(())));
+        let cut = &file.file()[..one.bytes().len()];
+        assert_eq!(Module::parse(cut), Err(ModuleError::CombinedEnd));
+        let many = vec![one; MAX_COMBINED + 1];
+        assert_eq!(
+            derive::combined(&many),
+            Err(ModuleError::TooManyCombined { limit: MAX_COMBINED })
+        );
+    }
+
+    #[test]
+    fn prefix_extensions_are_found_and_belong_to_the_prefix() {
+        let asset = AssetRef {
+            name: "cat".into(),
+            hash: Sha256([4; 32]),
+        };
+        let module = user()
+            .prefix_extensions([Extension::AssetDependency(asset.clone())])
+            .build()
+            .unwrap();
+        assert_eq!(module.verify(), Ok(()));
+        assert_eq!(module.asset_dependencies().collect::<Vec<_>>(), [&asset]);
+        assert_eq!(module.prefix_len(), 24 + 4 + 34 + 3 + 4);
+        assert_eq!(module.content().unwrap().len(), 300);
+    }
+
+    fn use_everything(bytes: &[u8]) {
+        let Ok(module) = Module::parse(bytes) else { return };
+        let _ = (
+            module.verify(),
+            module.content(),
+            module.dependencies(),
+            module.product(),
+            module.to_string(),
+        );
+        let _ = (derive::protected(&module), derive::compressed(&module), module.decompressed());
+        for platform in Platform::all() {
+            let _ = place(platform, &module);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            use_everything(&bytes);
+            let _ = Bundle::parse(&bytes);
+        }
+
+        #[test]
+        fn no_damage_makes_it_panic(
+            which in 0..4usize,
+            hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in any::<prop::sample::Index>(),
+            reseal in any::<bool>(),
+        ) {
+            let hash = Extension::Hash(Sha256([1; 32]));
+            let module = match which {
+                0 => user().build(),
+                1 => user().prefix_extensions([hash.clone(), hash]).build(),
+                2 => derive::compressed(&asset::wrap("a", &[7; 500]).unwrap()),
+                _ => derive::combined(&[user().build().unwrap(), user().build().unwrap()]),
+            };
+            let mut bytes = module.unwrap().file().to_vec();
+            for (at, value) in hits {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if reseal {
+                super::super::suffix::seal(&mut bytes);
+            }
+            use_everything(&bytes);
+            bytes.truncate(cut.index(bytes.len()));
+            use_everything(&bytes);
+        }
+    }
+}

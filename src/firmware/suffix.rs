@@ -103,7 +103,9 @@ mod tests {
         tail.extend([0xaa; 32]);
         tail.extend([40, 0, 0xe3, 0x09, 0xc6, 0x18]);
         module.extend(&tail);
-        let Tail::Suffix(suffix) = Tail::read(&module, module.len() - 24).unwrap() else { panic!("no suffix") };
+        let Tail::Suffix(suffix) = Tail::read(&module, module.len() - 24).unwrap() else {
+            panic!("no suffix")
+        };
         assert_eq!((suffix.size, suffix.product, suffix.crc), (40, Some((8178, 13)), 0xe309_c618));
         assert_eq!(suffix.sha256, Sha256([0xaa; 32]));
     }
@@ -123,7 +125,9 @@ mod tests {
     fn a_suffix_without_product_fields_has_no_product() {
         let mut module = vec![0; 100];
         module[94] = 36;
-        let Tail::Suffix(suffix) = Tail::read(&module, 76).unwrap() else { panic!("no suffix") };
+        let Tail::Suffix(suffix) = Tail::read(&module, 76).unwrap() else {
+            panic!("no suffix")
+        };
         assert_eq!(suffix.product, None);
     }
 
