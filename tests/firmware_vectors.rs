@@ -22,7 +22,10 @@ fn shared(file: &str) -> Option<Vec<u8>> {
     let root = std::env::var("KEYRACK_SHARED").map_or(own, PathBuf::from);
     let bytes = std::fs::read(root.join("data/firmware").join(file)).ok();
     if bytes.is_none() {
-        eprintln!("not run: ../shared/data is not here");
+        #[expect(clippy::print_stderr, reason = "a test says why it did not run")]
+        {
+            eprintln!("not run: ../shared/data is not here");
+        }
     }
     bytes
 }
@@ -35,7 +38,7 @@ fn hex(text: &str) -> Vec<u8> {
     let digits: String = text.split_whitespace().collect();
     (0..digits.len())
         .step_by(2)
-        .map(|i| u8::from_str_radix(&digits[i..i + 2], 16).unwrap())
+        .map(|i| u8::from_str_radix(&digits[i..i + 2], 16).expect("the vectors are hexadecimal"))
         .collect()
 }
 
@@ -298,7 +301,7 @@ fn tinker_for_6_1_is_refused_on_4_1() {
     assert_eq!(*invalidation.bytes, [0xff; 4096]);
     assert_eq!((user.way, &*user.bytes), (dfu(0xb_4000), tinker.bytes()));
 
-    let plan = Plan::new(target, &[system.clone()], Some(&old)).unwrap();
+    let plan = Plan::new(target, std::slice::from_ref(&system), Some(&old)).unwrap();
     assert_eq!(plan.pieces.len(), 1, "radio stack 202 and bootloader 1200 are there");
     let refused = Plan::new(target, &[system], Some(&old[..2])).unwrap_err();
     assert!(

@@ -113,3 +113,76 @@ fn complete(module: &Module, mut image: Vec<u8>, at: usize, flags: Flags) -> Vec
     seal(&mut image);
     image
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        firmware::{Extension::*, ModuleBuilder},
+        model::{Platform, module::ModuleFunction},
+    };
+
+    fn bootloader() -> ModuleBuilder {
+        let builder = ModuleBuilder::new(ModuleFunction::Bootloader, 0, 3201)
+            .platform(Platform::P2)
+            .start(0x0800_4000);
+        builder.vector_table(0x20).seeded_content(5, 2000)
+    }
+
+    #[test]
+    fn the_security_mode_goes_first_and_an_end_only_before_raw_product_fields() {
+        let mode = SecurityMode {
+            mode: 1,
+            certificate: vec![],
+        };
+        let location = DynamicLocation {
+            start: 1,
+            dynalib_load: 2,
+            dynalib_start: 3,
+        };
+        let product = Product {
+            id: 0xffff,
+            version: 0xffff,
+        };
+        for (own, extensions, growth) in [
+            (vec![], vec![mode.clone(), End { padding: 0 }], 9),
+            (
+                vec![location.clone(), product.clone()],
+                vec![mode.clone(), location.clone(), product],
+                5,
+            ),
+            (vec![location.clone()], vec![mode.clone(), location, End { padding: 0 }], 5),
+        ] {
+            let plain = bootloader().suffix_extensions(own).build().unwrap();
+            let made = protected(&plain).unwrap();
+            assert_eq!(
+                (made.verify(), made.is_protected(), made.header_offset()),
+                (Ok(()), true, 0x20)
+            );
+            assert_eq!(made.suffix().unwrap().extensions, extensions);
+            assert_eq!(made.bytes().len(), plain.bytes().len() + growth);
+            assert_eq!(made.content(), plain.content());
+            assert_eq!(made.suffix().unwrap().product, plain.suffix().unwrap().product);
+        }
+    }
+
+    #[test]
+    fn compression_comes_back_to_the_same_bytes_with_and_without_the_header() {
+        for flags in [Flags::default(), Flags::DROP_MODULE_INFO] {
+            let builder = ModuleBuilder::new(ModuleFunction::RadioStack, 0, 202)
+                .platform(Platform::Argon)
+                .start(0x1000);
+            let plain = builder.flags(flags).content(vec![9; 5000]).build().unwrap();
+            let small = compressed(&plain).unwrap();
+            assert!(small.bytes().len() < 300 && small.header().flags.has(Flags::COMPRESSED));
+            assert_eq!(small.verify(), Ok(()));
+            assert_eq!(small.decompressed().unwrap().bytes(), plain.bytes());
+            assert_eq!(protected(&small), Err(ModuleError::Nested));
+        }
+    }
+
+    #[test]
+    fn combining_nothing_is_no_module() {
+        assert_eq!(combined(&[]), Err(ModuleError::TooShort { len: 0 }));
+    }
+}

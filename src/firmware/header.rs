@@ -1,5 +1,5 @@
 //! The 24-byte header of a module (`module_info_t`, device-protocol.md 5.1) and where in a file it is.
-//! It reads numbers; what they mean for a platform is [`super::place`]'s.
+//! It reads numbers; what they mean for a platform is [`mod@super::place`]'s.
 
 use crate::model::{
     Platform,

@@ -12,11 +12,14 @@ pub mod dependency;
 pub mod derive;
 pub mod extension;
 pub mod header;
-pub mod inflate;
+mod home;
+mod inflate;
 pub mod module;
+mod module_error;
 mod order;
 pub mod place;
 pub mod plan;
+mod plan_error;
 
 pub mod suffix;
 
@@ -26,9 +29,11 @@ pub use bundle::{Bundle, BundleError};
 pub use dependency::{Presence, Unchecked, presence};
 pub use extension::Extension;
 pub use header::{Flags, Header};
-pub use module::{Module, ModuleError};
+pub use module::Module;
+pub use module_error::ModuleError;
 pub use place::{Fit, Placement, SkipReason, Unfit, Way, place};
-pub use plan::{Instead, Piece, PieceKind, Plan, PlanError, Skipped, Target};
+pub use plan::{Piece, PieceKind, Plan, Skipped, Target};
+pub use plan_error::{Instead, PlanError};
 pub use suffix::Suffix;
 
 use sha2::{Digest, Sha256 as Hasher};

@@ -25,18 +25,20 @@ pub(super) fn order(mode: UsbMode, groups: &[Group], priorities: &[u8], needs: &
         (Group::Update, UsbMode::Dfu) | (Group::Dfu, UsbMode::Normal) => 1,
     };
     let counts = |i: usize, j: usize| mode == UsbMode::Normal || rank(groups[j]) <= rank(groups[i]);
+    let mut done = vec![false; groups.len()];
     let mut sequence: Vec<usize> = Vec::with_capacity(groups.len());
     while sequence.len() < groups.len() {
         let current = sequence.last().map(|i| groups[*i]);
-        let ready = |i: &usize| !sequence.contains(i) && needs[*i].iter().all(|j| !counts(*i, *j) || sequence.contains(j));
+        let ready = |i: &usize| !done[*i] && needs[*i].iter().all(|j| !counts(*i, *j) || done[*j]);
         let key = |i: &usize| {
             let group = groups[*i];
             let stay = mode == UsbMode::Normal && Some(group) == current;
             (group == Group::Asset, !stay, rank(group), priorities[*i], *i)
         };
         let Some(next) = (0..groups.len()).filter(ready).min_by_key(key) else {
-            return Err((0..groups.len()).filter(|i| !sequence.contains(i)).collect());
+            return Err((0..groups.len()).filter(|i| !done[*i]).collect());
         };
+        done[next] = true;
         sequence.push(next);
     }
     Ok(sequence)
