@@ -20,7 +20,6 @@ mod order;
 pub mod place;
 pub mod plan;
 mod plan_error;
-
 pub mod suffix;
 
 pub use asset::AssetRef;
