@@ -1,1 +1,3 @@
 //! The simulated world at wire level: device models, buses, a stand-in cloud, a virtual clock and mishaps.
+
+pub mod device;
