@@ -1,3 +1,4 @@
 //! The simulated world at wire level: device models, buses, a stand-in cloud, a virtual clock and mishaps.
 
 pub mod clock;
+pub mod device;
