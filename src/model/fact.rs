@@ -118,6 +118,9 @@ pub enum Fact {
         operator: Option<String>,
         /// What was ordered.
         work_order: Option<WorkOrder>,
+        /// The key of the device that the cloud accepted last for the same product, as the ledger knew it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        accepted: Option<Fingerprint>,
     },
     /// A run lost its device, or the station stopped; it goes on when its device is back.
     RunInterrupted {
@@ -263,6 +266,15 @@ pub enum Fact {
         /// Why, in words.
         why: String,
     },
+    /// What the cloud knew of the device before anything was changed.
+    CloudSeen {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// Its last session, if it had one.
+        handshake_at: Option<Wall>,
+    },
     /// A session of the device that is newer than its upload.
     HandshakeSeen {
         /// The run.
@@ -310,6 +322,7 @@ impl Fact {
             | Self::KeyWritten { run, .. }
             | Self::KeyAbandoned { run, .. }
             | Self::KeyRestored { run, .. }
+            | Self::CloudSeen { run, .. }
             | Self::HandshakeSeen { run, .. }
             | Self::RunEnded { run, .. } => Some(*run),
             Self::ItemQueued { item } => Some(item.run),

@@ -128,6 +128,7 @@ codes! {
     UsbBusy = "usb-busy", Station, Engineer, true, "Another program holds the device.", "Stop the other program (ModemManager, particle-cli, a serial monitor) and plug the device in again.";
     DeviceLost = "device-lost", Station, Operator, false, "The device went away and did not come back in time.", "Plug the device in again, in any slot: its run goes on.";
     DeviceSwapped = "device-swapped", Station, Operator, false, "Another device appeared in the slot in the middle of a run.", "Put the first device back in any slot: its run goes on; the newcomer is treated as new.";
+    DuplicateId = "duplicate-id", Device, Engineer, false, "Two devices in the rack show the same id.", "Take both out and look at them one at a time: one is a copy.";
     NoDeviceId = "no-device-id", Device, Technician, false, "The device does not tell its id.", "Put the device in DFU mode by its buttons and plug it in again; if it still has no id, set it aside.";
     UnknownPlatform = "unknown-platform", Station, Operator, false, "This kind of device is unknown to keyrack, or cannot be provisioned over USB.", "Take it out of the rack.";
     NoRecipe = "no-recipe", Station, Engineer, false, "No recipe of this station is for this platform.", "Add a recipe for the platform to station.toml, or take the device out of the rack.";
@@ -144,6 +145,8 @@ codes! {
     ModuleInvalid = "module-invalid", Device, Technician, false, "After start the device reports a module that fails a check.", "Flash the device again with a complete recipe; if it repeats, set it aside.";
     VersionMismatch = "version-mismatch", Device, Technician, false, "After start the device reports another version than the one flashed.", "Flash the device again; if it repeats, set it aside.";
     NoStart = "no-start", Device, Technician, false, "The device did not start its application.", "Look at its light: dim D7 means that the bootloader is gone (SWD needed); else flash it again.";
+    NoDfu = "no-dfu", Device, Operator, true, "The device does not enter DFU mode.", "Put it in DFU mode by its buttons: hold MODE, tap RESET, let MODE go when the light blinks yellow.";
+    RecipeGone = "recipe-gone", Station, Engineer, false, "The recipe of an unfinished run, or its firmware, is no longer here.", "Put the recipe's firmware back where it was and plug the device in again.";
     // keys
     KeyUnreadable = "key-unreadable", Station, Technician, true, "It cannot be told what the key slot holds; nothing was written.", "Plug the device in again; if it repeats, flash Device OS first (Photon, P1) or set it aside.";
     KeyBlank = "key-blank", Device, Technician, false, "The key slot is blank and the recipe does not allow a new key.", "Use a recipe with key policy read-or-generate, or let the device make a key by connecting once.";

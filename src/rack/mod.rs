@@ -1,1 +1,186 @@
-//! The core, pure: `decide(now, input)` gives facts and effects, `apply(fact)` changes the state.
+//! The core, pure: [`Rack::decide`] takes the time and one input and gives facts and effects; [`Rack::apply`] takes in
+//! a fact, live and in replay alike. It opens nothing, reads no clock and starts no thread.
+//!
+//! [`crate::station`] drives it: it writes the facts of a decision to the journal in one transaction, and only then
+//! adopts the decided state and performs the effects.
+
+mod bench;
+mod cloud;
+pub mod input;
+pub mod plan;
+mod proof;
+mod report;
+pub mod run;
+pub mod slot;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod turn;
+pub mod upload;
+pub mod view;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::edge::Attached;
+use crate::model::{Fact, Mono, PortPath, RunId, SlotNo, StationId, Wall, recipe::WorkOrder};
+
+pub use input::{Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Reply, Report, Ticket, Work};
+pub use plan::{Book, Prepared};
+pub use run::{Illegal, Keys, Run};
+pub use slot::Slot;
+pub use turn::Decision;
+pub use upload::Outbox;
+pub use view::RackView;
+
+/// What the core is told once, at the start.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The station's name.
+    pub station: StationId,
+    /// The slots and their ports. Any other port is ignored.
+    pub ports: BTreeMap<SlotNo, PortPath>,
+    /// The recipes.
+    pub book: Book,
+    /// Who is at the station.
+    pub operator: Option<String>,
+    /// What was ordered.
+    pub work_order: Option<WorkOrder>,
+    /// How many devices go in one import request.
+    pub import_chunk: usize,
+}
+
+/// The whole state of the station: what the facts say, and what the bench shows.
+#[derive(Clone, Debug)]
+pub struct Rack {
+    setting: Arc<Setting>,
+    runs: BTreeMap<RunId, Arc<Run>>,
+    outbox: Outbox,
+    slots: BTreeMap<SlotNo, Slot>,
+    bus: Arc<Vec<Attached>>,
+    orders: u32,
+    /// Set by [`Command::Finish`] and [`Command::Quit`].
+    ending: Option<Ending>,
+}
+
+/// How the station is coming to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Finish,
+    Quit,
+}
+
+impl Rack {
+    /// An empty rack: every slot vacant, no runs.
+    pub fn new(setting: Setting) -> Self {
+        let slots = setting.ports.keys().map(|slot| (*slot, Slot::Vacant)).collect();
+        Self {
+            setting: Arc::new(setting),
+            runs: BTreeMap::new(),
+            outbox: Outbox::default(),
+            slots,
+            bus: Arc::default(),
+            orders: 0,
+            ending: None,
+        }
+    }
+
+    /// Takes in a fact: the only way in which runs and outbox change.
+    ///
+    /// # Errors
+    /// [`Illegal`] if the fact does not fit; the state is then as it was, but for the outbox.
+    pub fn apply(&mut self, at: Wall, fact: &Fact) -> Result<(), Illegal> {
+        self.outbox.apply(at, fact);
+        if let Fact::RunStarted { run, .. } = fact {
+            if self.runs.contains_key(run) {
+                return Err(Illegal {
+                    run: *run,
+                    what: "it starts twice",
+                });
+            }
+            if let Some(new) = Run::start(at, fact) {
+                self.runs.insert(*run, Arc::new(new));
+            }
+            return Ok(());
+        }
+        match fact {
+            Fact::ItemQueued { item } | Fact::KeyIntended { item, .. } if !self.runs.contains_key(&item.run) => {
+                return Err(Illegal {
+                    run: item.run,
+                    what: "an item for an unknown run",
+                });
+            }
+            Fact::ItemAnswered {
+                item,
+                answer: crate::model::outbox::Answer::Accepted { at, .. },
+                ..
+            } => {
+                let accepted = self.outbox.get(item).and_then(|entry| Some((entry.item.run, entry.key()?)));
+                if let Some((run, key)) = accepted
+                    && let Some(run) = self.runs.get_mut(&run)
+                {
+                    Arc::make_mut(run).keys.accepted = Some((key, *at));
+                }
+            }
+            _ => {}
+        }
+        if matches!(
+            fact,
+            Fact::ItemQueued { .. } | Fact::ItemSent { .. } | Fact::ItemAnswered { .. } | Fact::ItemWithdrawn { .. }
+        ) {
+            return Ok(());
+        }
+        let Some(id) = fact.run() else { return Ok(()) };
+        match self.runs.get_mut(&id) {
+            Some(run) => Arc::make_mut(run).apply(fact),
+            None => Err(Illegal {
+                run: id,
+                what: "it is unknown",
+            }),
+        }
+    }
+
+    /// The runs that the core still knows.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values().map(|run| &**run)
+    }
+
+    /// The run with this id, if the core still knows it.
+    pub fn run(&self, id: RunId) -> Option<&Run> {
+        self.runs.get(&id).map(|run| &**run)
+    }
+
+    /// The outbox.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The slots.
+    pub fn slots(&self) -> &BTreeMap<SlotNo, Slot> {
+        &self.slots
+    }
+
+    /// What the core was told at the start.
+    pub fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    /// When [`Input::Tick`] is wanted at the latest.
+    pub fn next_tick(&self, now: Mono, wall: Wall) -> Option<Mono> {
+        let slots = self.slots.values().filter_map(Slot::deadline).min();
+        let outbox = self
+            .outbox
+            .next_due(wall)
+            .map(|wait| now + wait.max(Duration::from_millis(1)));
+        slots.into_iter().chain(outbox).min()
+    }
+
+    /// True if nothing is under way: every slot idle. Items may still be owed.
+    pub fn idle(&self) -> bool {
+        self.slots.values().all(Slot::idle)
+    }
+
+    /// True if the station was asked to end and may.
+    pub fn may_end(&self) -> bool {
+        self.ending.is_some() && self.idle()
+    }
+}

@@ -1,1 +1,369 @@
-//! The shell around the core: main loop, a worker for each slot, the uplink.
+//! The shell around the core: the main loop, a worker thread for each slot, the uplink, and [`World`], which is
+//! everything outside of us in one struct.
+//!
+//! One thread owns the [`Rack`] and the [`Store`]. Each turn it drains what has arrived, asks the core, writes all
+//! facts in one transaction, and only then adopts the new state and performs the effects. If the write fails, nothing
+//! is performed.
+
+mod admission;
+mod mailbox;
+pub mod shelf;
+pub mod undo;
+mod uplink;
+mod worker;
+mod world;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::{
+    edge::Signal,
+    model::{Fact, Record, RunId, SlotNo},
+    rack::{Command, Effect, Illegal, Input, Known, Rack, RackView, Setting},
+    store::{Store, StoreError},
+};
+
+pub use mailbox::Mailbox;
+pub use shelf::Shelf;
+use uplink::Uplink;
+use worker::{Said, Worker};
+pub use world::World;
+
+/// How the station works.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Threads that talk to the cloud.
+    pub uplinks: u16,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { uplinks: 4 }
+    }
+}
+
+/// What whoever watches the station is shown, in order, on the main loop's thread: it must be quick.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A fact is on disk.
+    Record(&'a Record),
+    /// The station looks like this now.
+    View(&'a RackView),
+    /// A worker's bytes.
+    Progress {
+        /// The slot.
+        slot: SlotNo,
+        /// Done.
+        done: u64,
+        /// To do.
+        of: u64,
+    },
+}
+
+/// Why a station stopped otherwise than it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum StationError {
+    /// The ledger could not be written or read.
+    #[error("could not keep the ledger; nothing was done that is not on record")]
+    Store(#[from] StoreError),
+    /// The core contradicted itself.
+    #[error("the core met a state that it does not expect")]
+    Core(#[from] Illegal),
+    /// The ports could not be listed.
+    #[error("could not list the USB ports")]
+    Bus(#[from] crate::edge::BusError),
+}
+
+/// What reaches the main loop.
+pub(in crate::station) enum Stimulus {
+    /// From a worker.
+    Worker(SlotNo, Said),
+    /// For the core as it is.
+    Core(Input),
+}
+
+/// A way to ask the station for something from another thread, or from the watcher.
+#[derive(Clone)]
+pub struct Remote(Mailbox<Stimulus>);
+
+impl Remote {
+    /// Asks for something.
+    pub fn command(&self, command: Command) {
+        self.0.send(Stimulus::Core(Input::Command(command)));
+    }
+}
+
+/// A running station.
+pub struct Station {
+    world: World,
+    store: Store,
+    rack: Rack,
+    shelf: Arc<Shelf>,
+    inbox: Mailbox<Stimulus>,
+    bell: Signal,
+    bus_changed: Signal,
+    workers: BTreeMap<SlotNo, Worker>,
+    uplink: Uplink,
+    ended: Arc<AtomicBool>,
+}
+
+impl Station {
+    /// Opens the journal, takes up what was under way, and starts the threads.
+    ///
+    /// # Errors
+    /// [`StationError`] if the ledger cannot be read or written, or does not fit together.
+    pub fn start(
+        world: World,
+        mut store: Store,
+        setting: Setting,
+        shelf: Shelf,
+        tuning: &Tuning,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, StationError> {
+        let mut rack = Rack::new(setting);
+        let mut records: Vec<Record> = store.open_runs()?.into_iter().flat_map(|(_, records)| records).collect();
+        records.sort_by_key(|record| record.seq);
+        for record in &records {
+            rack.apply(record.at, &record.fact)?;
+        }
+        let mut first = vec![Fact::StationStarted {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }];
+        for prepared in shelf.book.all() {
+            if store.recipe(prepared.recipe.hash)?.is_none() {
+                let recipe = &prepared.recipe;
+                first.push(Fact::RecipeRecorded {
+                    hash: recipe.hash,
+                    name: recipe.name.clone(),
+                    text: recipe.text.clone(),
+                });
+            }
+        }
+        for record in store.append(world.clock.wall(), &first)? {
+            watch(Event::Record(&record));
+        }
+        let shelf = Arc::new(shelf);
+        let bell = Signal::new();
+        let inbox = Mailbox::ringing(bell.clone());
+        let book = Arc::new(shelf.book.clone());
+        let uplink = Uplink::start(&world, &book, tuning.uplinks, &inbox);
+        let bus_changed = world.bus.changed();
+        let mut station = Self {
+            world,
+            store,
+            rack,
+            shelf,
+            inbox,
+            bell,
+            bus_changed,
+            workers: BTreeMap::new(),
+            uplink,
+            ended: Arc::default(),
+        };
+        let decision = station.rack.restart(station.world.clock.now(), station.world.clock.wall())?;
+        station.adopt(decision.rack, &decision.facts, decision.effects, watch)?;
+        Ok(station)
+    }
+
+    /// A way to ask for something.
+    pub fn remote(&self) -> Remote {
+        Remote(self.inbox.clone())
+    }
+
+    /// Works until it is asked to end and may: [`Command::Finish`] or [`Command::Quit`].
+    ///
+    /// # Errors
+    /// [`StationError`]; the devices stay as they are, and the next start takes them up.
+    pub fn run(&mut self, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), StationError> {
+        self.forward_bus_changes();
+        let result = self.turns(watch);
+        self.workers.values().for_each(Worker::stop);
+        self.uplink.stop();
+        self.ended.store(true, Ordering::Release);
+        self.bus_changed.raise();
+        result
+    }
+
+    /// The store, for questions at the end.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn turns(&mut self, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), StationError> {
+        let mut bus_seen = None;
+        let mut shown = None;
+        loop {
+            let seen = self.bell.raised();
+            let mut inputs = Vec::new();
+            let changes = self.bus_changed.raised();
+            if bus_seen != Some(changes) {
+                bus_seen = Some(changes);
+                inputs.push(Input::Bus(self.world.bus.list()?));
+            }
+            for stimulus in self.inbox.drain() {
+                match stimulus {
+                    Stimulus::Core(input) => inputs.push(input),
+                    Stimulus::Worker(slot, Said::Progress { done, of }) => watch(Event::Progress { slot, done, of }),
+                    Stimulus::Worker(slot, said) => inputs.push(self.input(slot, said)?),
+                }
+            }
+            inputs.push(Input::Tick);
+            self.turn(&inputs, watch)?;
+            let view = self.rack.view();
+            if shown.as_ref() != Some(&view) {
+                watch(Event::View(&view));
+                shown = Some(view);
+            }
+            if self.rack.may_end() {
+                return Ok(());
+            }
+            let (now, wall) = (self.world.clock.now(), self.world.clock.wall());
+            self.world.clock.wait(&self.bell, seen, self.rack.next_tick(now, wall));
+        }
+    }
+
+    /// Decides every input in its order, writes all facts in one transaction, then acts.
+    fn turn(&mut self, inputs: &[Input], watch: &mut dyn FnMut(Event<'_>)) -> Result<(), StationError> {
+        let (now, wall) = (self.world.clock.now(), self.world.clock.wall());
+        let (mut facts, mut effects) = (Vec::new(), Vec::new());
+        let mut rack: Option<Rack> = None;
+        for input in inputs {
+            let decision = rack.as_ref().unwrap_or(&self.rack).decide(now, wall, input)?;
+            facts.extend(decision.facts);
+            effects.extend(decision.effects);
+            rack = Some(decision.rack);
+        }
+        match rack {
+            Some(rack) => self.adopt(rack, &facts, effects, watch),
+            None => Ok(()),
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        rack: Rack,
+        facts: &[Fact],
+        effects: Vec<Effect>,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), StationError> {
+        if !facts.is_empty() {
+            let records = self.store.append(self.world.clock.wall(), facts)?;
+            for key in facts.iter().filter_map(key_on_disk) {
+                self.store.confirm_key(key.0, key.1)?;
+            }
+            records.iter().for_each(|record| watch(Event::Record(record)));
+        }
+        self.rack = rack;
+        effects.into_iter().for_each(|effect| self.perform(effect));
+        Ok(())
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Order { slot, order } => {
+                let (world, shelf, inbox) = (&self.world, &self.shelf, &self.inbox);
+                self.workers
+                    .entry(slot)
+                    .or_insert_with(|| Worker::start(slot, world, shelf, inbox))
+                    .order(order);
+            }
+            Effect::Committed { slot, ticket, reply } => {
+                if let Some(worker) = self.workers.get(&slot) {
+                    worker.committed(ticket, reply);
+                }
+            }
+            Effect::Cancel(slot) => {
+                if let Some(worker) = self.workers.get(&slot) {
+                    worker.cancel();
+                }
+            }
+            Effect::Abandon(slot) => {
+                if let Some(worker) = self.workers.remove(&slot) {
+                    worker.cancel();
+                    worker.stop();
+                }
+            }
+            Effect::Call(call) => self.uplink.call(call),
+            Effect::DestroyUndo { run, device } => self.world.undo.destroy(run, device),
+        }
+    }
+
+    /// A worker's words as an input, with what the ledger knows.
+    fn input(&self, slot: SlotNo, said: Said) -> Result<Input, StationError> {
+        Ok(match said {
+            Said::Identified { address, result } => {
+                let known = match &result {
+                    Ok(identity) => self.known(identity.device)?,
+                    Err(_) => Known::default(),
+                };
+                let mut random = [0; 10];
+                self.world.entropy.fill(&mut random);
+                Input::Identified {
+                    slot,
+                    address,
+                    fresh: RunId::new(self.world.clock.wall(), random),
+                    result,
+                    known,
+                }
+            }
+            Said::Commit { ticket, fact } => {
+                let owners = match key_in(&fact) {
+                    Some(fingerprint) => self.store.key_owner(fingerprint)?,
+                    None => Vec::new(),
+                };
+                Input::Commit {
+                    slot,
+                    ticket,
+                    fact,
+                    owners,
+                }
+            }
+            Said::Report { ticket, result } => Input::Report { slot, ticket, result },
+            Said::Progress { .. } => Input::Tick,
+        })
+    }
+
+    fn known(&self, device: crate::model::DeviceId) -> Result<Known, StationError> {
+        Ok(self.store.device(device)?.map_or_else(Known::default, |row| Known {
+            passed: row
+                .last_verdict
+                .filter(|v| *v == crate::model::Verdict::Pass)
+                .and(row.last_recipe),
+            accepted: row.key_accepted.map(|key| (key, row.accepted_product)),
+        }))
+    }
+
+    /// The bus has a signal of its own; whoever waits for the main loop's has to hear it too.
+    fn forward_bus_changes(&self) {
+        let (clock, changed, bell) = (Arc::clone(&self.world.clock), self.bus_changed.clone(), self.bell.clone());
+        let mut seen = changed.raised();
+        let (inner, ended) = (Arc::clone(&clock), Arc::clone(&self.ended));
+        drop(clock.spawn(
+            "bus-bell",
+            Box::new(move || {
+                while !ended.load(Ordering::Acquire) {
+                    seen = inner.wait(&changed, seen, None);
+                    bell.raise();
+                }
+            }),
+        ));
+    }
+}
+
+/// The key that a fact puts into the ledger, to be read back before anything relies on it.
+fn key_on_disk(fact: &Fact) -> Option<(crate::model::DeviceId, crate::model::Fingerprint)> {
+    match fact {
+        Fact::KeyRead { device, content, .. } => content.key().map(|key| (*device, key.fingerprint)),
+        Fact::KeyIntended { device, key, .. } => Some((*device, key.fingerprint)),
+        _ => None,
+    }
+}
+
+fn key_in(fact: &Fact) -> Option<crate::model::Fingerprint> {
+    key_on_disk(fact).map(|(_, fingerprint)| fingerprint)
+}

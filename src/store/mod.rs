@@ -1,1 +1,260 @@
 //! The ledger: the only place that knows SQLite.
+//!
+//! It owns one directory: the journal of facts, the tables that are projected from them in the same transaction, the
+//! lock that keeps a second station out, and the sealed undo copies. It decides nothing: what a fact means for a run is
+//! the business of [`crate::rack`]; what it means for a table is in `ledger.rs` and in nothing else.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `mod.rs` | [`Store`]: the one writer of the loop thread |
+//! | `error.rs` | what can go wrong, by whose doing |
+//! | `lock.rs`, `migrate.rs`, `schema.rs`, `connect.rs` | opening: one station, known schema, safe settings |
+//! | `cell.rs` | how the vocabulary is spelt in columns |
+//! | `journal.rs` | rows of facts and their hash chain |
+//! | `ledger.rs`, `ledger_run.rs`, `ledger_key.rs`, `outbox.rs` | one projection for each fact |
+//! | `row.rs`, `read.rs`, `report.rs` | read-only queries on their own connection |
+//! | `verify.rs`, `backup.rs` | proof that journal and tables agree; a second copy |
+//! | `undo.rs`, `station_key.rs` | sealed undo copies and the key that seals them |
+
+mod backup;
+mod cell;
+mod connect;
+mod error;
+mod files;
+#[doc(hidden)]
+pub mod fill;
+mod journal;
+mod ledger;
+mod ledger_key;
+mod ledger_run;
+mod lock;
+mod migrate;
+mod outbox;
+pub mod read;
+mod report;
+mod row;
+mod schema;
+mod station_key;
+pub mod undo;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use crate::model::{DeviceId, Fact, Fingerprint, PublicKey, Record, RunId, StationId, Wall, recipe::Sha256};
+
+pub use self::{
+    backup::{Copied, Progress},
+    connect::Durability,
+    error::{BadKey, BadRecord, Illegal, StoreError},
+    read::Reader,
+    report::{Counts, OrderProgress, Yield},
+    row::{Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, RunRow, RunState, Standing, UndoRow},
+    station_key::{STATION_KEY_LEN, StationKeyError, check_station_key, station_key},
+    undo::UndoVault,
+    verify::Difference,
+};
+
+use self::{cell::Word, error::sql, journal::Head, lock::StationLock, row::Columns};
+
+/// How a ledger is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// When a commit counts as done.
+    pub durability: Durability,
+}
+
+/// The ledger, as its one writer sees it. It belongs to the loop thread; nothing that it does grows with the ledger.
+#[derive(Debug)]
+pub struct Store {
+    /// Reads back what the other one wrote, as any other program would see it. Closed first: only the last connection
+    /// folds the write-ahead log into the file, and this one cannot write.
+    witness: Connection,
+    conn: Connection,
+    station: StationId,
+    dir: PathBuf,
+    head: Head,
+    _lock: StationLock,
+}
+
+/// The recipe and the key with which a device last passed: what a later run of the same device can skip by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LastPass {
+    /// The recipe, by the hash of its text.
+    pub recipe: Sha256,
+    /// The key that the slot held.
+    pub key: Fingerprint,
+}
+
+impl Store {
+    /// Opens the ledger in this directory, and makes it where it is missing. Whatever can go wrong is found here:
+    /// another station on it, a newer or foreign file, a directory that is open to others.
+    pub fn open(dir: &Path, station: StationId, options: Options) -> Result<Self, StoreError> {
+        files::private_dir(dir)?;
+        let lock = StationLock::take(dir)?;
+        let path = connect::ledger_path(dir);
+        let mut conn = connect::writer(&path, options.durability)?;
+        migrate::migrate(&mut conn, &path, schema::MIGRATIONS)?;
+        files::sync_dir(dir).map_err(error::file("syncing the directory", dir))?;
+        Ok(Self {
+            head: Head::read(&conn)?,
+            witness: connect::reader(&path)?,
+            conn,
+            station,
+            dir: dir.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// The directory of the ledger: where a [`Reader`] is opened.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The sequence number of the last record; 0 for an empty journal.
+    pub fn last_seq(&self) -> u64 {
+        self.head.seq
+    }
+
+    /// Writes facts and what follows from them, in one transaction. When it returns they are on disk, and the
+    /// records say where; on any error nothing is written, and nothing may be done that was announced.
+    ///
+    /// `at` is kept to the millisecond.
+    pub fn append(&mut self, at: Wall, facts: &[Fact]) -> Result<Vec<Record>, StoreError> {
+        if facts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let doing = sql("writing the journal");
+        let at = Wall::from_millis(at.millis()).expect("a wall instant is within what a calendar has");
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(&doing)?;
+        let mut head = self.head;
+        let mut records = Vec::with_capacity(facts.len());
+        for fact in facts {
+            head = journal::write(&tx, head, at, &self.station, fact)?;
+            let record = Record {
+                seq: head.seq,
+                at,
+                station: self.station.clone(),
+                fact: fact.clone(),
+            };
+            ledger::project(&tx, &record)?;
+            records.push(record);
+        }
+        tx.commit().map_err(&doing)?;
+        self.head = head;
+        Ok(records)
+    }
+
+    /// Reads a public key back on a second connection and checks it: the length of its kind, and that its bytes have
+    /// this fingerprint. Nothing may be written to the device before this succeeded (ARCHITECTURE.md 4.2).
+    ///
+    /// The key that it returns is the one that was read back.
+    pub fn confirm_key(&self, device: DeviceId, fingerprint: Fingerprint) -> Result<PublicKey, StoreError> {
+        let bad = |source| StoreError::Key { fingerprint, source };
+        let key = one::<KeyRow>(
+            &self.witness,
+            "WHERE device = ?1 AND fingerprint = ?2",
+            (Word(device), Word(fingerprint)),
+        )?
+        .ok_or_else(|| bad(BadKey::Absent))?
+        .key;
+        ledger_key::check(&key).map_err(bad)?;
+        Ok(key)
+    }
+
+    /// Every run that has not ended, or that still owes something to the cloud, with all its records, oldest first:
+    /// what start-up replays.
+    pub fn open_runs(&self) -> Result<Vec<(RunId, Vec<Record>)>, StoreError> {
+        let doing = sql("looking for open runs");
+        let mut query = self
+            .conn
+            .prepare_cached(
+                "SELECT id FROM run WHERE ended IS NULL
+                 UNION SELECT run FROM item WHERE settled_at IS NULL ORDER BY 1",
+            )
+            .map_err(&doing)?;
+        let runs: Vec<Word<RunId>> = query
+            .query_map([], |row| row.get(0))
+            .and_then(Iterator::collect)
+            .map_err(&doing)?;
+        runs.into_iter()
+            .map(|Word(run)| Ok((run, journal::of_run(&self.conn, run)?)))
+            .collect()
+    }
+
+    /// All records of one run, oldest first; none if it is unknown.
+    pub fn run_records(&self, run: RunId) -> Result<Vec<Record>, StoreError> {
+        journal::of_run(&self.conn, run)
+    }
+
+    /// What is still owed to the cloud, oldest first.
+    pub fn unsettled_items(&self) -> Result<Vec<ItemRow>, StoreError> {
+        many(&self.conn, "WHERE settled_at IS NULL ORDER BY queued_at, id", [])
+    }
+
+    /// What the ledger knows of a device.
+    pub fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
+        one(&self.conn, "WHERE id = ?1", (Word(device),))
+    }
+
+    /// What the ledger knows of a run.
+    pub fn run(&self, run: RunId) -> Result<Option<RunRow>, StoreError> {
+        one(&self.conn, "WHERE id = ?1", (Word(run),))
+    }
+
+    /// The recipe and key with which the device last passed.
+    pub fn last_pass(&self, device: DeviceId) -> Result<Option<LastPass>, StoreError> {
+        Ok(self.device(device)?.and_then(|device| device.last_pass))
+    }
+
+    /// Every device that has, had, or was to have this key. More than one is a duplicate.
+    pub fn key_owner(&self, fingerprint: Fingerprint) -> Result<Vec<DeviceId>, StoreError> {
+        let doing = sql("looking for the owner of a key");
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT device FROM key WHERE fingerprint = ?1 ORDER BY device")
+            .map_err(&doing)?;
+        let owners = query
+            .query_map((Word(fingerprint),), |row| row.get::<_, Word<DeviceId>>(0).map(|word| word.0))
+            .and_then(Iterator::collect)
+            .map_err(&doing)?;
+        Ok(owners)
+    }
+
+    /// The name and text of a recipe that was recorded.
+    pub fn recipe(&self, hash: Sha256) -> Result<Option<(String, String)>, StoreError> {
+        self.conn
+            .prepare_cached("SELECT name, text FROM recipe WHERE hash = ?1")
+            .and_then(|mut query| {
+                query
+                    .query_row((Word(hash),), |row| Ok((row.get(0)?, row.get(1)?)))
+                    .optional()
+            })
+            .map_err(sql("looking for a recipe"))
+    }
+
+    /// The undo copies that are not destroyed.
+    pub fn kept_undo_copies(&self) -> Result<Vec<UndoRow>, StoreError> {
+        many(&self.conn, "WHERE destroyed_at IS NULL ORDER BY run", [])
+    }
+}
+
+/// One row of a projected table, by the rest of its query.
+fn one<T: Columns>(conn: &Connection, rest: &str, params: impl rusqlite::Params) -> Result<Option<T>, StoreError> {
+    Ok(many(conn, rest, params)?.into_iter().next())
+}
+
+/// Rows of a projected table, by the rest of their query.
+fn many<T: Columns>(conn: &Connection, rest: &str, params: impl rusqlite::Params) -> Result<Vec<T>, StoreError> {
+    let text = format!("SELECT {} FROM {} {rest}", T::COLUMNS, T::TABLE);
+    conn.prepare_cached(&text)
+        .and_then(|mut query| query.query_map(params, T::from_row).and_then(Iterator::collect))
+        .map_err(sql("reading the ledger"))
+}

@@ -1,0 +1,186 @@
+//! The cloud's own words: the reason in an error body, made safe to journal and to show.
+
+use serde_json::Value;
+
+/// What a body says, read as leniently as the open servers and proxies demand (cloud-api.md 4.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// The machine-readable `error`, if it is a single string: `invalid_token`, `Permission Denied`.
+    pub error: Option<String>,
+    /// The sentence to show: the first of `error_description`, `error`, `errors`, `message`, `info`; of a body that is
+    /// not JSON its first 500 bytes. Empty if the body says nothing.
+    pub reason: String,
+    /// `ok`, where the body has it.
+    pub ok: Option<bool>,
+    /// True if the body is a JSON document.
+    pub json: bool,
+}
+
+impl Words {
+    /// Reads a body, and overwrites `secret` wherever the cloud echoed it: before anything is cut off, so that no part of
+    /// it is left.
+    pub fn of(body: &[u8], secret: &str) -> Self {
+        let clean = |text: &str| match secret {
+            "" => sanitise(text),
+            secret => sanitise(&text.replace(secret, "[redacted]")),
+        };
+        match serde_json::from_slice::<Value>(body) {
+            Ok(value) => Self {
+                error: value.get("error").and_then(Value::as_str).map(clean),
+                reason: reason(&value).map(|text| clean(&text)).unwrap_or_default(),
+                ok: value.get("ok").and_then(Value::as_bool),
+                json: true,
+            },
+            Err(_) => Self {
+                reason: clean(&String::from_utf8_lossy(&body[..body.len().min(LARGEST_TEXT)])),
+                ..Self::default()
+            },
+        }
+    }
+
+    /// The reason, or `HTTP 403` where the body gives none.
+    pub fn or_status(&self, status: u16) -> String {
+        if self.reason.is_empty() {
+            format!("HTTP {status}")
+        } else {
+            self.reason.clone()
+        }
+    }
+
+    /// True if `needle` (lower case) occurs in `error` or in the reason, whatever their case.
+    pub fn mention(&self, needle: &str) -> bool {
+        let found = |text: &str| text.to_lowercase().contains(needle);
+        found(&self.reason) || self.error.as_deref().is_some_and(found)
+    }
+}
+
+/// Makes text from outside fit for a terminal and a journal: one line, no control or direction characters, at most
+/// 500 bytes.
+pub fn sanitise(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len().min(LONGEST));
+    let mut gap = false;
+    for c in text.chars() {
+        if c.is_whitespace() {
+            gap = !clean.is_empty();
+            continue;
+        }
+        if c.is_control() || is_invisible(c) {
+            continue;
+        }
+        if clean.len() + usize::from(gap) + c.len_utf8() > LONGEST {
+            break;
+        }
+        if std::mem::take(&mut gap) {
+            clean.push(' ');
+        }
+        clean.push(c);
+    }
+    clean
+}
+
+fn reason(value: &Value) -> Option<String> {
+    ["error_description", "error", "errors", "message", "info"]
+        .iter()
+        .find_map(|name| said(value.get(name)?))
+        .or_else(|| value.as_str().map(str::to_owned))
+}
+
+/// A string, the `error` or `message` of an object, or the first few of a list of these.
+fn said(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Object(object) => ["error_description", "error", "message"]
+            .iter()
+            .find_map(|name| object.get(*name)?.as_str())?
+            .to_owned(),
+        Value::Array(list) => list.iter().take(MOST_ERRORS).filter_map(said).collect::<Vec<_>>().join("; "),
+        _ => return None,
+    };
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// Characters that change the direction or the look of what follows without being seen.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The most that is kept of what the cloud says, in bytes (cloud-api.md 4.1).
+const LONGEST: usize = 500;
+
+/// How much of a body that is not JSON is looked at, in bytes.
+const LARGEST_TEXT: usize = 4096;
+
+/// A list of errors is shown up to here.
+const MOST_ERRORS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_documented_shapes_is_the_reason() {
+        for (body, reason) in [
+            (
+                r#"{"error":"invalid_grant","error_description":"User credentials are invalid"}"#,
+                "User credentials are invalid",
+            ),
+            (
+                r#"{"ok":false,"error":"Permission Denied","info":"I didn't recognize that"}"#,
+                "Permission Denied",
+            ),
+            (r#"{"error":"","message":"second"}"#, "second"),
+            (r#"{"ok":false,"errors":["first","second"]}"#, "first; second"),
+            (r#"{"errors":[{"error":"a"},{"message":"b"},7]}"#, "a; b"),
+            (r#"{"error":{"message":"nested"}}"#, "nested"),
+            (r#"{"errors":[],"message":"m","info":"i"}"#, "m"),
+            (r#"{"info":"i"}"#, "i"),
+            (r#""Success!""#, "Success!"),
+            ("{}", ""),
+            ("", ""),
+            ("null", ""),
+        ] {
+            assert_eq!(Words::of(body.as_bytes(), "").reason, reason, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_is_kept_as_one_harmless_line() {
+        let words = Words::of(b"<html>\r\n\x1b[31m<h1>502\xff Bad\tGateway</h1>\n", "");
+        assert_eq!(words.reason, "<html> [31m<h1>502\u{fffd} Bad Gateway</h1>");
+        assert!(!words.json);
+        let long = Words::of("ö".repeat(2000).as_bytes(), "").reason;
+        assert!(long.len() <= 500 && long.len() > 490, "{}", long.len());
+    }
+
+    #[test]
+    fn control_and_direction_characters_are_dropped_from_json_too() {
+        let words = Words::of(br#"{"error":"a\u001b]0;x\u0007 \u202eb\u009b1m\n\nc"}"#, "");
+        assert_eq!(words.reason, "a]0;x b1m c");
+    }
+
+    #[test]
+    fn an_echoed_secret_is_redacted_everywhere() {
+        let words = Words::of(
+            br#"{"error":"bad sesame","error_description":"token sesame is bad"}"#,
+            "sesame",
+        );
+        assert_eq!(words.reason, "token [redacted] is bad");
+        assert_eq!(words.error.as_deref(), Some("bad [redacted]"));
+        for at in 480..=510 {
+            let page = format!("{}sesame", "x".repeat(at));
+            assert!(
+                !Words::of(page.as_bytes(), "sesame").reason.contains("se"),
+                "cut in the middle at {at}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_body_gives_at_most_500_printable_bytes(body: Vec<u8>) {
+            let words = Words::of(&body, "");
+            proptest::prop_assert!(words.reason.len() <= 500);
+            proptest::prop_assert!(!words.reason.chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! What an answer of the cloud means for the run that waits for it.
+
+use crate::{
+    edge::Attached,
+    model::{
+        Code, Fact, Mono, Outcome, RunId, SlotNo, StepError, StepKind, Verdict,
+        outbox::{Answer, ItemId, ItemState, Looked},
+        platform::Network,
+    },
+};
+
+use super::{
+    Admitted, Effect, Reply,
+    input::Call,
+    proof::{Given, Proof, judge, pause_before},
+    run::Run,
+    slot::Slot,
+    turn::{Turn, attempts, ended},
+};
+
+impl Turn {
+    /// The uplink finished a call.
+    pub(super) fn cloud(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Item { item, attempt, answer } => self.answered(item, *attempt, answer),
+            Reply::Admitted { run, result } => {
+                if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Admit) {
+                    self.admitted(slot, &attached, *run, step, since, result);
+                }
+            }
+            Reply::Looked { run, found } => {
+                if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Prove) {
+                    self.looked(slot, &attached, *run, step, since, found);
+                }
+            }
+        }
+    }
+
+    /// Where a run waits for the cloud in a step of this kind.
+    fn waiting(&self, run: RunId, kind: StepKind) -> Option<(SlotNo, Attached, u8, Mono)> {
+        let slot = self.slot_of(run)?;
+        let Slot::AwaitingCloud {
+            attached, step, since, ..
+        } = self.slot(slot)
+        else {
+            return None;
+        };
+        let state = self.rack.run(run)?;
+        (state.steps.get(usize::from(*step))?.kind == kind).then(|| (slot, attached.clone(), *step, *since))
+    }
+
+    fn answered(&mut self, item: &ItemId, attempt: u32, answer: &Answer) {
+        let current = self
+            .rack
+            .outbox
+            .get(item)
+            .is_some_and(|e| e.state == ItemState::Sent && e.attempts == attempt);
+        if !current {
+            return;
+        }
+        self.fact(Fact::ItemAnswered {
+            item: item.clone(),
+            attempt,
+            answer: answer.clone(),
+        });
+        if let Answer::Auth { reason } = answer {
+            self.rack.outbox.locked = Some(reason.clone());
+        }
+        let Some(run) = item.run() else { return };
+        let Some(slot) = self.slot_of(run) else { return };
+        let Slot::AwaitingCloud { attached, .. } = self.slot(slot).clone() else {
+            return;
+        };
+        if self.rack.outbox.get(item).is_some_and(super::upload::Entry::settled) {
+            self.settled(slot, &attached, item);
+        } else if let Answer::Auth { reason } = answer {
+            self.locked_out(slot, &attached, run, reason);
+        }
+    }
+
+    /// The item that a slot waits for is settled: the step ends.
+    pub(super) fn settled(&mut self, slot: SlotNo, attached: &Attached, item: &ItemId) {
+        let Slot::AwaitingCloud {
+            run: id, step, since, ..
+        } = *self.slot(slot)
+        else {
+            return;
+        };
+        let Some(run) = self.run(id) else { return };
+        let Some(kind) = run.steps.get(usize::from(step)).map(|s| s.kind) else {
+            return;
+        };
+        let Some(entry) = self.rack.outbox.get(item).cloned() else {
+            return;
+        };
+        let awaited = match (kind, entry.key()) {
+            (StepKind::Enrol, None) => true,
+            (StepKind::Register | StepKind::RegisterPresent, Some(key)) => run.keys.present() == Some(key),
+            _ => false,
+        };
+        if !awaited {
+            return;
+        }
+        if entry.state == ItemState::Accepted {
+            let outcome = match &entry.last {
+                Some(Answer::Accepted { note: Some(why), .. }) => Outcome::Warned { why: why.clone() },
+                _ => Outcome::Done,
+            };
+            self.fact(ended(id, step, attempts(&run, step), outcome, self.now.since(since)));
+            return self.go_on(slot, attached, id);
+        }
+        let error = refusal(kind, &entry.last);
+        let took_ms = u64::try_from(self.now.since(since).as_millis()).unwrap_or(u64::MAX);
+        self.fact(Fact::StepFailed {
+            run: id,
+            step,
+            attempt: attempts(&run, step),
+            error: error.clone(),
+            took_ms,
+        });
+        if kind == StepKind::Register && run.keys.changed() && entry.ambiguous {
+            let why = format!("{error}; an earlier attempt may have been done");
+            self.judge(
+                slot,
+                Some(attached.clone()),
+                id,
+                Verdict::Quarantined,
+                Some(Code::StateUnknown),
+                why,
+            );
+        } else if self.must_roll_back(&run) {
+            self.roll_back(slot, attached, &run);
+        } else {
+            self.fail(slot, Some(attached.clone()), id, &error);
+        }
+    }
+
+    fn admitted(&mut self, slot: SlotNo, attached: &Attached, id: RunId, step: u8, since: Mono, result: &Admitted) {
+        let Some(run) = self.run(id) else { return };
+        match result {
+            Admitted::Yes { notes, handshake_at } => {
+                self.fact(Fact::CloudSeen {
+                    run: id,
+                    device: run.device,
+                    handshake_at: *handshake_at,
+                });
+                let outcome = if notes.is_empty() {
+                    Outcome::Done
+                } else {
+                    Outcome::Warned { why: notes.join("; ") }
+                };
+                self.fact(ended(id, step, attempts(&run, step), outcome, self.now.since(since)));
+                self.go_on(slot, attached, id);
+            }
+            Admitted::No { code, reason } => {
+                self.give_up(slot, attached, id, step, since, &StepError::new(*code, reason.clone()))
+            }
+            Admitted::Failed(Answer::Auth { reason }) => {
+                let error = StepError::new(Code::CloudAuth, format!("ask the cloud: {reason}"));
+                self.give_up(slot, attached, id, step, since, &error);
+            }
+            Admitted::Failed(_) => self.ask_later(slot),
+        }
+    }
+
+    /// A cloud step failed for good before anything was changed.
+    fn give_up(&mut self, slot: SlotNo, attached: &Attached, id: RunId, step: u8, since: Mono, error: &StepError) {
+        let attempt = self.run(id).map_or(1, |run| attempts(&run, step));
+        let took_ms = u64::try_from(self.now.since(since).as_millis()).unwrap_or(u64::MAX);
+        self.fact(Fact::StepFailed {
+            run: id,
+            step,
+            attempt,
+            error: error.clone(),
+            took_ms,
+        });
+        self.fail(slot, Some(attached.clone()), id, error);
+    }
+
+    /// The token is not accepted. A device that was not changed is let go; one whose key was replaced is held.
+    fn locked_out(&mut self, slot: SlotNo, attached: &Attached, id: RunId, reason: &str) {
+        let Slot::AwaitingCloud { step, since, .. } = *self.slot(slot) else {
+            return;
+        };
+        if self.run(id).is_some_and(|run| !run.keys.changed()) {
+            let error = StepError::new(Code::CloudAuth, format!("send to the cloud: {reason}"));
+            self.give_up(slot, attached, id, step, since, &error);
+        }
+    }
+
+    fn ask_later(&mut self, slot: SlotNo) {
+        let now = self.now;
+        if let Some(Slot::AwaitingCloud { ask, asked, .. }) = self.rack.slots.get_mut(&slot) {
+            *asked += 1;
+            *ask = Some(now + pause_before(*asked));
+        }
+    }
+
+    fn looked(&mut self, slot: SlotNo, attached: &Attached, id: RunId, step: u8, since: Mono, found: &Looked) {
+        let Some(run) = self.run(id) else { return };
+        let Looked::Device { device, .. } = found else {
+            return self.ask_later(slot);
+        };
+        let given = Given {
+            before: run.handshake_before,
+            uploaded: run.keys.accepted.and_then(|(_, date)| date),
+            key_changed: run.keys.changed(),
+        };
+        let at = match judge(&given, device) {
+            Proof::Proved(at) => at,
+            other => {
+                if let Some(Slot::AwaitingCloud { resumed, .. }) = self.rack.slots.get_mut(&slot) {
+                    *resumed = other == Proof::Resumed;
+                }
+                return self.ask_later(slot);
+            }
+        };
+        self.fact(Fact::HandshakeSeen {
+            run: id,
+            device: run.device,
+            at,
+        });
+        self.fact(ended(id, step, attempts(&run, step), Outcome::Done, self.now.since(since)));
+        self.go_on(slot, attached, id);
+    }
+
+    /// The time to ask again, or the longest time to wait, has come.
+    pub(super) fn cloud_deadline(&mut self, slot: SlotNo) {
+        let Slot::AwaitingCloud {
+            attached,
+            run: id,
+            step,
+            since,
+            deadline,
+            ask,
+            resumed,
+            ..
+        } = self.slot(slot).clone()
+        else {
+            return;
+        };
+        let Some(run) = self.run(id) else { return };
+        let Some(kind) = run.steps.get(usize::from(step)).map(|s| s.kind) else {
+            return;
+        };
+        let Some(prepared) = self.rack.setting.book.by_hash(run.recipe).cloned() else {
+            return;
+        };
+        if deadline > self.now {
+            if ask.is_some_and(|at| at <= self.now) {
+                let call = match kind {
+                    StepKind::Admit => Call::Admit {
+                        run: id,
+                        device: run.device,
+                        recipe: run.recipe,
+                    },
+                    _ => Call::Look {
+                        run: id,
+                        device: run.device,
+                        product: prepared.recipe.product.clone(),
+                    },
+                };
+                self.effects.push(Effect::Call(call));
+                if let Some(Slot::AwaitingCloud { ask, .. }) = self.rack.slots.get_mut(&slot) {
+                    *ask = None;
+                }
+            }
+            return;
+        }
+        match kind {
+            StepKind::Prove => self.not_proved(
+                slot,
+                &attached,
+                &run,
+                step,
+                since,
+                resumed,
+                prepared.recipe.platform.row().network,
+            ),
+            // A device whose valid key was replaced is held until the cloud has answered; so is one that may not be let go.
+            StepKind::Register if run.keys.overwrote_valid() || (run.keys.changed() && !prepared.recipe.finish_owed) => {
+                let longer = self.now + prepared.recipe.timeouts.cloud;
+                if let Some(Slot::AwaitingCloud { deadline, .. }) = self.rack.slots.get_mut(&slot) {
+                    *deadline = longer;
+                }
+            }
+            StepKind::Register if prepared.recipe.finish_owed => {
+                let why = "the cloud could not be reached: the key is owed and is sent when it is back".to_owned();
+                self.fact(ended(
+                    id,
+                    step,
+                    attempts(&run, step),
+                    Outcome::Warned { why },
+                    self.now.since(since),
+                ));
+                self.go_on(slot, &attached, id);
+            }
+            _ => {
+                let error = StepError::new(
+                    Code::CloudUnreachable,
+                    format!("{}: no definite answer in time", kind.label()),
+                );
+                self.give_up(slot, &attached, id, step, since, &error);
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one slot state")]
+    fn not_proved(
+        &mut self,
+        slot: SlotNo,
+        attached: &Attached,
+        run: &Run,
+        step: u8,
+        since: Mono,
+        resumed: bool,
+        network: Network,
+    ) {
+        // A device whose key did not change may have resumed the session that it had before (ARCHITECTURE.md 4.6).
+        if resumed || network == Network::Mesh {
+            let why = if resumed {
+                "not proved: the key did not change, and the device resumed the session that it had before"
+            } else {
+                "not proved: a mesh device does not connect by itself"
+            };
+            self.fact(ended(
+                run.id,
+                step,
+                attempts(run, step),
+                Outcome::Warned { why: why.to_owned() },
+                self.now.since(since),
+            ));
+            return self.go_on(slot, attached, run.id);
+        }
+        let error = StepError::new(Code::NoHandshake, "wait for a handshake newer than the upload");
+        self.give_up(slot, attached, run.id, step, since, &error);
+    }
+}
+
+fn refusal(kind: StepKind, last: &Option<Answer>) -> StepError {
+    match last {
+        Some(Answer::Refused { code, reason }) => StepError::new(*code, format!("{}: {reason}", kind.label())),
+        _ => StepError::new(Code::CloudRefused, format!("{}: refused", kind.label())),
+    }
+}

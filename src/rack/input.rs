@@ -1,0 +1,302 @@
+//! Everything that can happen to the core, and everything that it can ask for.
+
+use std::time::Duration;
+
+use crate::{
+    edge::Attached,
+    model::{
+        Code, DeviceId, Fact, Fingerprint, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind, Wall,
+        fact::Identity,
+        outbox::{Answer, ItemId, Looked},
+        platform::UsbMode,
+        recipe::Sha256,
+    },
+};
+
+/// One stimulus. All of them reach the core through one channel, in one order.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// What is plugged in now, whole.
+    Bus(Vec<Attached>),
+    /// A worker found out who is in the slot, or could not.
+    Identified {
+        /// The slot.
+        slot: SlotNo,
+        /// The address of the attachment that was asked; another one by now makes the answer stale.
+        address: u16,
+        /// The id of the run that begins, if one does: the core has neither clock nor randomness.
+        fresh: RunId,
+        /// What it told.
+        result: Result<Identity, StepError>,
+        /// What the ledger knows of the device.
+        known: Known,
+    },
+    /// A worker wants a fact on disk before it goes on.
+    Commit {
+        /// The slot.
+        slot: SlotNo,
+        /// Of which attempt.
+        ticket: Ticket,
+        /// The fact.
+        fact: Fact,
+        /// Other devices that the ledger knows with the key in the fact.
+        owners: Vec<DeviceId>,
+    },
+    /// A worker finished an order.
+    Report {
+        /// The slot.
+        slot: SlotNo,
+        /// Of which attempt.
+        ticket: Ticket,
+        /// How it went.
+        result: Result<Report, StepError>,
+    },
+    /// The uplink finished a call.
+    Cloud(Reply),
+    /// A person asked for something.
+    Command(Command),
+    /// A deadline may have passed.
+    Tick,
+}
+
+/// What the ledger knows of a device when it is identified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The recipe under which its last run passed, if its last verdict was PASS.
+    pub passed: Option<Sha256>,
+    /// The key that the cloud accepted last, and for which product.
+    pub accepted: Option<(Fingerprint, Option<ProductId>)>,
+}
+
+/// Which attempt an order belongs to. A late answer of an abandoned attempt is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The run.
+    pub run: RunId,
+    /// Counts the orders of the run since the station started.
+    pub order: u32,
+}
+
+/// How an order of a worker went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How the step ended; a change of mode is always `Done`.
+    pub outcome: Outcome,
+    /// What the device does next.
+    pub after: After,
+}
+
+/// What a device does after an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It stays as it is.
+    Stays,
+    /// It leaves the bus and comes back in this mode.
+    Returns {
+        /// The mode.
+        mode: UsbMode,
+        /// The longest that it may be away.
+        within: Duration,
+    },
+}
+
+/// An answer of the uplink.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To [`Call::Upload`] or, for one device, to [`Call::Import`].
+    Item {
+        /// Which item.
+        item: ItemId,
+        /// Which attempt.
+        attempt: u32,
+        /// The answer.
+        answer: Answer,
+    },
+    /// To [`Call::Admit`].
+    Admitted {
+        /// The run.
+        run: RunId,
+        /// What was found.
+        result: Admitted,
+    },
+    /// To [`Call::Look`].
+    Looked {
+        /// The run.
+        run: RunId,
+        /// What was found.
+        found: Looked,
+    },
+}
+
+/// What the cloud says to a device before anything is changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Admitted {
+    /// Go on.
+    Yes {
+        /// Sentences worth showing.
+        notes: Vec<String>,
+        /// The last session of the device, if it had one.
+        handshake_at: Option<Wall>,
+    },
+    /// No: the recipe cannot work for this device.
+    No {
+        /// Why, as a stable code.
+        code: Code,
+        /// Why, in words.
+        reason: String,
+    },
+    /// It could not be found out.
+    Failed(Answer),
+}
+
+/// What a person can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Stop the run in this slot at its next safe point.
+    Abort(SlotNo),
+    /// Start no new run; end when the present ones are judged.
+    Finish,
+    /// Stop at the next safe points; runs go on at the next start.
+    Quit,
+    /// The token was renewed: send again.
+    TokenRenewed,
+}
+
+/// Something to be done outside of the core, after its facts are on disk.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// For a worker.
+    Order {
+        /// The slot.
+        slot: SlotNo,
+        /// What.
+        order: Order,
+    },
+    /// The fact of a worker's commit is on disk, or must not be: it may go on, or not.
+    Committed {
+        /// The slot.
+        slot: SlotNo,
+        /// Of which attempt.
+        ticket: Ticket,
+        /// What the worker is told.
+        reply: CommitReply,
+    },
+    /// Ask the worker to end at its next safe point.
+    Cancel(SlotNo),
+    /// Give up on the worker of a slot: it did not end when told to.
+    Abandon(SlotNo),
+    /// For the uplink.
+    Call(Call),
+    /// Destroy the undo copy of a run; its fact is on disk.
+    DestroyUndo {
+        /// The run.
+        run: RunId,
+        /// Its device.
+        device: DeviceId,
+    },
+}
+
+/// What a worker hears after it wanted a fact on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitReply {
+    /// It is on disk.
+    OnDisk,
+    /// It is on disk, and the ledger knows the key on another device: do not go on.
+    Duplicate(DeviceId),
+    /// The attempt is no longer wanted: end at once, touch nothing.
+    Stale,
+}
+
+/// What a worker is to do with the device in its slot.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Find out who it is.
+    Identify {
+        /// The attachment.
+        attached: Attached,
+    },
+    /// Bring it into a mode.
+    Change {
+        /// Of which attempt.
+        ticket: Ticket,
+        /// The attachment.
+        attached: Attached,
+        /// Who must be there.
+        device: DeviceId,
+        /// The mode.
+        to: UsbMode,
+    },
+    /// Perform a step; also the rolling back that no plan announces.
+    Step {
+        /// Of which attempt.
+        ticket: Ticket,
+        /// The attachment.
+        attached: Attached,
+        /// What the worker needs to know of the run.
+        work: Box<Work>,
+    },
+}
+
+/// What a worker needs to know for a step.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The run.
+    pub run: RunId,
+    /// Its device.
+    pub device: DeviceId,
+    /// The slot that it is in.
+    pub slot: SlotNo,
+    /// The step.
+    pub kind: StepKind,
+    /// The recipe, by hash.
+    pub recipe: Sha256,
+    /// What the run knows of keys so far.
+    pub keys: super::run::Keys,
+    /// True if the step was begun before and its end is not on record.
+    pub resumed: bool,
+}
+
+/// A call of the cloud.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Look whether recipe, product and device fit.
+    Admit {
+        /// The run.
+        run: RunId,
+        /// Its device.
+        device: DeviceId,
+        /// The recipe, by hash.
+        recipe: Sha256,
+    },
+    /// Import devices into a product, in one request.
+    Import {
+        /// The product.
+        product: ProductId,
+        /// Also activate their SIMs.
+        activate_sim: bool,
+        /// Item, attempt and device of each.
+        items: Vec<(ItemId, u32, DeviceId)>,
+    },
+    /// Upload a public key.
+    Upload {
+        /// The item.
+        item: ItemId,
+        /// The attempt.
+        attempt: u32,
+        /// The device.
+        device: DeviceId,
+        /// The product, if any.
+        product: Option<ProductId>,
+        /// The key.
+        key: PublicKey,
+    },
+    /// Look at a device.
+    Look {
+        /// The run.
+        run: RunId,
+        /// Its device.
+        device: DeviceId,
+        /// The product, if any.
+        product: Option<ProductId>,
+    },
+}

@@ -1,0 +1,98 @@
+//! From a recipe to the announced plan of a run.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::model::{
+    Platform, StepKind,
+    module::Dependency,
+    platform::Network,
+    recipe::{KeyPolicy, Recipe, ServerPolicy, Sha256},
+};
+
+/// A recipe with the order in which its firmware goes, worked out before the shift.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The recipe.
+    pub recipe: Arc<Recipe>,
+    /// One [`StepKind::Update`] or [`StepKind::Flash`] for each piece of firmware, in order.
+    pub firmware: Vec<StepKind>,
+    /// Modules that the firmware needs and that are not part of it: the device must have them.
+    pub needs: Vec<Dependency>,
+}
+
+impl Prepared {
+    /// The plan for a device that has not passed under this recipe.
+    pub fn plan(&self) -> Vec<StepKind> {
+        let recipe = &*self.recipe;
+        let mut plan = vec![StepKind::Admit];
+        if recipe.product.is_some() {
+            plan.push(StepKind::Enrol);
+        }
+        plan.extend(&self.firmware);
+        plan.push(StepKind::ReadKey);
+        if recipe.keys == KeyPolicy::Generate {
+            plan.push(StepKind::RegisterPresent);
+        }
+        if recipe.keys != KeyPolicy::Read {
+            plan.push(StepKind::Rekey);
+        }
+        plan.push(StepKind::Register);
+        if matches!(recipe.server, ServerPolicy::Set(_)) {
+            plan.push(StepKind::ServerKey);
+        }
+        plan.push(StepKind::Boot);
+        let wifi = recipe.wifi.is_some() && recipe.platform.row().network == Network::Wifi;
+        if wifi {
+            plan.push(StepKind::JoinNetwork);
+        }
+        plan.push(StepKind::Check);
+        if recipe.prove {
+            plan.push(StepKind::Prove);
+        }
+        if wifi {
+            plan.push(StepKind::ForgetNetwork);
+        }
+        plan
+    }
+
+    /// The plan for a device that has passed under this recipe: its key is read and compared, nothing is flashed and
+    /// no key is made.
+    pub fn recheck(&self) -> Vec<StepKind> {
+        vec![StepKind::ReadKey, StepKind::Register, StepKind::Boot, StepKind::Check]
+    }
+}
+
+/// The recipes of the station: the present ones by platform, and those of runs under way by hash.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    by_hash: BTreeMap<Sha256, Arc<Prepared>>,
+    by_platform: BTreeMap<Platform, Sha256>,
+}
+
+impl Book {
+    /// Adds a recipe for new runs on its platform.
+    pub fn offer(&mut self, prepared: Prepared) {
+        self.by_platform.insert(prepared.recipe.platform, prepared.recipe.hash);
+        self.keep(prepared);
+    }
+
+    /// Adds a recipe for runs under way only.
+    pub fn keep(&mut self, prepared: Prepared) {
+        self.by_hash.insert(prepared.recipe.hash, Arc::new(prepared));
+    }
+
+    /// The recipe for new runs on a platform.
+    pub fn for_platform(&self, platform: Platform) -> Option<&Arc<Prepared>> {
+        self.by_hash(*self.by_platform.get(&platform)?)
+    }
+
+    /// The recipe with this hash.
+    pub fn by_hash(&self, hash: Sha256) -> Option<&Arc<Prepared>> {
+        self.by_hash.get(&hash)
+    }
+
+    /// Every recipe.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Prepared>> {
+        self.by_hash.values()
+    }
+}

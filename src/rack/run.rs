@@ -1,0 +1,299 @@
+//! A run: what its facts say of it. Changed by [`Run::apply`] only, live and in replay alike.
+
+use crate::model::{
+    Code, DeviceId, Fact, Fingerprint, Outcome, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict, Wall, key::SlotContent,
+    recipe::Sha256,
+};
+
+/// One go at provisioning one device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Its device.
+    pub device: DeviceId,
+    /// Where it began, or was resumed last.
+    pub slot: SlotNo,
+    /// When it began.
+    pub started: Wall,
+    /// Its recipe.
+    pub recipe: Sha256,
+    /// The announced plan with what became of each step.
+    pub steps: Vec<Step>,
+    /// Where it stands.
+    pub state: State,
+    /// What it knows of keys.
+    pub keys: Keys,
+    /// The last session of the device before the run, as the cloud told it.
+    pub handshake_before: Option<Wall>,
+    /// The handshake that proved it.
+    pub handshake: Option<Wall>,
+    /// Sentences worth showing at the end: warnings and skips.
+    pub notes: Vec<String>,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// It has its device.
+    Active,
+    /// It waits for its device.
+    Interrupted(Code),
+    /// It ended.
+    Ended {
+        /// How.
+        verdict: Verdict,
+        /// Why, unless it simply passed.
+        code: Option<Code>,
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// One step of the plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What it does.
+    pub kind: StepKind,
+    /// What became of it.
+    pub state: StepState,
+    /// How often it was begun.
+    pub attempts: u8,
+    /// How often it failed since the run had its device last.
+    pub failures: u8,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepState {
+    /// Not begun, or to be begun again.
+    Pending,
+    /// Begun; its end is not on record.
+    Started,
+    /// Ended well.
+    Ended(Outcome),
+    /// The last attempt failed.
+    Failed(StepError),
+}
+
+/// What a run knows of keys.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Keys {
+    /// What the slot held at the last reading.
+    pub read: Option<SlotContent>,
+    /// What the slot held before this run wrote to it; the undo copy holds the rest.
+    pub before: Option<SlotContent>,
+    /// The undo copy that exists, by the SHA-256 of what is kept.
+    pub undo: Option<Sha256>,
+    /// The new key that may be on the device.
+    pub intended: Option<PublicKey>,
+    /// The new key that is on the device, read back.
+    pub written: Option<Fingerprint>,
+    /// The key that the cloud accepted last in this run, with the cloud's date.
+    pub accepted: Option<(Fingerprint, Option<Wall>)>,
+    /// The key that the cloud accepted in an earlier run.
+    pub accepted_before: Option<Fingerprint>,
+    /// The old key is back after a refusal.
+    pub restored: bool,
+}
+
+impl Keys {
+    /// The key that the device holds, as far as this run read it or wrote it and read it back.
+    pub fn present(&self) -> Option<Fingerprint> {
+        self.written.or_else(|| self.read.as_ref()?.key().map(|key| key.fingerprint))
+    }
+
+    /// True if this run replaced a valid key.
+    pub fn overwrote_valid(&self) -> bool {
+        (self.written.is_some() || self.intended.is_some()) && self.before.as_ref().is_some_and(|content| content.key().is_some())
+    }
+
+    /// True if the key on the device is another one than at the start of the run.
+    pub fn changed(&self) -> bool {
+        self.written.is_some()
+    }
+}
+
+/// A fact that does not fit the state of its run: the journal is damaged, or the core is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a fact does not fit run {run}: {what}")]
+pub struct Illegal {
+    /// The run.
+    pub run: RunId,
+    /// What does not fit.
+    pub what: &'static str,
+}
+
+impl Run {
+    /// The run that a `RunStarted` fact begins.
+    pub fn start(at: Wall, fact: &Fact) -> Option<Self> {
+        let Fact::RunStarted {
+            run,
+            device,
+            slot,
+            recipe,
+            plan,
+            accepted,
+            ..
+        } = fact
+        else {
+            return None;
+        };
+        Some(Self {
+            id: *run,
+            device: *device,
+            slot: *slot,
+            started: at,
+            recipe: *recipe,
+            steps: plan
+                .iter()
+                .map(|kind| Step {
+                    kind: *kind,
+                    state: StepState::Pending,
+                    attempts: 0,
+                    failures: 0,
+                })
+                .collect(),
+            state: State::Active,
+            keys: Keys {
+                accepted_before: *accepted,
+                ..Keys::default()
+            },
+            handshake_before: None,
+            handshake: None,
+            notes: Vec::new(),
+        })
+    }
+
+    /// The first step that has not ended well, with its index.
+    pub fn next(&self) -> Option<(u8, &Step)> {
+        let i = self
+            .steps
+            .iter()
+            .position(|step| !matches!(step.state, StepState::Ended(_)))?;
+        u8::try_from(i).ok().map(|n| (n, &self.steps[i]))
+    }
+
+    /// The state of the first step of this kind.
+    pub fn step(&self, kind: StepKind) -> Option<&Step> {
+        self.steps.iter().find(|step| step.kind == kind)
+    }
+
+    /// True if a step of this kind ended and was not skipped.
+    pub fn did(&self, kind: StepKind) -> bool {
+        self.step(kind)
+            .is_some_and(|s| matches!(s.state, StepState::Ended(Outcome::Done | Outcome::Warned { .. })))
+    }
+
+    /// True if the run ended.
+    pub fn ended(&self) -> bool {
+        matches!(self.state, State::Ended { .. })
+    }
+
+    /// Takes in one fact of this run.
+    pub fn apply(&mut self, fact: &Fact) -> Result<(), Illegal> {
+        let illegal = |what| Err(Illegal { run: self.id, what });
+        if self.ended() && !matches!(fact, Fact::UndoDestroyed { .. }) {
+            return illegal("it has ended");
+        }
+        match fact {
+            Fact::RunInterrupted { code, .. } => self.state = State::Interrupted(*code),
+            Fact::RunResumed { slot, .. } => {
+                self.slot = *slot;
+                self.state = State::Active;
+                self.steps.iter_mut().for_each(|step| step.failures = 0);
+                self.forget_readings();
+            }
+            Fact::StepStarted { step, attempt, .. } => {
+                let Some(step) = self.steps.get_mut(usize::from(*step)) else {
+                    return illegal("no such step");
+                };
+                if matches!(step.state, StepState::Ended(_)) {
+                    return illegal("a step starts that has ended");
+                }
+                step.state = StepState::Started;
+                step.attempts = *attempt;
+            }
+            Fact::StepEnded { step, outcome, .. } => {
+                let Some(step) = self.steps.get_mut(usize::from(*step)) else {
+                    return illegal("no such step");
+                };
+                if let Outcome::Warned { why } | Outcome::Skipped { why } = outcome {
+                    self.notes.push(why.clone());
+                }
+                step.state = StepState::Ended(outcome.clone());
+            }
+            Fact::StepFailed { step, error, .. } => {
+                let Some(step) = self.steps.get_mut(usize::from(*step)) else {
+                    return illegal("no such step");
+                };
+                step.state = StepState::Failed(error.clone());
+                step.failures = step.failures.saturating_add(1);
+            }
+            Fact::KeyRead { content, .. } => {
+                // A key that is neither the one before nor the intended one is the device's own doing.
+                if self
+                    .keys
+                    .written
+                    .is_some_and(|w| content.key().is_none_or(|key| key.fingerprint != w))
+                {
+                    self.keys.written = None;
+                }
+                self.keys.read = Some(content.clone());
+            }
+            Fact::UndoSealed { content, sha256, .. } => {
+                self.keys.undo = Some(*sha256);
+                self.keys.before = Some(content.clone());
+            }
+            Fact::UndoDestroyed { .. } => self.keys.undo = None,
+            Fact::KeyIntended { key, .. } => self.keys.intended = Some(key.clone()),
+            Fact::KeyWritten { fingerprint, .. } => {
+                if self.keys.intended.as_ref().is_none_or(|key| key.fingerprint != *fingerprint) {
+                    return illegal("a key was written that was not intended");
+                }
+                self.keys.written = Some(*fingerprint);
+            }
+            Fact::KeyAbandoned { fingerprint, .. } => {
+                if self.keys.intended.as_ref().is_some_and(|key| key.fingerprint == *fingerprint) {
+                    self.keys.intended = None;
+                    self.keys.written = None;
+                }
+            }
+            Fact::KeyRestored { .. } => {
+                self.keys.restored = true;
+                self.keys.intended = None;
+                self.keys.written = None;
+                self.keys.read = self.keys.before.clone();
+            }
+            Fact::CloudSeen { handshake_at, .. } => self.handshake_before = *handshake_at,
+            Fact::HandshakeSeen { at, .. } => self.handshake = Some(*at),
+            Fact::RunEnded { verdict, code, why, .. } => {
+                self.state = State::Ended {
+                    verdict: *verdict,
+                    code: *code,
+                    why: why.clone(),
+                };
+            }
+            _ => return illegal("it is not a fact of a run"),
+        }
+        Ok(())
+    }
+
+    /// After the device was out of sight nothing about its key is taken for granted until it is read again
+    /// (ARCHITECTURE.md 4.8), unless the cloud has already accepted the key that was read.
+    fn forget_readings(&mut self) {
+        let settled = |kind| {
+            self.steps
+                .iter()
+                .any(|s| s.kind == kind && matches!(s.state, StepState::Ended(_)))
+        };
+        if settled(StepKind::Register) {
+            return;
+        }
+        for step in &mut self.steps {
+            if matches!(step.kind, StepKind::ReadKey | StepKind::Rekey) && !matches!(step.state, StepState::Pending) {
+                step.state = StepState::Pending;
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What a run does next.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    edge::Attached,
+    model::{
+        Fact, Outcome, RunId, SlotNo, StepKind, Verdict,
+        key::SlotContent,
+        outbox::{Errand, Item, ItemId, ItemState},
+        platform::UsbMode,
+        recipe::{KeyPolicy, Recipe},
+        step::Hand,
+    },
+};
+
+use super::{
+    Effect, Order, Work,
+    input::Call,
+    proof::pause_before,
+    run::Run,
+    slot::{Doing, Slot},
+    turn::{Turn, begun, mode_of},
+};
+
+/// What to do about a step before it begins.
+enum Before {
+    Go,
+    Skip(String),
+}
+
+impl Turn {
+    /// Takes the run in this slot to its next step, or to its end.
+    pub(super) fn go_on(&mut self, slot: SlotNo, attached: &Attached, id: RunId) {
+        loop {
+            let Some(run) = self.run(id) else { return };
+            let Some(prepared) = self.rack.setting.book.by_hash(run.recipe).cloned() else {
+                return;
+            };
+            let recipe = &prepared.recipe;
+            if self.must_roll_back(&run) {
+                return self.roll_back(slot, attached, &run);
+            }
+            let Some((index, step)) = run.next() else {
+                return self.complete(slot, attached, &run);
+            };
+            let owed = self.rack.outbox.open().any(|entry| entry.item.run == id);
+            if let Before::Skip(why) = before(&run, step.kind, recipe, mode_of(attached), owed) {
+                let attempt = step.attempts + 1;
+                self.fact(Fact::StepStarted {
+                    run: id,
+                    step: index,
+                    attempt,
+                });
+                self.fact(Fact::StepEnded {
+                    run: id,
+                    step: index,
+                    attempt,
+                    outcome: Outcome::Skipped { why },
+                    took_ms: 0,
+                });
+                continue;
+            }
+            let present = mode_of(attached);
+            if let Some(mode) = step.kind.needs().filter(|mode| present != Some(*mode)) {
+                return self.change(slot, attached, id, mode, 1);
+            }
+            return match step.kind.hand() {
+                Hand::Worker => self.begin_work(slot, attached, &run, index, step.kind, recipe),
+                Hand::Cloud => self.begin_cloud(slot, attached, &run, index, step.kind, recipe),
+            };
+        }
+    }
+
+    /// Has the worker bring the device into a mode.
+    pub(super) fn change(&mut self, slot: SlotNo, attached: &Attached, run: RunId, to: UsbMode, tries: u8) {
+        let Some(device) = self.run(run).map(|run| run.device) else {
+            return;
+        };
+        let ticket = self.ticket(run);
+        let order = Order::Change {
+            ticket,
+            attached: attached.clone(),
+            device,
+            to,
+        };
+        self.order(slot, attached, ticket, Doing::Change { to, tries }, CHANGE_MODE, order);
+    }
+
+    fn begin_work(&mut self, slot: SlotNo, attached: &Attached, run: &Run, index: u8, kind: StepKind, recipe: &Arc<Recipe>) {
+        let resumed = begun(run, index);
+        self.fact(Fact::StepStarted {
+            run: run.id,
+            step: index,
+            attempt: run.steps[usize::from(index)].attempts + 1,
+        });
+        let limit = match kind {
+            StepKind::Flash { .. } | StepKind::Update { .. } => recipe.timeouts.flash,
+            _ => recipe.timeouts.step,
+        };
+        self.work(slot, attached, run, kind, resumed, Doing::Step(index), limit);
+    }
+
+    /// True if the cloud refused the new key for good, nothing about it is ambiguous, and there is a valid old one.
+    pub(super) fn must_roll_back(&self, run: &Run) -> bool {
+        let Some(key) = run.keys.written else { return false };
+        let refused = self
+            .rack
+            .outbox
+            .get(&ItemId::key(run.id, key))
+            .is_some_and(|e| e.state == ItemState::Refused && !e.ambiguous);
+        refused && run.keys.overwrote_valid() && !run.keys.restored
+    }
+
+    /// Puts the old key back: a step that no plan announces.
+    pub(super) fn roll_back(&mut self, slot: SlotNo, attached: &Attached, run: &Run) {
+        match mode_of(attached) {
+            Some(UsbMode::Dfu) => self.work(slot, attached, run, StepKind::RollBack, false, Doing::RollBack, CHANGE_MODE),
+            _ => self.change(slot, attached, run.id, UsbMode::Dfu, 1),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a worker needs, once")]
+    fn work(
+        &mut self,
+        slot: SlotNo,
+        attached: &Attached,
+        run: &Run,
+        kind: StepKind,
+        resumed: bool,
+        doing: Doing,
+        limit: Duration,
+    ) {
+        let ticket = self.ticket(run.id);
+        let work = Work {
+            run: run.id,
+            device: run.device,
+            slot,
+            kind,
+            recipe: run.recipe,
+            keys: run.keys.clone(),
+            resumed,
+        };
+        let order = Order::Step {
+            ticket,
+            attached: attached.clone(),
+            work: Box::new(work),
+        };
+        self.order(slot, attached, ticket, doing, limit, order);
+    }
+
+    fn begin_cloud(&mut self, slot: SlotNo, attached: &Attached, run: &Run, index: u8, kind: StepKind, recipe: &Arc<Recipe>) {
+        if !begun(run, index) {
+            self.fact(Fact::StepStarted {
+                run: run.id,
+                step: index,
+                attempt: 1,
+            });
+        }
+        let limit = if kind == StepKind::Prove {
+            recipe.timeouts.handshake
+        } else {
+            recipe.timeouts.cloud
+        };
+        let ask = (kind == StepKind::Prove).then_some(self.now + pause_before(0));
+        self.set(
+            slot,
+            Slot::AwaitingCloud {
+                attached: attached.clone(),
+                run: run.id,
+                step: index,
+                since: self.now,
+                deadline: self.now + limit,
+                ask,
+                asked: 0,
+                resumed: false,
+            },
+        );
+        match kind {
+            StepKind::Admit => {
+                self.effects.push(Effect::Call(Call::Admit {
+                    run: run.id,
+                    device: run.device,
+                    recipe: run.recipe,
+                }));
+            }
+            StepKind::Enrol => {
+                let item = Item {
+                    id: ItemId::import(run.id),
+                    run: run.id,
+                    device: run.device,
+                    product: recipe.product.clone(),
+                    errand: Errand::Import {
+                        activate_sim: recipe.activate_sim,
+                    },
+                };
+                self.owe(slot, attached, item);
+            }
+            StepKind::RegisterPresent | StepKind::Register => {
+                let Some(key) = present_key(run) else {
+                    let error = crate::model::StepError::new(crate::model::Code::Internal, "register a key that was not read");
+                    return self.fail(slot, Some(attached.clone()), run.id, &error);
+                };
+                let item = Item {
+                    id: ItemId::key(run.id, key.fingerprint),
+                    run: run.id,
+                    device: run.device,
+                    product: recipe.product.clone(),
+                    errand: Errand::Key { key },
+                };
+                self.owe(slot, attached, item);
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts an item in the outbox, or takes up the one that is there since before a cut.
+    fn owe(&mut self, slot: SlotNo, attached: &Attached, item: Item) {
+        match self.rack.outbox.get(&item.id).map(|entry| entry.state) {
+            Some(ItemState::Accepted | ItemState::Refused) => self.settled(slot, attached, &item.id),
+            Some(ItemState::Held | ItemState::Queued | ItemState::Sent) => {}
+            Some(ItemState::Withdrawn) | None => self.queue(item),
+        }
+    }
+
+    /// Every step ended well: the verdict.
+    fn complete(&mut self, slot: SlotNo, attached: &Attached, run: &Run) {
+        let owed = self.rack.outbox.open().any(|entry| entry.item.run == run.id);
+        let registered = run
+            .keys
+            .present()
+            .is_some_and(|key| run.keys.accepted.is_some_and(|(a, _)| a == key) || run.keys.accepted_before == Some(key));
+        let verdict = if owed {
+            Verdict::Owed
+        } else if registered {
+            Verdict::Pass
+        } else {
+            Verdict::Quarantined
+        };
+        let why = match verdict {
+            Verdict::Pass => summary(run),
+            Verdict::Owed => "the device is done; its key is still owed to the cloud".to_owned(),
+            _ => "every step ended, and yet the cloud is not known to hold the key of the device".to_owned(),
+        };
+        let code = (verdict != Verdict::Pass).then_some(match verdict {
+            Verdict::Owed => crate::model::Code::CloudUnreachable,
+            _ => crate::model::Code::StateUnknown,
+        });
+        self.judge(slot, Some(attached.clone()), run.id, verdict, code, why);
+    }
+}
+
+/// The public key that the device holds, with its bytes.
+fn present_key(run: &Run) -> Option<crate::model::PublicKey> {
+    let present = run.keys.present()?;
+    let read = run.keys.read.as_ref().and_then(SlotContent::key);
+    read.into_iter()
+        .chain(run.keys.intended.as_ref())
+        .find(|key| key.fingerprint == present)
+        .cloned()
+}
+
+/// Whether a step is needed at all, on evidence of this run.
+fn before(run: &Run, kind: StepKind, recipe: &Recipe, mode: Option<UsbMode>, owed: bool) -> Before {
+    let read = run.keys.read.as_ref();
+    match kind {
+        StepKind::RegisterPresent => match read {
+            Some(content) if content.key().is_none() => {
+                Before::Skip(format!("the key slot is {}: there is no present key", content.word()))
+            }
+            _ if run.keys.intended.is_some() => Before::Skip("a new key is already on its way".to_owned()),
+            _ => Before::Go,
+        },
+        StepKind::Rekey => match (recipe.keys, read) {
+            // Something was begun: the step itself finds out what became of it.
+            _ if run.keys.intended.is_some() && run.keys.written.is_none() => Before::Go,
+            _ if run.keys.written.is_some() => Before::Go,
+            (KeyPolicy::ReadOrGenerate, Some(SlotContent::Valid { key, layout }))
+                if *layout != crate::model::key::KeyLayout::MisreadByDevice =>
+            {
+                Before::Skip(format!("the device holds a valid {} key", key.kind))
+            }
+            _ => Before::Go,
+        },
+        StepKind::Register => match run.keys.present() {
+            Some(key) if run.keys.accepted.is_some_and(|(accepted, _)| accepted == key) => {
+                Before::Skip("the cloud accepted this key earlier in this run".to_owned())
+            }
+            Some(key) if run.keys.accepted_before == Some(key) && !run.steps.iter().any(|s| s.kind == StepKind::Admit) => {
+                Before::Skip("the cloud accepted this key in an earlier run".to_owned())
+            }
+            _ => Before::Go,
+        },
+        StepKind::Prove if owed => Before::Skip("the key is still owed to the cloud: there is nothing to prove yet".to_owned()),
+        StepKind::Boot if mode == Some(UsbMode::Normal) => Before::Skip("the application is already running".to_owned()),
+        _ => Before::Go,
+    }
+}
+
+fn summary(run: &Run) -> String {
+    let mut parts = Vec::new();
+    if run.steps.iter().all(|s| s.kind != StepKind::Admit) {
+        parts.push("already done under this recipe; checked".to_owned());
+    }
+    parts.push(match (run.keys.written, run.keys.before.as_ref()) {
+        (Some(_), Some(before)) => format!("new key, the slot was {}", before.word()),
+        (Some(_), None) => "new key".to_owned(),
+        _ => "key as found".to_owned(),
+    });
+    if run.keys.accepted.is_some() {
+        parts.push("registered".to_owned());
+    }
+    if run.handshake.is_some() {
+        parts.push("proved by a handshake".to_owned());
+    }
+    parts.join(", ")
+}
+
+/// A change of mode is one request and its answer; the return of the device has its own limit.
+const CHANGE_MODE: Duration = Duration::from_secs(60);

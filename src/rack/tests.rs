@@ -1,0 +1,642 @@
+//! The core alone, with a worker and a cloud that answer by the book or by a random hand.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    edge::Attached,
+    model::{
+        Code, DeviceId, Fingerprint, KeyKind, Mono, Outcome, Platform, ProductId, PublicKey, RunId, StepError, StepKind, Verdict,
+        Wall,
+        fact::{Identity, Protection},
+        key::{KeyLayout, SlotContent},
+        outbox::{Answer, CloudDevice, Errand, Item, ItemId, Looked},
+        platform::UsbMode,
+        recipe::{KeyPolicy, Recipe, ServerPolicy, Timeouts},
+    },
+    rack::slot::Doing,
+};
+
+const DEVICE: DeviceId = DeviceId::from_bytes([0xe0, 0x0f, 0xce, 0x68, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+fn recipe(keys: KeyPolicy) -> Recipe {
+    Recipe {
+        name: "argon".into(),
+        hash: Fingerprint([7; 32]),
+        text: String::new(),
+        platform: Platform::Argon,
+        product: Some(ProductId("1234".into())),
+        activate_sim: false,
+        firmware: Vec::new(),
+        keys,
+        server: ServerPolicy::Keep,
+        wifi: None,
+        prove: true,
+        finish_owed: false,
+        timeouts: Timeouts::default(),
+    }
+}
+
+fn key(n: u8) -> PublicKey {
+    PublicKey {
+        kind: KeyKind::P256,
+        spki: vec![n; 91],
+        fingerprint: Fingerprint([n; 32]),
+    }
+}
+
+fn valid(n: u8) -> SlotContent {
+    SlotContent::Valid {
+        key: key(n),
+        layout: KeyLayout::Device,
+    }
+}
+
+fn attached(mode: UsbMode, address: u16) -> Attached {
+    let usb = Platform::Argon.usb(mode);
+    Attached {
+        port: "sim-0/1".parse().unwrap(),
+        address,
+        vendor: usb.vendor,
+        product: usb.product,
+        serial: Some(DEVICE.to_string()),
+    }
+}
+
+/// Drives one rack with one slot; keeps every fact that it wrote.
+struct Drive {
+    rack: Rack,
+    now: Mono,
+    facts: Vec<(Wall, Fact)>,
+    effects: Vec<Effect>,
+    mode: UsbMode,
+    address: u16,
+    /// What the slot of the device holds.
+    holds: SlotContent,
+}
+
+impl Drive {
+    fn new(recipe: Recipe, holds: SlotContent) -> Self {
+        let mut book = Book::default();
+        book.offer(Prepared {
+            recipe: Arc::new(recipe),
+            firmware: Vec::new(),
+            needs: Vec::new(),
+        });
+        let setting = Setting {
+            station: StationId("bench".into()),
+            ports: BTreeMap::from([(SlotNo(1), "sim-0/1".parse().unwrap())]),
+            book,
+            operator: None,
+            work_order: None,
+            import_chunk: 500,
+        };
+        Self {
+            rack: Rack::new(setting),
+            now: Mono::default(),
+            facts: Vec::new(),
+            effects: Vec::new(),
+            mode: UsbMode::Normal,
+            address: 1,
+            holds,
+        }
+    }
+
+    fn wall(&self) -> Wall {
+        Wall::from_millis(1_800_000_000_000 + i64::try_from(self.now.0.as_millis()).unwrap()).unwrap()
+    }
+
+    fn give(&mut self, input: &Input) {
+        let decision = self.rack.decide(self.now, self.wall(), input).expect("a legal decision");
+        let wall = self.wall();
+        self.facts.extend(decision.facts.into_iter().map(|fact| (wall, fact)));
+        self.rack = decision.rack;
+        self.effects.extend(decision.effects);
+    }
+
+    fn pass_time(&mut self, by: Duration) {
+        self.now = self.now + by;
+        self.give(&Input::Tick);
+    }
+
+    fn plug(&mut self) {
+        self.address += 1;
+        let list = vec![attached(self.mode, self.address)];
+        self.give(&Input::Bus(list));
+    }
+
+    fn unplug(&mut self) {
+        self.give(&Input::Bus(Vec::new()));
+    }
+
+    /// Answers everything that is asked, by the book, until nothing is asked any more.
+    fn answer_all(&mut self, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
+        while let Some(effect) = if self.effects.is_empty() {
+            None
+        } else {
+            Some(self.effects.remove(0))
+        } {
+            match effect {
+                Effect::Order { slot, order } => self.obey(slot, order),
+                Effect::Call(call) => self.reply(&call, cloud),
+                _ => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, slot: SlotNo, order: Order) {
+        match order {
+            Order::Identify { attached } => {
+                let identity = Identity {
+                    device: DEVICE,
+                    platform: Platform::Argon,
+                    mode: self.mode,
+                    protection: Protection::Open,
+                    transport: None,
+                    serial: None,
+                    iccid: None,
+                    imei: None,
+                    hardware: None,
+                    os_version: None,
+                    modules: Vec::new(),
+                };
+                let fresh = RunId(uuid::Uuid::from_u128(self.facts.len() as u128 + 1));
+                self.give(&Input::Identified {
+                    slot,
+                    address: attached.address,
+                    fresh,
+                    result: Ok(identity),
+                    known: Known::default(),
+                });
+            }
+            Order::Change { ticket, to, .. } => {
+                let report = Report {
+                    outcome: Outcome::Done,
+                    after: After::Returns {
+                        mode: to,
+                        within: Duration::from_secs(60),
+                    },
+                };
+                self.give(&Input::Report {
+                    slot,
+                    ticket,
+                    result: Ok(report),
+                });
+                self.unplug();
+                self.mode = to;
+                self.plug();
+            }
+            Order::Step { ticket, work, .. } => {
+                let mut after = After::Stays;
+                match work.kind {
+                    StepKind::ReadKey => {
+                        let content = self.holds.clone();
+                        self.commit(
+                            slot,
+                            ticket,
+                            Fact::KeyRead {
+                                run: work.run,
+                                device: DEVICE,
+                                content,
+                            },
+                        );
+                    }
+                    StepKind::Rekey => self.rekey(slot, ticket, &work),
+                    StepKind::RollBack => {
+                        let before = work.keys.before.clone().unwrap();
+                        self.holds = before.clone();
+                        let fingerprint = before.key().unwrap().fingerprint;
+                        self.commit(
+                            slot,
+                            ticket,
+                            Fact::KeyRestored {
+                                run: work.run,
+                                device: DEVICE,
+                                fingerprint,
+                            },
+                        );
+                    }
+                    StepKind::Boot => {
+                        after = After::Returns {
+                            mode: UsbMode::Normal,
+                            within: Duration::from_secs(60),
+                        }
+                    }
+                    _ => {}
+                }
+                self.give(&Input::Report {
+                    slot,
+                    ticket,
+                    result: Ok(Report {
+                        outcome: Outcome::Done,
+                        after,
+                    }),
+                });
+                if after != After::Stays {
+                    self.unplug();
+                    self.mode = UsbMode::Normal;
+                    self.plug();
+                }
+            }
+        }
+    }
+
+    fn rekey(&mut self, slot: SlotNo, ticket: Ticket, work: &Work) {
+        let content = self.holds.clone();
+        self.commit(
+            slot,
+            ticket,
+            Fact::UndoSealed {
+                run: work.run,
+                device: DEVICE,
+                sha256: Fingerprint([0; 32]),
+                content,
+            },
+        );
+        let new = key(99);
+        let item = Item {
+            id: ItemId::key(work.run, new.fingerprint),
+            run: work.run,
+            device: DEVICE,
+            product: Some(ProductId("1234".into())),
+            errand: Errand::Key { key: new.clone() },
+        };
+        self.commit(
+            slot,
+            ticket,
+            Fact::KeyIntended {
+                run: work.run,
+                device: DEVICE,
+                key: new.clone(),
+                item,
+            },
+        );
+        self.holds = valid(99);
+        self.commit(
+            slot,
+            ticket,
+            Fact::KeyWritten {
+                run: work.run,
+                device: DEVICE,
+                fingerprint: new.fingerprint,
+            },
+        );
+    }
+
+    fn commit(&mut self, slot: SlotNo, ticket: Ticket, fact: Fact) {
+        self.give(&Input::Commit {
+            slot,
+            ticket,
+            fact,
+            owners: Vec::new(),
+        });
+    }
+
+    fn reply(&mut self, call: &Call, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
+        let at = Some(self.wall());
+        let answer = match cloud(call) {
+            Some(answer) => answer,
+            None => Answer::Accepted { at, note: None },
+        };
+        match call {
+            Call::Admit { run, .. } => {
+                let result = Admitted::Yes {
+                    notes: Vec::new(),
+                    handshake_at: None,
+                };
+                self.give(&Input::Cloud(Reply::Admitted { run: *run, result }));
+            }
+            Call::Import { items, .. } => {
+                for (item, attempt, _) in items {
+                    self.give(&Input::Cloud(Reply::Item {
+                        item: item.clone(),
+                        attempt: *attempt,
+                        answer: answer.clone(),
+                    }));
+                }
+            }
+            Call::Upload { item, attempt, .. } => {
+                self.give(&Input::Cloud(Reply::Item {
+                    item: item.clone(),
+                    attempt: *attempt,
+                    answer,
+                }));
+            }
+            Call::Look { run, .. } => {
+                let device = CloudDevice {
+                    last_handshake_at: at,
+                    online: Some(true),
+                    ..CloudDevice::default()
+                };
+                self.give(&Input::Cloud(Reply::Looked {
+                    run: *run,
+                    found: Looked::Device { device, at },
+                }));
+            }
+        }
+    }
+
+    /// Lets everything happen until the slot is idle.
+    fn run(&mut self, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) -> Option<(Verdict, Option<Code>)> {
+        self.plug();
+        for _ in 0..400 {
+            self.answer_all(cloud);
+            if self.rack.idle() {
+                break;
+            }
+            self.pass_time(Duration::from_secs(1));
+        }
+        self.verdict()
+    }
+
+    fn verdict(&self) -> Option<(Verdict, Option<Code>)> {
+        self.facts.iter().rev().find_map(|(_, f)| {
+            if let Fact::RunEnded { verdict, code, .. } = f {
+                Some((*verdict, *code))
+            } else {
+                None
+            }
+        })
+    }
+
+    fn count(&self, wanted: impl Fn(&Fact) -> bool) -> usize {
+        self.facts.iter().filter(|(_, fact)| wanted(fact)).count()
+    }
+}
+
+fn by_the_book(_: &Call) -> Option<Answer> {
+    None
+}
+
+#[test]
+fn a_good_device_passes_with_one_upload() {
+    let mut drive = Drive::new(recipe(KeyPolicy::ReadOrGenerate), valid(1));
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    assert_eq!(drive.count(|f| matches!(f, Fact::ItemSent { .. })), 2, "one import, one key");
+    assert_eq!(drive.count(|f| matches!(f, Fact::KeyIntended { .. })), 0);
+    assert!(
+        drive
+            .facts
+            .iter()
+            .any(|(_, f)| matches!(f, Fact::RunEnded { proved: true, .. }))
+    );
+}
+
+#[test]
+fn a_valid_key_is_registered_before_it_is_replaced() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    let order: Vec<String> = drive
+        .facts
+        .iter()
+        .filter_map(|(_, f)| match f {
+            Fact::ItemAnswered { item, .. } if item.0.contains("/key/") => {
+                Some(item.0.rsplit('/').next().unwrap()[..2].to_owned())
+            }
+            Fact::KeyIntended { .. } => Some("intended".into()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(order, ["01", "intended", "63"]);
+    assert_eq!(drive.count(|f| matches!(f, Fact::UndoDestroyed { .. })), 1);
+}
+
+#[test]
+fn nothing_is_written_when_the_present_key_is_refused() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
+    let refuse = Answer::Refused {
+        code: Code::CloudDenied,
+        reason: "Permission Denied".into(),
+    };
+    let verdict = drive.run(&mut |call| matches!(call, Call::Upload { .. }).then(|| refuse.clone()));
+    assert_eq!(verdict, Some((Verdict::Fault, Some(Code::CloudDenied))));
+    assert_eq!(drive.count(|f| matches!(f, Fact::KeyIntended { .. })), 0);
+    assert_eq!(drive.holds, valid(1));
+}
+
+#[test]
+fn a_new_key_that_is_refused_twice_is_rolled_back() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
+    let verdict = drive.run(&mut |call| match call {
+        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Refused {
+            code: Code::CloudRefused,
+            reason: "no".into(),
+        }),
+        _ => None,
+    });
+    assert_eq!(verdict, Some((Verdict::RolledBack, Some(Code::RolledBackRefused))));
+    assert_eq!(drive.holds, valid(1), "the old key is back");
+    assert_eq!(
+        drive.count(|f| matches!(
+            f,
+            Fact::ItemAnswered {
+                answer: Answer::Refused { .. },
+                ..
+            }
+        )),
+        2,
+        "believed only when given twice"
+    );
+}
+
+#[test]
+fn after_an_ambiguous_attempt_nothing_is_rolled_back() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
+    let mut first = true;
+    let verdict = drive.run(&mut |call| match call {
+        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(if std::mem::take(&mut first) {
+            Answer::Ambiguous { why: "lost".into() }
+        } else {
+            Answer::Refused {
+                code: Code::CloudRefused,
+                reason: "no".into(),
+            }
+        }),
+        _ => None,
+    });
+    assert_eq!(verdict, Some((Verdict::Quarantined, Some(Code::StateUnknown))));
+    assert_eq!(drive.holds, valid(99), "the new key stays");
+    assert_eq!(
+        drive.count(|f| matches!(f, Fact::UndoDestroyed { .. })),
+        0,
+        "a person may still need the old one"
+    );
+}
+
+#[test]
+fn a_refused_key_on_a_blank_slot_stays_and_fails() {
+    let mut drive = Drive::new(recipe(KeyPolicy::ReadOrGenerate), SlotContent::Blank);
+    let verdict = drive.run(&mut |call| match call {
+        Call::Upload { .. } => Some(Answer::Refused {
+            code: Code::CloudRefused,
+            reason: "no".into(),
+        }),
+        _ => None,
+    });
+    assert_eq!(verdict, Some((Verdict::Fail, Some(Code::CloudRefused))));
+    assert_eq!(drive.holds, valid(99));
+}
+
+#[test]
+fn an_unplugged_device_is_waited_for_and_its_key_read_again() {
+    let mut drive = Drive::new(recipe(KeyPolicy::ReadOrGenerate), valid(1));
+    drive.plug();
+    // Pull the cable when the upload is asked for.
+    let mut asked = false;
+    for _ in 0..20 {
+        drive.answer_all(&mut |call| {
+            asked |= matches!(call, Call::Upload { .. });
+            matches!(call, Call::Upload { .. }).then(|| Answer::Later {
+                why: "busy".into(),
+                after_ms: Some(5000),
+            })
+        });
+        if asked {
+            break;
+        }
+        drive.pass_time(Duration::from_millis(300));
+    }
+    assert!(asked);
+    drive.unplug();
+    assert_eq!(drive.count(|f| matches!(f, Fact::RunInterrupted { .. })), 1);
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    assert_eq!(drive.count(|f| matches!(f, Fact::KeyRead { .. })), 2);
+    assert_eq!(drive.count(|f| matches!(f, Fact::RunStarted { .. })), 1);
+}
+
+#[test]
+fn a_late_report_of_an_abandoned_attempt_is_dropped() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+    drive.plug();
+    let mut report = None;
+    for _ in 0..20 {
+        for effect in std::mem::take(&mut drive.effects) {
+            match effect {
+                Effect::Order {
+                    slot,
+                    order: Order::Step { ticket, .. },
+                } => report = Some((slot, ticket)),
+                Effect::Order { slot, order } => drive.obey(slot, order),
+                Effect::Call(call) => drive.reply(&call, &mut by_the_book),
+                _ => {}
+            }
+        }
+        if report.is_some() {
+            break;
+        }
+        drive.pass_time(Duration::from_millis(300));
+    }
+    let (slot, ticket) = report.expect("a step was ordered");
+    drive.pass_time(Duration::from_secs(61));
+    assert!(drive.effects.iter().any(|e| matches!(e, Effect::Cancel(_))));
+    drive.pass_time(Duration::from_secs(20));
+    assert!(drive.effects.iter().any(|e| matches!(e, Effect::Abandon(_))));
+    let before = drive.facts.len();
+    drive.give(&Input::Report {
+        slot,
+        ticket,
+        result: Ok(Report {
+            outcome: Outcome::Done,
+            after: After::Stays,
+        }),
+    });
+    assert_eq!(drive.facts.len(), before);
+}
+
+#[test]
+fn a_cloud_that_is_away_leaves_a_device_with_a_replaced_key_held() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
+    let verdict = drive.run(&mut |call| match call {
+        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Later {
+            why: "down".into(),
+            after_ms: None,
+        }),
+        _ => None,
+    });
+    assert_eq!(verdict, None, "held, not judged");
+    assert_eq!(drive.mode, UsbMode::Dfu);
+}
+
+#[test]
+fn a_key_that_is_not_yet_accepted_may_be_owed_where_the_recipe_says_so() {
+    let mut drive = Drive::new(
+        Recipe {
+            finish_owed: true,
+            ..recipe(KeyPolicy::Read)
+        },
+        valid(1),
+    );
+    drive.plug();
+    for _ in 0..700 {
+        drive.answer_all(&mut |call| {
+            matches!(call, Call::Upload { .. }).then(|| Answer::Later {
+                why: "down".into(),
+                after_ms: None,
+            })
+        });
+        if drive.rack.idle() {
+            break;
+        }
+        drive.pass_time(Duration::from_secs(1));
+    }
+    assert_eq!(drive.verdict(), Some((Verdict::Owed, Some(Code::CloudUnreachable))));
+    assert_eq!(drive.rack.outbox().open().count(), 1, "and it stays in the outbox");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever comes, in whatever order: no illegal decision, and replaying the facts gives the same runs and outbox.
+    #[test]
+    fn replay_equals_live(hands in proptest::collection::vec(0u8..14, 1..120), policy in 0u8..3, start in 0u8..3) {
+        let policy = [KeyPolicy::Read, KeyPolicy::Generate, KeyPolicy::ReadOrGenerate][usize::from(policy)];
+        let start = [valid(1), SlotContent::Blank, SlotContent::Corrupt { why: "x".into() }][usize::from(start)].clone();
+        let mut drive = Drive::new(recipe(policy), start);
+        for hand in hands {
+            match hand {
+                0 | 1 => drive.plug(),
+                2 => drive.unplug(),
+                3 | 4 => drive.pass_time(Duration::from_millis(400)),
+                5 => drive.pass_time(Duration::from_secs(70)),
+                6..=8 => drive.answer_all(&mut by_the_book),
+                9 => drive.answer_all(&mut |_| Some(Answer::Ambiguous { why: "lost".into() })),
+                10 => drive.answer_all(&mut |_| Some(Answer::Refused { code: Code::CloudRefused, reason: "no".into() })),
+                11 => {
+                    for effect in std::mem::take(&mut drive.effects) {
+                        if let Effect::Order { slot, order: Order::Step { ticket, .. } } = effect {
+                            let error = StepError::new(Code::UsbTransfer, "try");
+                            drive.give(&Input::Report { slot, ticket, result: Err(error) });
+                        }
+                    }
+                }
+                12 => drive.give(&Input::Command(Command::Abort(SlotNo(1)))),
+                _ => {
+                    // The station is killed and started again: the facts are all that is left.
+                    let mut again = Rack::new(drive.rack.setting().clone());
+                    for (at, fact) in &drive.facts {
+                        again.apply(*at, fact).expect("a journal that replays");
+                    }
+                    let decision = again.restart(drive.now, drive.wall()).expect("a legal restart");
+                    let wall = drive.wall();
+                    drive.facts.extend(decision.facts.into_iter().map(|fact| (wall, fact)));
+                    drive.rack = decision.rack;
+                    drive.effects = decision.effects;
+                }
+            }
+        }
+        let mut again = Rack::new(drive.rack.setting().clone());
+        for (at, fact) in &drive.facts {
+            again.apply(*at, fact).expect("a journal that replays");
+        }
+        for run in drive.rack.runs() {
+            prop_assert_eq!(again.run(run.id), Some(run));
+        }
+        for entry in drive.rack.outbox().entries() {
+            let replayed = again.outbox().get(&entry.item.id).expect("the same items");
+            prop_assert_eq!((replayed.state, replayed.attempts, replayed.ambiguous), (entry.state, entry.attempts, entry.ambiguous));
+        }
+        let _ = Doing::RollBack;
+    }
+}

@@ -1,0 +1,248 @@
+//! The outbox as the core sees it: what is owed, what may be sent now, and what an answer means.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::model::{
+    DeviceId, Fact, Fingerprint, ProductId, Wall,
+    outbox::{Answer, Errand, Item, ItemId, ItemState},
+};
+
+use super::input::Call;
+
+/// Everything that is owed to the cloud and not yet settled, and what was settled since the start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outbox {
+    entries: BTreeMap<ItemId, Arc<Entry>>,
+    next_order: u64,
+    /// Set while the cloud does not accept the token: nothing is sent.
+    pub locked: Option<String>,
+}
+
+/// One item with what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// What is owed.
+    pub item: Item,
+    /// Where it stands.
+    pub state: ItemState,
+    /// Requests sent so far.
+    pub attempts: u32,
+    /// Definite refusals so far.
+    pub refusals: u32,
+    /// True if an attempt ended without a definite answer, and none came later.
+    pub ambiguous: bool,
+    /// Not to be sent before.
+    pub not_before: Option<Wall>,
+    /// The last answer.
+    pub last: Option<Answer>,
+    /// When it became owed.
+    pub since: Wall,
+    order: u64,
+}
+
+impl Entry {
+    /// True if nothing more will happen to it.
+    pub fn settled(&self) -> bool {
+        matches!(self.state, ItemState::Accepted | ItemState::Refused | ItemState::Withdrawn)
+    }
+
+    /// The fingerprint of the key that it uploads, if it is an upload.
+    pub fn key(&self) -> Option<Fingerprint> {
+        match &self.item.errand {
+            Errand::Key { key } => Some(key.fingerprint),
+            Errand::Import { .. } => None,
+        }
+    }
+}
+
+impl Outbox {
+    /// The entry of an item.
+    pub fn get(&self, id: &ItemId) -> Option<&Entry> {
+        self.entries.get(id).map(|entry| &**entry)
+    }
+
+    /// Every entry.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().map(|entry| &**entry)
+    }
+
+    /// What is still owed, held items included.
+    pub fn open(&self) -> impl Iterator<Item = &Entry> {
+        self.entries().filter(|entry| !entry.settled())
+    }
+
+    /// Forgets settled items of runs for which `keep` is false.
+    pub fn sweep(&mut self, keep: impl Fn(&Item) -> bool) {
+        self.entries.retain(|_, entry| !entry.settled() || keep(&entry.item));
+    }
+
+    /// Takes in one fact.
+    pub fn apply(&mut self, at: Wall, fact: &Fact) {
+        match fact {
+            Fact::ItemQueued { item } => self.insert(at, item, ItemState::Queued),
+            Fact::KeyIntended { item, .. } => self.insert(at, item, ItemState::Held),
+            Fact::KeyWritten { run, fingerprint, .. } => {
+                self.change(&ItemId::key(*run, *fingerprint), |entry| {
+                    if entry.state == ItemState::Held {
+                        entry.state = ItemState::Queued;
+                        entry.since = at;
+                    }
+                });
+            }
+            Fact::KeyAbandoned { run, fingerprint, .. } => {
+                self.change(&ItemId::key(*run, *fingerprint), |entry| entry.state = ItemState::Withdrawn);
+            }
+            Fact::ItemSent { item, attempt } => self.change(item, |entry| {
+                entry.state = ItemState::Sent;
+                entry.attempts = *attempt;
+            }),
+            Fact::ItemAnswered { item, answer, .. } => self.change(item, |entry| entry.answered(at, answer)),
+            Fact::ItemWithdrawn { item, .. } => self.change(item, |entry| entry.state = ItemState::Withdrawn),
+            _ => {}
+        }
+    }
+
+    /// The calls that may be made now. Devices for one product go in one import; the items of one device go one after
+    /// the other; while an import for a product is under way, others for it gather.
+    pub fn due(&self, wall: Wall, import_chunk: usize) -> Vec<Call> {
+        if self.locked.is_some() {
+            return Vec::new();
+        }
+        let mut queue: Vec<&Entry> = self.open().filter(|e| e.state != ItemState::Held).collect();
+        queue.sort_by_key(|entry| entry.order);
+        let mut busy: Vec<DeviceId> = Vec::new();
+        let mut importing: Vec<ProductId> = Vec::new();
+        for entry in queue.iter().filter(|e| e.state == ItemState::Sent) {
+            busy.push(entry.item.device);
+            if let (Errand::Import { .. }, Some(product)) = (&entry.item.errand, &entry.item.product) {
+                importing.push(product.clone());
+            }
+        }
+        let mut imports: BTreeMap<(ProductId, bool), Vec<(ItemId, u32, DeviceId)>> = BTreeMap::new();
+        let mut calls = Vec::new();
+        for entry in queue.into_iter().filter(|e| e.state == ItemState::Queued) {
+            if busy.contains(&entry.item.device) {
+                continue;
+            }
+            // Even an item that is not due yet keeps the later ones of its device back.
+            busy.push(entry.item.device);
+            if entry
+                .not_before
+                .is_some_and(|at| at > wall && at.millis() - wall.millis() < LONGEST_WAIT_MS)
+            {
+                continue;
+            }
+            let (id, attempt, device) = (entry.item.id.clone(), entry.attempts + 1, entry.item.device);
+            match (&entry.item.errand, &entry.item.product) {
+                (Errand::Key { key }, product) => {
+                    calls.push(Call::Upload {
+                        item: id,
+                        attempt,
+                        device,
+                        product: product.clone(),
+                        key: key.clone(),
+                    });
+                }
+                (Errand::Import { activate_sim }, Some(product)) if !importing.contains(product) => {
+                    let batch = imports.entry((product.clone(), *activate_sim)).or_default();
+                    if batch.len() < import_chunk {
+                        batch.push((id, attempt, device));
+                    }
+                }
+                (Errand::Import { .. }, _) => {}
+            }
+        }
+        calls.extend(imports.into_iter().map(|((product, activate_sim), items)| Call::Import {
+            product,
+            activate_sim,
+            items,
+        }));
+        calls
+    }
+
+    /// The next wall instant at which an item becomes due, if any waits.
+    pub fn next_due(&self, wall: Wall) -> Option<Duration> {
+        let waits = self
+            .open()
+            .filter(|e| e.state == ItemState::Queued)
+            .filter_map(|e| e.not_before);
+        let next = waits.filter(|at| *at > wall).min()?;
+        u64::try_from((next.millis() - wall.millis()).min(LONGEST_WAIT_MS))
+            .ok()
+            .map(Duration::from_millis)
+    }
+
+    fn insert(&mut self, at: Wall, item: &Item, state: ItemState) {
+        let order = self.next_order;
+        self.next_order += 1;
+        let entry = Entry {
+            item: item.clone(),
+            state,
+            attempts: 0,
+            refusals: 0,
+            ambiguous: false,
+            not_before: None,
+            last: None,
+            since: at,
+            order,
+        };
+        self.entries.insert(item.id.clone(), Arc::new(entry));
+    }
+
+    fn change(&mut self, id: &ItemId, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            change(Arc::make_mut(entry));
+        }
+    }
+}
+
+impl Entry {
+    fn answered(&mut self, at: Wall, answer: &Answer) {
+        self.last = Some(answer.clone());
+        let wait = |ms: u64| {
+            i64::try_from(ms)
+                .ok()
+                .and_then(|ms| Wall::from_millis(at.millis().saturating_add(ms)))
+        };
+        match answer {
+            Answer::Accepted { .. } => {
+                self.state = ItemState::Accepted;
+                self.ambiguous = false;
+            }
+            Answer::Refused { .. } => {
+                self.refusals += 1;
+                if self.refusals >= REFUSALS_TO_BELIEVE {
+                    self.state = ItemState::Refused;
+                } else {
+                    self.state = ItemState::Queued;
+                    self.not_before = wait(BETWEEN_REFUSALS_MS);
+                }
+            }
+            Answer::Later { after_ms, .. } => {
+                self.state = ItemState::Queued;
+                self.not_before = wait(after_ms.unwrap_or_else(|| back_off(self.attempts)));
+            }
+            Answer::Ambiguous { .. } => {
+                self.state = ItemState::Queued;
+                self.ambiguous = true;
+                self.not_before = wait(back_off(self.attempts));
+            }
+            Answer::Auth { .. } => {
+                self.state = ItemState::Queued;
+                self.not_before = None;
+            }
+        }
+    }
+}
+
+/// 1, 2, 4, 8 … at most 60 seconds, by the number of attempts so far (cloud-api.md 4.3).
+pub(super) fn back_off(attempts: u32) -> u64 {
+    1000 * (1u64 << attempts.saturating_sub(1).min(6)).min(60)
+}
+
+/// A refusal is believed when it was given twice, ten seconds apart (ARCHITECTURE.md 4.4).
+const REFUSALS_TO_BELIEVE: u32 = 2;
+const BETWEEN_REFUSALS_MS: u64 = 10_000;
+
+/// A wait longer than any that this program asks for is the mark of a wall clock that jumped back: send now.
+const LONGEST_WAIT_MS: i64 = 35 * 60 * 1000;

@@ -1,0 +1,277 @@
+//! One device: its object, updates, ping, and the ways in and out of accounts and products (cloud-api.md 3.5 to 3.8).
+
+use serde_json::{Value, json};
+
+use super::{
+    audit::Moved,
+    call::{Call, known_spelling, owns},
+    reply::{Answer, Reply},
+    setup::Role,
+    state::{Actor, Device, Owner},
+};
+use crate::model::{DeviceId, Wall};
+
+/// `GET /v1/products/:p/devices/:id`, or without a product `GET /v1/devices/:id`.
+pub(super) fn get(call: &mut Call, product: Option<&str>, id: &str) -> Answer {
+    let (_, id) = find(call, product, id, Role::ViewOnly, "devices:get")?;
+    let device = &call.state.devices[&id];
+    let in_product = product.is_some() || device.product.is_some();
+    let object = object(call, id, device, in_product);
+    Reply::ok(&object)
+}
+
+/// `PUT …/devices/:id`: one change for one request, answered with the field that changed.
+pub(super) fn update(call: &mut Call, product: Option<&str>, id: &str) -> Answer {
+    let (_, id) = find(call, product, id, Role::Developer, "devices:update")?;
+    if call.body.file().is_some() {
+        return Err(Reply::error(400, "this stand-in flashes nothing over the air"));
+    }
+    let now = call.now;
+    let (text, flag) = (|name: &str| call.body.text(name), |name: &str| call.body.flag(name));
+    let (name, notes, signal, development) = (text("name"), text("notes"), flag("signal"), flag("development"));
+    let forced = flag("firmware_updates_forced");
+    let groups = call.body.list("groups");
+    let locked = call.body.json("desired_firmware_version").cloned().or_else(|| {
+        let text = text("desired_firmware_version")?;
+        Some(text.parse::<i64>().map_or(Value::Null, |version| json!(version)))
+    });
+    let Some(device) = call.state.devices.get_mut(&id) else {
+        return Err(Reply::unseen());
+    };
+    let updated_at = now.to_string();
+    let mut body = json!({ "id": id });
+    if let Some(name) = name {
+        device.name = Some(name.clone());
+        body["name"] = json!(name);
+    } else if let Some(notes) = notes {
+        device.notes = Some(notes.clone());
+        body["notes"] = json!(notes);
+    } else if let Some(signal) = signal {
+        if !device.online {
+            return Err(Reply::error(408, "timed out"));
+        }
+        return Reply::ok(&json!({ "id": id, "connected": true, "signaling": signal }));
+    } else if let Some(development) = development {
+        device.development = development;
+        body["development"] = json!(development);
+    } else if let Some(version) = locked {
+        device.desired_firmware = version.as_i64();
+        body["desired_firmware_version"] = json!(device.desired_firmware);
+    } else if let Some(forced) = forced {
+        device.updates_forced = forced;
+        return Reply::ok(&json!({ "id": id, "firmware_updates_forced": forced }));
+    } else if let Some(groups) = groups {
+        let well_formed = |name: &String| {
+            !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+        };
+        if !groups.iter().all(well_formed) {
+            return Err(Reply::errors("group names have lower-case letters, digits, - and _"));
+        }
+        device.groups.clone_from(&groups);
+        let product = device.product;
+        if let Some(product) = product.and_then(|id| call.state.products.get_mut(&id)) {
+            for group in &groups {
+                if !product.groups.contains(group) {
+                    product.groups.push(group.clone());
+                }
+            }
+        }
+        body["groups"] = json!(groups);
+    } else {
+        return Err(Reply::errors("nothing to update"));
+    }
+    body["updated_at"] = json!(updated_at);
+    Reply::ok(&body)
+}
+
+/// `PUT …/devices/:id/ping`.
+pub(super) fn ping(call: &mut Call, product: Option<&str>, id: &str) -> Answer {
+    let (_, id) = find(call, product, id, Role::Support, "devices:ping")?;
+    let device = &call.state.devices[&id];
+    // A ping asks the device itself: it is not online if it is gone, noticed or not.
+    let online = device.online && device.missed_at.is_none() || call.stale_online;
+    Reply::ok(&json!({ "online": online, "ok": true }))
+}
+
+/// `POST /v1/devices`: claim, or ask the owner for the device.
+pub(super) fn claim(call: &mut Call) -> Answer {
+    let actor = call.actor()?;
+    let owner = match &actor {
+        Actor::User(name) => Owner::User(name.clone()),
+        Actor::Customer { email, .. } => Owner::Customer(email.clone()),
+        Actor::Client { .. } => return Err(Reply::denied()),
+        Actor::ApiUser { .. } => {
+            return Err(Reply::oauth(
+                "unauthorized",
+                "API users are not allowed to call this endpoint",
+            ));
+        }
+    };
+    let text = call.field("id").ok_or_else(|| Reply::errors("id is required"))?;
+    let transfer = call
+        .body
+        .flag("request_transfer")
+        .or_else(|| call.query.flag("request_transfer"))
+        .unwrap_or(false);
+    // Deliberately vague: an unknown id looks like an offline device.
+    let vague = || Reply::json(404, &json!({}));
+    let id = known_spelling(&text).ok_or_else(vague)?;
+    let device = call.state.devices.get(&id).ok_or_else(vague)?;
+    if let Some(current) = &device.owner {
+        if *current != owner {
+            if transfer {
+                call.moved(id, Moved::TransferRequested);
+                let transfer_id = call.random_hex(12);
+                return Reply::ok(&json!({ "transfer_id": transfer_id }));
+            }
+            let text = "That belongs to someone else. To request a transfer add ?request_transfer=true to the URL.";
+            return Err(Reply::json(403, &json!({ "ok": false, "errors": [text] })));
+        }
+    } else {
+        match (&actor, device.product) {
+            (Actor::Customer { product, .. }, own) if own != Some(*product) => return Err(Reply::denied()),
+            (_, None) if !device.online => return Err(vague()),
+            _ => {}
+        }
+    }
+    let connected = device.online || call.stale_online;
+    let user_id = super::state::hash(owner.name())[..24].to_owned();
+    if let Some(device) = call.state.devices.get_mut(&id)
+        && device.owner.is_none()
+    {
+        let name = owner.name().to_owned();
+        device.owner = Some(owner);
+        call.moved(id, Moved::Claimed(name));
+    }
+    Reply::ok(&json!({ "ok": true, "user_id": user_id, "id": id, "deviceID": id, "claimed": true, "connected": connected }))
+}
+
+/// `DELETE /v1/devices/:id`: by its owner.
+pub(super) fn unclaim(call: &mut Call, id: &str) -> Answer {
+    let actor = call.actor()?;
+    let id = known_spelling(id).ok_or_else(Reply::unseen)?;
+    let device = call.state.devices.get(&id).ok_or_else(Reply::unseen)?;
+    if !owns(&actor, device.owner.as_ref()) {
+        return Err(Reply::unseen());
+    }
+    release(call, id);
+    Reply::ok(&json!({ "ok": true }))
+}
+
+/// `DELETE /v1/products/:p/devices/:id/owner`: the product lets go of whoever claimed it; works while offline.
+pub(super) fn release_owner(call: &mut Call, product: &str, id: &str) -> Answer {
+    let (_, product) = call.on_product(product, Role::Developer, Some("devices:release"))?;
+    let id = call.device_in(product, id)?;
+    release(call, id);
+    Reply::ok(&json!({ "ok": true }))
+}
+
+/// `DELETE /v1/products/:p/devices/:id`: out of the product, and out of a customer's hands; `deny=true` for one in
+/// quarantine.
+pub(super) fn remove(call: &mut Call, product: &str, id: &str) -> Answer {
+    let (_, product) = call.on_product(product, Role::Developer, Some("devices:remove"))?;
+    let id = call.device_in(product, id)?;
+    let deny = call.body.flag("deny").or_else(|| call.query.flag("deny")).unwrap_or(false);
+    let Some(device) = call.state.devices.get_mut(&id) else {
+        return Err(Reply::unseen());
+    };
+    if device.product.is_none() {
+        device.denied = deny;
+        if !deny {
+            device.quarantine = None;
+        }
+        return Reply::empty();
+    }
+    device.product = None;
+    device.groups.clear();
+    device.development = false;
+    if matches!(device.owner, Some(Owner::Customer(_))) {
+        release(call, id);
+    }
+    call.moved(id, Moved::Removed(product));
+    Reply::empty()
+}
+
+/// Takes a device from its owner; nothing if it has none.
+pub(super) fn release(call: &mut Call, id: DeviceId) {
+    if let Some(owner) = call.state.devices.get_mut(&id).and_then(|device| device.owner.take()) {
+        call.moved(id, Moved::Unclaimed(owner.name().to_owned()));
+    }
+}
+
+/// The device object (cloud-api.md 3.5). There is no key in it and there never will be.
+pub(super) fn object(call: &Call, id: DeviceId, device: &Device, in_product: bool) -> Value {
+    let at = |wall: Option<Wall>| wall.map(|at| at.to_string());
+    let online = device.online || call.stale_online;
+    let mut object = json!({
+        "id": id,
+        "name": device.name,
+        "product_id": device.product.unwrap_or(u32::from(device.platform)),
+        "platform_id": device.platform,
+        "online": online,
+        "connected": online,
+        "last_heard": at(device.last_heard),
+        "last_handshake_at": at(device.last_handshake_at),
+        "last_ip_address": "127.0.0.1",
+        "cellular": cellular(device.platform),
+        "notes": device.notes,
+        "functions": null,
+        "variables": null,
+        "status": "normal",
+        "system_firmware_version": device.os_version.map(version_text),
+        "device_protection": { "status": if device.protected { "active" } else { "disabled" } },
+    });
+    for (name, value) in [
+        ("serial_number", &device.serial),
+        ("iccid", &device.iccid),
+        ("last_iccid", &device.iccid),
+        ("imei", &device.imei),
+    ] {
+        if let Some(value) = value {
+            object[name] = json!(value);
+        }
+    }
+    if in_product {
+        if let Some(owner) = &device.owner {
+            object["owner"] = json!(owner.name());
+        }
+        if let Some(secret) = &device.mobile_secret {
+            object["mobile_secret"] = json!(secret);
+        }
+        object["firmware_product_id"] = json!(device.firmware_product);
+        object["firmware_version"] = json!(device.firmware_version);
+        object["desired_firmware_version"] = json!(device.desired_firmware);
+        object["targeted_firmware_release_version"] = json!(null);
+        object["development"] = json!(device.development);
+        object["quarantined"] = json!(device.quarantine.is_some());
+        object["denied"] = json!(device.denied);
+        object["groups"] = json!(device.groups);
+        object["firmware_updates_enabled"] = json!(true);
+        object["firmware_updates_forced"] = json!(device.updates_forced);
+    }
+    object
+}
+
+/// True for platforms with a modem: their absence is noticed after two keep-alives of 23 minutes, that of others after
+/// two of 25 s (cloud-api.md 3.14).
+pub(super) fn cellular(platform: u16) -> bool {
+    matches!(platform, 10 | 13 | 15 | 23 | 25 | 26 | 28 | 35 | 37)
+}
+
+fn version_text(version: u16) -> String {
+    format!("{}.{}.{}", version / 1000, version / 100 % 10, version % 100)
+}
+
+/// A device by either path.
+fn find(call: &Call, product: Option<&str>, id: &str, least: Role, scope: &str) -> Result<(Actor, DeviceId), Reply> {
+    match product {
+        None => call.device_of(id, least, Some(scope)),
+        Some(product) => {
+            let (actor, product) = call.on_product(product, least, Some(scope))?;
+            Ok((actor, call.device_in(product, id)?))
+        }
+    }
+}

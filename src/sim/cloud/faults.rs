@@ -1,0 +1,220 @@
+//! The stand-in's mishaps: switches per route that scenario files name as data (cloud-api.md 6.4).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::wire::WireRequest;
+use crate::model::DeviceId;
+
+/// One switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Fault {
+    /// Method and path, such as `POST /v1/provisioning/:id`. `*` as method is any; a piece that starts with `:` is any
+    /// one piece; `*` as last piece is any rest.
+    pub route: String,
+    /// Only requests whose path or body names this device.
+    #[serde(default)]
+    pub device: Option<DeviceId>,
+    /// What happens.
+    pub effect: Effect,
+    /// How many matching requests pass unharmed first.
+    #[serde(default)]
+    pub after: u32,
+    /// How many are harmed then; all without it.
+    #[serde(default)]
+    pub count: Option<u32>,
+    /// How long the server waits before anything is seen, in milliseconds.
+    #[serde(default)]
+    pub delay_ms: u64,
+    /// For effects that replace the reply: the request has its effect all the same.
+    #[serde(default)]
+    pub committed: bool,
+}
+
+/// What a switch does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// Nothing but the delay.
+    Delay,
+    /// The connection is reset before the request has any effect.
+    ResetBefore,
+    /// The connection is reset after it: the reply is lost.
+    ResetAfter,
+    /// 408 `timed out`.
+    TimedOut,
+    /// 429, with `Retry-After` in seconds if given.
+    TooMany(Option<u32>),
+    /// 500 with a body in HTML, as a proxy sends it.
+    HtmlError,
+    /// 503 without a body.
+    Unavailable,
+    /// 200 with `ok:false`.
+    OkFalse,
+    /// The request has its effect and the answer is 200 without a body.
+    EmptyOk,
+    /// The right answer, its body over this many milliseconds.
+    SlowBody(u64),
+    /// Devices are shown as online whether they are or not.
+    StaleOnline,
+    /// An event stream ends after this many milliseconds.
+    CutStream(u64),
+}
+
+impl Fault {
+    /// A switch that harms every matching request at once.
+    pub fn new(route: &str, effect: Effect) -> Self {
+        Self {
+            route: route.to_owned(),
+            device: None,
+            effect,
+            after: 0,
+            count: None,
+            delay_ms: 0,
+            committed: false,
+        }
+    }
+
+    /// The same, for so many requests.
+    #[must_use]
+    pub fn times(self, count: u32) -> Self {
+        Self {
+            count: Some(count),
+            ..self
+        }
+    }
+
+    /// How long the server waits.
+    pub fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay_ms)
+    }
+
+    fn matches(&self, request: &WireRequest) -> bool {
+        let (method, pattern) = self.route.split_once(' ').unwrap_or(("*", &self.route));
+        if method != "*" && method != request.method {
+            return false;
+        }
+        let path = request.segments();
+        let mut pattern = pattern.split('/').filter(|piece| !piece.is_empty());
+        for piece in &path {
+            match pattern.next() {
+                Some("*") => return self.names(request),
+                Some(expected) if expected.starts_with(':') || expected == piece => {}
+                _ => return false,
+            }
+        }
+        matches!(pattern.next(), None | Some("*")) && self.names(request)
+    }
+
+    fn names(&self, request: &WireRequest) -> bool {
+        let Some(device) = self.device else { return true };
+        let id = device.to_string();
+        request.path.contains(&id) || request.query.contains(&id) || String::from_utf8_lossy(&request.body).contains(&id)
+    }
+}
+
+/// All switches with their counters.
+#[derive(Default)]
+pub(super) struct Faults {
+    switches: Vec<Switch>,
+}
+
+struct Switch {
+    fault: Fault,
+    seen: u32,
+    fired: u32,
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: Fault) -> usize {
+        self.switches.push(Switch {
+            fault,
+            seen: 0,
+            fired: 0,
+        });
+        self.switches.len() - 1
+    }
+
+    pub(super) fn clear(&mut self) {
+        for switch in &mut self.switches {
+            switch.fault.count = Some(switch.fired);
+        }
+    }
+
+    pub(super) fn fired(&self) -> Vec<(Fault, u32)> {
+        self.switches
+            .iter()
+            .map(|switch| (switch.fault.clone(), switch.fired))
+            .collect()
+    }
+
+    /// The first switch that harms this request. Every matching switch counts it as seen.
+    pub(super) fn strike(&mut self, request: &WireRequest) -> Option<Fault> {
+        let mut struck = None;
+        for switch in self.switches.iter_mut().filter(|switch| switch.fault.matches(request)) {
+            switch.seen += 1;
+            let due = switch.seen > switch.fault.after && switch.fault.count.is_none_or(|count| switch.fired < count);
+            if due && struck.is_none() {
+                switch.fired += 1;
+                struck = Some(switch.fault.clone());
+            }
+        }
+        struck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_match_by_pieces() {
+        let request = WireRequest::new("POST", "/v1/provisioning/00aa");
+        for good in [
+            "POST /v1/provisioning/:id",
+            "* /v1/provisioning/00aa",
+            "* /v1/*",
+            "/v1/provisioning/:id",
+            "POST /*",
+        ] {
+            assert!(Fault::new(good, Effect::Delay).matches(&request), "{good}");
+        }
+        for bad in [
+            "GET /v1/provisioning/:id",
+            "POST /v1/provisioning",
+            "POST /v1/provisioning/:id/x",
+            "POST /v1/devices/:id",
+        ] {
+            assert!(!Fault::new(bad, Effect::Delay).matches(&request), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_switch_waits_fires_and_rests() {
+        let mut faults = Faults::default();
+        faults.add(Fault {
+            after: 1,
+            ..Fault::new("* /*", Effect::TimedOut).times(2)
+        });
+        let request = WireRequest::new("GET", "/v1/devices");
+        let struck: Vec<bool> = (0..5).map(|_| faults.strike(&request).is_some()).collect();
+        assert_eq!(struck, [false, true, true, false, false]);
+        assert_eq!(faults.fired()[0].1, 2);
+    }
+
+    #[test]
+    fn switches_are_data() {
+        let text = r#"
+            route = "POST /v1/provisioning/:id"
+            device = "e00fce680000000000000001"
+            effect = { too-many = 7 }
+            count = 3
+        "#;
+        let fault: Fault = toml::from_str(text).unwrap();
+        assert_eq!(fault.effect, Effect::TooMany(Some(7)));
+        let bare: Fault = toml::from_str("route = '* /*'\neffect = 'reset-after'").unwrap();
+        assert_eq!(bare.effect, Effect::ResetAfter);
+    }
+}

@@ -1,0 +1,437 @@
+//! The stand-in cloud: a believable double of the vendor's cloud with its documented behaviour, limits, roles and
+//! mishaps, and the side of it that devices connect to.
+//!
+//! It is written from the reference alone, by other hands than the station's client, and shares no code with it: forms,
+//! PEM, DER and multipart bodies are read here with code of its own. It has no endpoint that the real cloud lacks; the
+//! functions that look inside ([`StandIn::registered`], [`StandIn::uploads`]) exist in this process only.
+
+mod audit;
+mod authority;
+mod call;
+mod customers;
+mod devices;
+pub mod dial;
+pub mod direct;
+mod events;
+mod faults;
+mod fields;
+pub mod handshake;
+pub mod https;
+mod import;
+mod limits;
+mod listing;
+mod oauth;
+mod products;
+mod provisioning;
+mod reply;
+mod routes;
+mod setup;
+mod sims;
+mod spki;
+mod state;
+#[cfg(test)]
+mod test_clock;
+#[cfg(test)]
+mod tests;
+mod totp;
+mod unprotect;
+mod wire;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+pub use audit::{Import, ImportList, Move, Moved, Upload};
+pub use dial::{Dial, Dialled};
+pub use direct::DirectHttp;
+pub use events::{Event, Subscription};
+pub use faults::{Effect, Fault};
+pub use setup::{
+    BENCH_CLIENT, BENCH_CLIENT_SECRET, BENCH_PASSWORD, BENCH_PRODUCT, BENCH_USER, ClientSetup, CustomerSetup, DeviceSetup,
+    ProductSetup, Role, Setup, UserSetup,
+};
+pub use totp::code as one_time_password;
+pub use wire::{End, WireOutcome, WireRequest, WireResponse};
+
+use crate::{
+    edge::{Clock, Entropy},
+    model::{DeviceId, Wall},
+};
+
+use self::{
+    call::Call,
+    events::Hub,
+    faults::Faults,
+    limits::{Limits, Scope},
+    reply::Reply,
+    state::{Registered, State, hex, later},
+};
+
+/// The cloud. Clones are the same cloud.
+#[derive(Clone)]
+pub struct StandIn {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    world: Mutex<World>,
+}
+
+/// Everything that changes, under one lock that is never held while anybody waits.
+struct World {
+    state: State,
+    limits: Limits,
+    faults: Faults,
+    hub: Hub,
+}
+
+/// What a handler came to, before mishaps.
+enum Answered {
+    Reply(Reply),
+    Stream(Subscription),
+}
+
+/// Why a stored state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadState {
+    /// It is not what [`StandIn::to_json`] writes.
+    #[error("could not read the stored state of the stand-in cloud")]
+    Malformed(#[source] serde_json::Error),
+    /// It was written by another version.
+    #[error("the stored state of the stand-in cloud has version {0}, not {expected}", expected = state::VERSION)]
+    Version(u32),
+}
+
+impl StandIn {
+    /// A cloud that holds what `setup` says.
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, setup: Setup) -> Self {
+        let random = |count: usize| {
+            let mut bytes = vec![0; count];
+            entropy.fill(&mut bytes);
+            hex(&bytes)
+        };
+        let state = State::new(setup, clock.wall(), random);
+        Self::with_state(clock, entropy, state)
+    }
+
+    /// The cloud that [`StandIn::to_json`] wrote. Limits, mishaps and open event streams start afresh.
+    ///
+    /// # Errors
+    /// If the text is not such a state.
+    pub fn from_json(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, text: &str) -> Result<Self, BadState> {
+        #[derive(serde::Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = serde_json::from_str(text).map_err(BadState::Malformed)?;
+        if version != state::VERSION {
+            return Err(BadState::Version(version));
+        }
+        let state = serde_json::from_str(text).map_err(BadState::Malformed)?;
+        Ok(Self::with_state(clock, entropy, state))
+    }
+
+    /// What the cloud remembers. It holds the server's private keys: write it to a file that only its owner may read.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.world().state).expect("the state has only keys that JSON can write")
+    }
+
+    fn with_state(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, state: State) -> Self {
+        let world = World {
+            state,
+            limits: Limits::default(),
+            faults: Faults::default(),
+            hub: Hub::default(),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                clock,
+                entropy,
+                world: Mutex::new(world),
+            }),
+        }
+    }
+
+    /// Handles one request.
+    pub fn handle(&self, request: &WireRequest) -> WireOutcome {
+        let (now, wall) = (self.inner.clock.now(), self.inner.clock.wall());
+        let mut world = self.world();
+        let world = &mut *world;
+        settle(world, wall);
+        if let Err(reply) = world.limits.count(Scope::Everything, &request.peer.to_string(), now) {
+            return WireOutcome {
+                delay: Duration::ZERO,
+                end: finish(reply, wall),
+            };
+        }
+        let fault = world.faults.strike(request);
+        let delay = fault.as_ref().map(Fault::delay).unwrap_or_default();
+        let end = match &fault {
+            Some(Fault {
+                effect: Effect::ResetBefore,
+                ..
+            }) => End::ResetBefore,
+            Some(fault) if !fault.committed && replacement(fault.effect).is_some_and(|(_, acts)| !acts) => {
+                let (reply, _) = replacement(fault.effect).expect("the guard saw it");
+                finish(reply, wall)
+            }
+            _ => harmed(self.answer(world, request, fault.as_ref()), fault.as_ref(), wall),
+        };
+        WireOutcome { delay, end }
+    }
+
+    /// Lets the handler of the path do its work.
+    fn answer(&self, world: &mut World, request: &WireRequest, fault: Option<&Fault>) -> Answered {
+        match self.try_answer(world, request, fault) {
+            Ok(answered) => answered,
+            Err(refusal) => Answered::Reply(refusal),
+        }
+    }
+
+    fn try_answer(&self, world: &mut World, request: &WireRequest, fault: Option<&Fault>) -> Result<Answered, Reply> {
+        let (now, wall) = (self.inner.clock.now(), self.inner.clock.wall());
+        let World { state, limits, hub, .. } = world;
+        let mut call = Call::new(request, state, wall, &*self.inner.entropy);
+        call.stale_online = fault.is_some_and(|fault| fault.effect == Effect::StaleOnline);
+        let segments = request.segments();
+        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let peer = request.peer.to_string();
+        if let Some(filter) = events::filter(&call, &path) {
+            limits.count(Scope::Streams, &peer, now)?;
+            let mut subscription = hub.listen(request.peer, filter?)?;
+            if let Some(Fault {
+                effect: Effect::CutStream(millis),
+                ..
+            }) = fault
+            {
+                subscription.cut_after = Some(Duration::from_millis(*millis));
+            }
+            return Ok(Answered::Stream(subscription));
+        }
+        let signing_in = path == ["oauth", "token"];
+        match &path[..] {
+            ["oauth", "token"] => {
+                limits.blocked(request.peer, now)?;
+                limits.count(Scope::Token, &peer, now)?;
+            }
+            ["v1", "access_tokens", ..] if request.method == "DELETE" => limits.count(Scope::TokenList, &peer, now)?,
+            ["v1", "serial_numbers", _] => {
+                let who = format!("{:?}", call.actor()?);
+                limits.count(Scope::SerialNumbers, &who, now)?;
+            }
+            _ => {}
+        }
+        let (Ok(reply) | Err(reply)) = routes::route(&mut call, &path);
+        for event in std::mem::take(&mut call.events) {
+            hub.publish(&event);
+        }
+        if signing_in {
+            limits.signed_in(request.peer, reply.status, now);
+        }
+        Ok(Answered::Reply(reply))
+    }
+
+    /// Adds a mishap and returns its number in [`StandIn::fired`].
+    pub fn add_fault(&self, fault: Fault) -> usize {
+        self.world().faults.add(fault)
+    }
+
+    /// Switches all mishaps off; their counts stay.
+    pub fn clear_faults(&self) {
+        self.world().faults.clear();
+    }
+
+    /// Every mishap with how often it struck, in the order in which they were added.
+    pub fn fired(&self) -> Vec<(Fault, u32)> {
+        self.world().faults.fired()
+    }
+
+    /// Ends all open event streams.
+    pub fn cut_streams(&self) {
+        self.world().hub.cut();
+    }
+
+    /// All key uploads that reached the cloud for a device, the oldest first.
+    pub fn uploads(&self, device: DeviceId) -> Vec<Upload> {
+        self.world()
+            .state
+            .audit
+            .uploads
+            .iter()
+            .filter(|upload| upload.device == device)
+            .cloned()
+            .collect()
+    }
+
+    /// All imports that named a device, the oldest first.
+    pub fn imports(&self, device: DeviceId) -> Vec<Import> {
+        self.world()
+            .state
+            .audit
+            .imports
+            .iter()
+            .filter(|import| import.device == Some(device))
+            .cloned()
+            .collect()
+    }
+
+    /// All changes of a device's owner and product other than imports, the oldest first.
+    pub fn moves(&self, device: DeviceId) -> Vec<Move> {
+        self.world()
+            .state
+            .audit
+            .moves
+            .iter()
+            .filter(|moved| moved.device == device)
+            .cloned()
+            .collect()
+    }
+
+    /// The SubjectPublicKeyInfo registered for a device: for tests and the demo in this process, never an endpoint.
+    pub fn registered(&self, device: DeviceId) -> Option<Vec<u8>> {
+        self.world().state.devices.get(&device)?.key.as_ref().map(Registered::spki)
+    }
+
+    /// Registers the key that a device was made with, as the vendor's factory does. It is no upload and not counted.
+    /// False if the device is not known or this is no key of a device.
+    pub fn made_with(&self, device: DeviceId, spki: &[u8]) -> bool {
+        let wall = self.inner.clock.wall();
+        let mut world = self.world();
+        match (world.state.devices.get_mut(&device), spki::parse_der(spki)) {
+            (Some(device), Ok(kind)) => {
+                device.key = Some(Registered::new(kind, spki, wall));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The product and the owner of a device as the cloud has them.
+    pub fn place(&self, device: DeviceId) -> Option<(Option<u32>, Option<String>)> {
+        let world = self.world();
+        let device = world.state.devices.get(&device)?;
+        Some((device.product, device.owner.as_ref().map(|owner| owner.name().to_owned())))
+    }
+
+    /// The public key that devices must hold as their server key: SubjectPublicKeyInfo, 294 bytes of RSA for TCP, 91 of
+    /// P-256 for UDP.
+    pub fn server_spki(&self, tcp: bool) -> Vec<u8> {
+        self.world().state.server.spki(tcp, &*self.inner.entropy)
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        // A handler that panicked has answered nobody; what it changed before is as good as a half-done request.
+        self.inner.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Devices whose absence is noticed by now go offline.
+fn settle(world: &mut World, wall: Wall) {
+    for (id, device) in &mut world.state.devices {
+        let Some(at) = device.missed_at.filter(|at| *at <= wall) else {
+            continue;
+        };
+        device.missed_at = None;
+        if device.online {
+            device.online = false;
+            world.hub.publish(&Event::new(
+                "spark/status",
+                "offline",
+                at,
+                *id,
+                device.product,
+                device.owner.clone(),
+            ));
+        }
+    }
+}
+
+/// What the client sees of a handled request.
+fn harmed(answered: Answered, fault: Option<&Fault>, wall: Wall) -> End {
+    let reply = match answered {
+        _ if fault.is_some_and(|fault| fault.effect == Effect::ResetAfter) => return End::ResetAfter,
+        Answered::Stream(subscription) => return End::Stream(subscription),
+        Answered::Reply(reply) => reply,
+    };
+    let Some(fault) = fault else { return finish(reply, wall) };
+    match (replacement(fault.effect), fault.effect) {
+        (Some((other, _)), _) => finish(other, wall),
+        (None, Effect::SlowBody(millis)) => match finish(reply, wall) {
+            End::Response(response) => End::Response(WireResponse {
+                trickle: Some(Duration::from_millis(millis)),
+                ..response
+            }),
+            other => other,
+        },
+        _ => finish(reply, wall),
+    }
+}
+
+/// The reply that stands in for the right one, and whether the request has its effect.
+fn replacement(effect: Effect) -> Option<(Reply, bool)> {
+    let html = |status: u16, body: &str| Reply {
+        status,
+        headers: vec![("content-type".to_owned(), "text/html".to_owned())],
+        body: body.as_bytes().to_vec(),
+    };
+    Some(match effect {
+        Effect::TimedOut => (Reply::error(408, "timed out"), false),
+        Effect::TooMany(after) => {
+            let mut reply = Reply::error(429, "Too many requests");
+            reply
+                .headers
+                .extend(after.map(|seconds| ("retry-after".to_owned(), seconds.to_string())));
+            (reply, false)
+        }
+        Effect::HtmlError => (
+            html(
+                500,
+                "<html><head><title>500</title></head><body>Internal Server Error</body></html>",
+            ),
+            false,
+        ),
+        Effect::Unavailable => (html(503, ""), false),
+        Effect::OkFalse => (
+            Reply::json(200, &serde_json::json!({ "ok": false, "error": "something went wrong" })),
+            false,
+        ),
+        Effect::EmptyOk => (
+            Reply {
+                status: 200,
+                headers: Vec::new(),
+                body: Vec::new(),
+            },
+            true,
+        ),
+        Effect::Delay
+        | Effect::ResetBefore
+        | Effect::ResetAfter
+        | Effect::SlowBody(_)
+        | Effect::StaleOnline
+        | Effect::CutStream(_) => {
+            return None;
+        }
+    })
+}
+
+/// Puts the date on a reply.
+fn finish(reply: Reply, wall: Wall) -> End {
+    let mut response = reply.into_wire();
+    response.headers.push(("date".to_owned(), http_date(wall)));
+    End::Response(response)
+}
+
+/// The date of an HTTP header (RFC 9110 IMF-fixdate).
+fn http_date(wall: Wall) -> String {
+    let stamp = jiff::Timestamp::from_millisecond(wall.millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp);
+    text.unwrap_or_default()
+}
+
+/// When the cloud notices that a device of this platform is gone: after two keep-alives (cloud-api.md 3.14).
+fn noticed(platform: u16, gone: Wall) -> Wall {
+    later(gone, if devices::cellular(platform) { 46 * 60_000 } else { 50_000 })
+}

@@ -1,0 +1,86 @@
+//! Undo copies as the station keeps them: sealed files, or the memory of this process (`undo = "memory"`: a crash then
+//! goes forward, never back).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    edge::Entropy,
+    firmware::sha256_of,
+    keys::seal::{self, StationKey},
+    model::{DeviceId, RunId, Secret, recipe::Sha256},
+    steps::{UndoCopies, UndoError},
+    store::UndoVault,
+};
+
+/// Sealed files under the station's key.
+pub struct SealedUndo {
+    vault: UndoVault,
+    key: StationKey,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl SealedUndo {
+    /// Copies in `vault`, sealed under `key`.
+    pub fn new(vault: UndoVault, key: StationKey, entropy: Arc<dyn Entropy>) -> Self {
+        Self { vault, key, entropy }
+    }
+}
+
+impl UndoCopies for SealedUndo {
+    fn keep(&self, run: RunId, device: DeviceId, key_store: &Secret<Vec<u8>>) -> Result<Sha256, UndoError> {
+        let keep = |e: Box<dyn std::error::Error + Send + Sync>| UndoError::Keep(e);
+        let sealed = seal::seal(&self.key, device, run, key_store.expose(), &*self.entropy).map_err(|e| keep(e.into()))?;
+        let sha256 = self.vault.put(run, device, &sealed).map_err(|e| keep(e.into()))?;
+        // A copy that cannot be opened is none: opened here, before anything is written to the device.
+        let back = self.fetch(run, device, sha256)?;
+        if back.expose() == key_store.expose() {
+            Ok(sha256)
+        } else {
+            Err(keep("what was read back differs".into()))
+        }
+    }
+
+    fn fetch(&self, run: RunId, device: DeviceId, sha256: Sha256) -> Result<Secret<Vec<u8>>, UndoError> {
+        let sealed = self
+            .vault
+            .get(run, device, sha256)
+            .map_err(|e| UndoError::Fetch(e.into()))?
+            .ok_or(UndoError::Absent)?;
+        seal::open(&self.key, device, run, &sealed).map_err(|e| UndoError::Fetch(e.into()))
+    }
+
+    fn destroy(&self, run: RunId, device: DeviceId) {
+        // The fact that it is destroyed is on disk; what is left here is found and destroyed at the next start.
+        let _ = self.vault.destroy(run, device);
+    }
+}
+
+/// Copies that end with the process.
+#[derive(Debug, Default)]
+pub struct MemoryUndo(Mutex<BTreeMap<(RunId, DeviceId), Secret<Vec<u8>>>>);
+
+impl UndoCopies for MemoryUndo {
+    fn keep(&self, run: RunId, device: DeviceId, key_store: &Secret<Vec<u8>>) -> Result<Sha256, UndoError> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((run, device), key_store.clone());
+        Ok(sha256_of(b""))
+    }
+
+    fn fetch(&self, run: RunId, device: DeviceId, _: Sha256) -> Result<Secret<Vec<u8>>, UndoError> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&(run, device))
+            .cloned()
+            .ok_or(UndoError::Absent)
+    }
+
+    fn destroy(&self, run: RunId, device: DeviceId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(run, device));
+    }
+}

@@ -1,0 +1,116 @@
+//! The uplink: a few threads that make the calls which the core asked for, each once. They
+//! decide nothing: whatever comes back goes to the core.
+
+use std::sync::Arc;
+
+use crate::{
+    model::outbox::Answer,
+    rack::{Admitted, Book, Call, Input, Reply},
+};
+
+use super::{World, admission::admit, mailbox::Mailbox};
+
+/// The threads that talk to the cloud.
+pub(super) struct Uplink {
+    calls: Mailbox<Option<Call>>,
+    threads: u16,
+}
+
+impl Uplink {
+    /// Starts the threads. What they hear goes to `inbox`.
+    pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, inbox: &Mailbox<super::Stimulus>) -> Self {
+        let calls: Mailbox<Option<Call>> = Mailbox::new();
+        for n in 0..threads {
+            let line = Line {
+                world: world.clone(),
+                book: Arc::clone(book),
+                inbox: inbox.clone(),
+            };
+            let calls = calls.clone();
+            // Nobody joins them: a call under way at the end is one whose answer is not on record, as after a cut.
+            drop(world.clock.spawn(&format!("uplink-{n}"), Box::new(move || line.work(&calls))));
+        }
+        Self { calls, threads }
+    }
+
+    /// Hands over a call.
+    pub(super) fn call(&self, call: Call) {
+        self.calls.send(Some(call));
+    }
+
+    /// Lets the threads end after what they have been handed.
+    pub(super) fn stop(&self) {
+        for _ in 0..self.threads {
+            self.calls.send(None);
+        }
+    }
+}
+
+struct Line {
+    world: World,
+    book: Arc<Book>,
+    inbox: Mailbox<super::Stimulus>,
+}
+
+impl Line {
+    fn work(&self, calls: &Mailbox<Option<Call>>) {
+        while let Some(Some(call)) = calls.receive(&*self.world.clock, None) {
+            for reply in self.make(call) {
+                self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
+            }
+        }
+    }
+
+    fn make(&self, call: Call) -> Vec<Reply> {
+        let api = &self.world.api;
+        match call {
+            Call::Admit { run, device, recipe } => {
+                let result = match self.book.by_hash(recipe) {
+                    Some(prepared) => admit(api, &prepared.recipe, device),
+                    None => Admitted::No {
+                        code: crate::model::Code::RecipeGone,
+                        reason: "the recipe of the run is not here".to_owned(),
+                    },
+                };
+                vec![Reply::Admitted { run, result }]
+            }
+            Call::Import {
+                product,
+                activate_sim,
+                items,
+            } => {
+                let devices: Vec<_> = items.iter().map(|(_, _, device)| *device).collect();
+                let mut answers = api.import(&product, &devices, activate_sim);
+                let unsaid = || Answer::Ambiguous {
+                    why: "the cloud's answer does not name the device".to_owned(),
+                };
+                items
+                    .into_iter()
+                    .map(|(item, attempt, device)| Reply::Item {
+                        item,
+                        attempt,
+                        answer: answers.remove(&device).unwrap_or_else(unsaid),
+                    })
+                    .collect()
+            }
+            Call::Upload {
+                item,
+                attempt,
+                device,
+                product,
+                key,
+            } => {
+                let order = self.world.clock.wall().millis();
+                vec![Reply::Item {
+                    item,
+                    attempt,
+                    answer: api.upload_key(device, &key, product.as_ref(), order),
+                }]
+            }
+            Call::Look { run, device, product } => vec![Reply::Looked {
+                run,
+                found: api.glance(device, product.as_ref()),
+            }],
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Everything outside of the station in one struct: what the tests and the demo replace, and nothing else.
+
+use std::sync::Arc;
+
+use crate::{
+    cloud::Api,
+    edge::{Bus, Clock, Entropy},
+    steps::UndoCopies,
+};
+
+/// The outside world, as the station reaches it.
+#[derive(Clone)]
+pub struct World {
+    /// Time and threads.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The USB ports.
+    pub bus: Arc<dyn Bus>,
+    /// The cloud.
+    pub api: Arc<Api>,
+    /// Where undo copies are kept.
+    pub undo: Arc<dyn UndoCopies>,
+}

@@ -1,0 +1,61 @@
+//! One station on one ledger: a lock on `station.lock` that ends with its process, however that ends.
+
+use std::{
+    fs::{File, TryLockError},
+    io::{Read, Seek, Write},
+    path::Path,
+};
+
+use super::{
+    error::{StoreError, file},
+    files,
+};
+
+/// Holds the lock for as long as it lives.
+#[derive(Debug)]
+pub(super) struct StationLock {
+    _file: File,
+}
+
+impl StationLock {
+    /// Takes the lock of a ledger's directory, and leaves the process id in it for whoever comes second.
+    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(NAME);
+        let mut lock = files::private_file(&path).map_err(file("opening the lock", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // Only for the message: the lock is what counts.
+                let _ = lock.read_to_string(&mut text);
+                return Err(StoreError::Locked {
+                    pid: text.trim().parse().ok(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(file("taking the lock", &path)(error)),
+        }
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(file("writing the lock", &path))?;
+        Ok(Self { _file: lock })
+    }
+}
+
+const NAME: &str = "station.lock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_station_learns_who_holds_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StationLock::take(dir.path()).unwrap();
+        let refused = StationLock::take(dir.path()).unwrap_err();
+        assert!(matches!(refused, StoreError::Locked { pid: Some(pid) } if pid == std::process::id()));
+        assert!(refused.to_string().contains(&format!("(process {})", std::process::id())));
+        drop(first);
+        StationLock::take(dir.path()).unwrap();
+    }
+}

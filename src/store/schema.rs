@@ -1,0 +1,180 @@
+//! The tables of the ledger, as SQL. Owns the text of every migration and nothing else.
+//!
+//! `journal` is the truth and append-only. Every other table is a projection of it: `keyrack replay --verify` rebuilds
+//! them and compares. Identifiers, words and fingerprints are stored as they are spelt everywhere else; instants are
+//! milliseconds since the Unix epoch, UTC.
+
+use super::migrate::Migration;
+
+/// `application_id` of a ledger: the bytes `kyrk`. A file with another one is not ours and is left alone.
+pub(super) const APPLICATION_ID: i32 = 0x6b79_726b;
+
+/// Every schema that was ever released, in order; `user_version` counts how many of them a file has.
+pub(super) const MIGRATIONS: &[Migration] = &[Migration {
+    name: "first",
+    sql: FIRST,
+}];
+
+/// The projected tables with their primary keys, in an order that satisfies their references.
+pub(super) const PROJECTIONS: &[(&str, &[&str])] = &[
+    ("recipe", &["hash"]),
+    ("device", &["id"]),
+    ("run", &["id"]),
+    ("key", &["device", "fingerprint"]),
+    ("item", &["id"]),
+    ("undo", &["run"]),
+];
+
+const FIRST: &str = r"
+CREATE TABLE journal (
+    seq     INTEGER PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    station TEXT    NOT NULL,
+    run     TEXT,               -- the run that the fact belongs to
+    device  TEXT,               -- the device that the fact names
+    version INTEGER NOT NULL,   -- of the encoding of body
+    kind    TEXT    NOT NULL,
+    body    BLOB    NOT NULL,   -- the fact as JSON, never changed
+    chain   BLOB    NOT NULL CHECK (length(chain) = 32)
+) STRICT;
+CREATE INDEX journal_run ON journal (run) WHERE run IS NOT NULL;
+CREATE INDEX journal_seen ON journal (device) WHERE run IS NULL AND device IS NOT NULL;
+CREATE TRIGGER journal_no_update BEFORE UPDATE ON journal
+    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal
+    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+-- also stops INSERT OR REPLACE, which deletes without the trigger above
+CREATE TRIGGER journal_no_gap BEFORE INSERT ON journal
+    WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM journal)
+    BEGIN SELECT RAISE(ABORT, 'the journal has no gaps'); END;
+
+CREATE TABLE recipe (
+    hash        TEXT PRIMARY KEY,
+    name        TEXT    NOT NULL,
+    text        TEXT    NOT NULL,
+    recorded_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE device (
+    id               TEXT PRIMARY KEY,
+    tail             TEXT NOT NULL,                -- the id read backwards: a label often shows its end only
+    platform         TEXT,
+    transport        TEXT,                         -- only where the device tells that it differs from the platform's
+    protection       TEXT,
+    serial           TEXT COLLATE NOCASE,
+    iccid            TEXT COLLATE NOCASE,
+    imei             TEXT COLLATE NOCASE,
+    hardware         TEXT,
+    os_version       TEXT,
+    modules          TEXT,                         -- JSON
+    first_seen       INTEGER NOT NULL,
+    last_seen        INTEGER NOT NULL,
+    last_slot        INTEGER,
+    slot_content     TEXT,                         -- valid, blank or corrupt: by the last reading that could tell
+    key_in_slot      TEXT,                         -- fingerprint last read, written or restored
+    key_intended     TEXT,                         -- a write of this key was announced and is neither confirmed nor given up
+    key_accepted     TEXT,                         -- fingerprint that the cloud last accepted
+    accepted_at      INTEGER,
+    accepted_product TEXT,
+    key_ambiguous    TEXT,                         -- an upload of this key may or may not have arrived
+    handshake_at     INTEGER,
+    runs             INTEGER NOT NULL DEFAULT 0,
+    last_run         TEXT,
+    last_recipe      TEXT,
+    last_verdict     TEXT,
+    last_code        TEXT,
+    pass_recipe      TEXT,
+    pass_key         TEXT,
+    -- The rule of APART, in the only place where it is written. A device that no cloud ever accepted is not apart.
+    apart TEXT GENERATED ALWAYS AS (CASE
+        WHEN key_ambiguous IS NOT NULL THEN 'ambiguous'
+        WHEN key_accepted IS NULL THEN NULL
+        WHEN key_intended IS NOT NULL THEN 'writing'
+        WHEN slot_content <> 'valid' OR key_in_slot <> key_accepted THEN 'differs'
+    END) VIRTUAL
+) STRICT;
+CREATE INDEX device_tail ON device (tail);
+CREATE INDEX device_serial ON device (serial) WHERE serial IS NOT NULL;
+CREATE INDEX device_iccid ON device (iccid) WHERE iccid IS NOT NULL;
+CREATE INDEX device_imei ON device (imei) WHERE imei IS NOT NULL;
+CREATE INDEX device_apart ON device (id) WHERE apart IS NOT NULL;
+
+CREATE TABLE run (
+    id               TEXT PRIMARY KEY,
+    device           TEXT    NOT NULL REFERENCES device (id),
+    nth              INTEGER NOT NULL,             -- 1 for the first run of its device
+    slot             INTEGER NOT NULL,             -- where it is or was last
+    recipe           TEXT    NOT NULL REFERENCES recipe (hash),
+    plan             TEXT    NOT NULL,             -- JSON
+    operator         TEXT,
+    order_id         TEXT,
+    order_product    TEXT,
+    order_quantity   INTEGER,
+    started          INTEGER NOT NULL,
+    state            TEXT    NOT NULL CHECK (state IN ('open', 'interrupted', 'closed')),
+    interrupted_code TEXT,                         -- why, while interrupted
+    handshake_at     INTEGER,
+    ended            INTEGER,
+    verdict          TEXT,
+    code             TEXT,
+    why              TEXT,
+    proved           INTEGER NOT NULL DEFAULT 0 CHECK (proved IN (0, 1)),
+    last_seq         INTEGER NOT NULL,             -- of the last fact that belongs to it
+    CHECK ((state = 'closed') = (ended IS NOT NULL) AND (ended IS NULL) = (verdict IS NULL))
+) STRICT;
+CREATE INDEX run_device ON run (device, nth);
+CREATE INDEX run_open ON run (id) WHERE ended IS NULL;
+CREATE INDEX run_ended ON run (ended, verdict, nth, code) WHERE ended IS NOT NULL;
+CREATE INDEX run_order ON run (order_id, ended) WHERE order_id IS NOT NULL;
+
+CREATE TABLE key (
+    device      TEXT    NOT NULL REFERENCES device (id),
+    fingerprint TEXT    NOT NULL,
+    kind        TEXT    NOT NULL,
+    spki        BLOB    NOT NULL,
+    origin      TEXT    NOT NULL CHECK (origin IN ('read', 'made')),
+    state       TEXT    NOT NULL CHECK (state IN ('intended', 'in-slot', 'gone', 'abandoned')),
+    first_seen  INTEGER NOT NULL,
+    last_seen   INTEGER NOT NULL,
+    accepted_at INTEGER,
+    PRIMARY KEY (device, fingerprint)
+) STRICT;
+CREATE INDEX key_fingerprint ON key (fingerprint);
+
+CREATE TABLE item (
+    id           TEXT PRIMARY KEY,
+    run          TEXT    NOT NULL REFERENCES run (id),
+    device       TEXT    NOT NULL REFERENCES device (id),
+    product      TEXT,
+    kind         TEXT    NOT NULL CHECK (kind IN ('import', 'key')),
+    errand       TEXT    NOT NULL,                 -- JSON
+    fingerprint  TEXT,                             -- of the key, if it is about a key
+    state        TEXT    NOT NULL CHECK (state IN ('held', 'queued', 'sent', 'accepted', 'refused', 'withdrawn')),
+    attempts     INTEGER NOT NULL,
+    open_attempt INTEGER,                          -- sent and not answered
+    ambiguous    INTEGER NOT NULL,                 -- how many attempts may or may not have arrived
+    next_at      INTEGER,                          -- not before, as the cloud asked
+    last_answer  TEXT,                             -- JSON
+    why          TEXT,                             -- of a withdrawal
+    queued_at    INTEGER NOT NULL,
+    sent_at      INTEGER,
+    answered_at  INTEGER,
+    settled_at   INTEGER,
+    CHECK ((state IN ('accepted', 'refused', 'withdrawn')) = (settled_at IS NOT NULL)),
+    CHECK ((kind = 'key') = (fingerprint IS NOT NULL)),
+    CHECK ((state = 'sent') = (open_attempt IS NOT NULL))
+) STRICT;
+CREATE INDEX item_unsettled ON item (run) WHERE settled_at IS NULL;
+CREATE INDEX item_device ON item (device);
+CREATE INDEX item_owed ON item (device) WHERE settled_at IS NULL;
+
+CREATE TABLE undo (
+    run          TEXT PRIMARY KEY REFERENCES run (id),
+    device       TEXT    NOT NULL,
+    sha256       TEXT    NOT NULL,                 -- of the sealed file
+    content      TEXT    NOT NULL,                 -- what the copied slot held, in one word
+    sealed_at    INTEGER NOT NULL,
+    destroyed_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX undo_kept ON undo (run) WHERE destroyed_at IS NULL;
+";
