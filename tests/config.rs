@@ -9,10 +9,11 @@ use std::{
 };
 
 use keyrack::{
-    config::{self, ServerSpec, Station, Undo},
+    config::{self, ServerSpec, Station},
     keys::server::production,
     model::{Platform, ProductId, platform::Transport, recipe::ServerPolicy},
 };
+use proptest::prelude::*;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config").join(name)
@@ -81,12 +82,12 @@ fn every_key_arrives() {
     let station = config::load(&folder("valid").join("everything.toml")).unwrap();
     let base = folder("valid");
     assert_eq!(station.id.0, "Line-1.a_b");
-    assert_eq!(station.ledger(), Path::new("/var/lib/keyrack/ledger.db"));
-    let undo = Undo::Sealed {
-        folder: "/var/lib/keyrack-undo".into(),
-        key_file: "/etc/keyrack/undo.key".into(),
-    };
-    assert_eq!(station.undo, undo);
+    assert_eq!(station.state.as_deref(), Some(Path::new("/var/lib/keyrack")));
+    let (copies, key) = station.undo.places(Path::new("elsewhere")).unwrap();
+    assert_eq!(
+        (copies, key),
+        ("/var/lib/keyrack-undo".into(), "/etc/keyrack/undo.key".into())
+    );
     assert_eq!(station.cloud.url, "http://[::1]:8080/base");
     assert_eq!(station.cloud.token_file, Some(base.join("../token")));
     assert_eq!(station.cloud.ca_file, Some(base.join("ca.pem")));
@@ -128,10 +129,10 @@ fn the_shipped_station_is_the_demo_rack() {
     }
     let platforms: Vec<Platform> = station.recipes.iter().map(|recipe| recipe.platform).collect();
     assert_eq!(platforms, [Platform::Argon, Platform::Boron, Platform::Photon, Platform::P2]);
-    let Undo::Sealed { key_file, .. } = &station.undo else {
-        panic!()
-    };
-    assert!(!key_file.starts_with(&station.state));
+    let state = station.state.as_deref().unwrap();
+    let (copies, key) = station.undo.places(state).unwrap();
+    let ledger = state.join(config::LEDGER);
+    assert!(!copies.starts_with(&ledger) && !key.starts_with(&ledger) && !key.starts_with(&copies));
     // What the comments call a default is one.
     let argon = station.recipe_for(Platform::Argon).unwrap();
     let boron = station.recipe_for(Platform::Boron).unwrap();
@@ -151,7 +152,8 @@ fn every_commented_key_of_the_shipped_station_may_be_used() {
     // A comment line that looks like TOML is a setting that is switched off; all others are words.
     let setting = |line: &str| {
         let code = line.trim_start();
-        code.starts_with(['[', ']', '{'])
+        code.starts_with(['[', ']'])
+            || code.starts_with("{ file = ")
             || code
                 .split_once(" = ")
                 .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
@@ -266,4 +268,26 @@ fn a_recorded_text_is_kept_to_the_letter() {
 fn a_file_that_cannot_be_read_is_an_error_of_the_file() {
     let errors = config::load(Path::new("/nonexistent/station.toml")).unwrap_err().to_string();
     assert!(errors.starts_with("/nonexistent/station.toml: cannot be read: "), "{errors}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic_and_every_mistake_has_a_line(
+        at in 0usize..20_000, drop in 0usize..40, put in "[a-z0-9\"'\\[\\]{}=.,# \n-]{0,6}", everything: bool
+    ) {
+        let path = if everything { folder("valid").join("everything.toml") } else { folder("../..").join("station.toml") };
+        let text = fs::read_to_string(path).unwrap();
+        // Comments are long and tell nothing here.
+        let text: String = text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+        let mut chars: Vec<char> = text.chars().collect();
+        let start = at % chars.len();
+        let end = (start + drop).min(chars.len());
+        chars.splice(start..end, put.chars());
+        let changed: String = chars.into_iter().collect();
+        if let Err(errors) = config::parse("s", &changed) {
+            prop_assert!(!errors.errors.is_empty());
+            let lines = changed.split('\n').count();
+            prop_assert!(errors.errors.iter().all(|error| (1..=lines).contains(&error.line)), "{}", errors);
+        }
+    }
 }

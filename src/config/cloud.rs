@@ -57,9 +57,9 @@ impl Default for Cloud {
 
 fn url(value: &Value<'_>) -> Option<String> {
     const ALLOWED: &str = "must be an address such as \"https://api.particle.io\"; http only for this machine itself";
-    // An address may have a password in it: not shown then.
-    if value.text(ALLOWED, |text| Some(text.contains('@')))? {
-        return value.refuse_unseen("must be an address without user name and password");
+    // An address may have a password or a token in it: not shown then.
+    if value.text(ALLOWED, |text| Some(text.contains(['@', '?', '#'])))? {
+        return value.refuse_unseen("must be an address without user name, password and query");
     }
     value.text(ALLOWED, |text| {
         let (scheme, rest) = text.split_once("://")?;
@@ -74,7 +74,7 @@ fn url(value: &Value<'_>) -> Option<String> {
             None => authority.split_once(':').unwrap_or((authority, "443")),
         };
         let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let fine = rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"\\".contains(&b))
+        let fine = rest.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\".contains(&b))
             && !host.is_empty()
             && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:".contains(&b))
             && port.parse::<u16>().is_ok_and(|port| port > 0)

@@ -23,7 +23,7 @@ pub use error::{ConfigError, ConfigErrors, Problem};
 pub use recipe::{FirmwareSpec, Place, RecipeSpec, ServerSpec, WifiSpec, recipe_from_text};
 pub use resolve::Resolved;
 pub use slot::{Position, RackSlot};
-pub use station::{Station, Undo};
+pub use station::{LEDGER, Station, Undo};
 
 /// Reads the station file at `path`.
 ///

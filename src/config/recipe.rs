@@ -293,7 +293,12 @@ fn server(value: &Value<'_>, file: &str, recorded: bool) -> Option<ServerSpec> {
 }
 
 fn wifi(value: &Value<'_>, file: &str) -> Option<WifiSpec> {
-    let table = value.table("must be a table { ssid, password_file }")?;
+    const ALLOWED: &str = "must be a table { ssid = \"…\", password_file = \"…\" }";
+    if !value.is_table() {
+        // Somebody may have thought that the password belongs here.
+        return value.refuse_unseen(ALLOWED);
+    }
+    let table = value.table(ALLOWED)?;
     let ssid = table.need("ssid", SSID).and_then(|value| {
         value.text(SSID, |text| {
             ((1..=32).contains(&text.len()) && !text.chars().any(char::is_control)).then(|| text.to_owned())

@@ -1,6 +1,6 @@
 //! From a recipe as written to one that can be used: the files that it names are read, checked and put in.
 
-use std::{io, path::Path};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 use sha2::{Digest, Sha256 as Sha256Hash};
 
@@ -23,9 +23,9 @@ use crate::{
 pub struct Resolved {
     /// The recipe.
     pub recipe: Recipe,
-    /// The contents of its firmware files, in the order of [`Recipe::firmware`]; each has the SHA-256 that the recipe
+    /// The contents of its firmware files, by their names in [`Recipe::firmware`]; each has the SHA-256 that the recipe
     /// names.
-    pub firmware: Vec<Vec<u8>>,
+    pub firmware: BTreeMap<String, Arc<[u8]>>,
 }
 
 /// How the files that a recipe names are read; the paths are as written there.
@@ -39,9 +39,11 @@ impl RecipeSpec {
     pub fn resolve(&self, files: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Resolved, ConfigErrors> {
         let mut errors = Vec::new();
         let mut note = |result: Result<(), ConfigError>| errors.extend(result.err());
-        let mut firmware = Vec::new();
+        let mut firmware = BTreeMap::new();
         for spec in &self.firmware {
-            note(read_firmware(spec, files).map(|bytes| firmware.push(bytes)));
+            note(read_firmware(spec, files).map(|bytes| {
+                firmware.insert(name(spec), Arc::from(bytes));
+            }));
         }
         let mut server = ServerPolicy::Keep;
         note(read_server(&self.server, self.platform.row().transport, files).map(|policy| server = policy));
@@ -56,7 +58,7 @@ impl RecipeSpec {
         }
         let text = self.recorded.clone().unwrap_or_else(|| recipe_text::write(self, &server));
         let named = |spec: &FirmwareSpec| FirmwareFile {
-            name: spec.file.display().to_string(),
+            name: name(spec),
             sha256: spec.sha256,
         };
         let recipe = Recipe {
@@ -78,6 +80,11 @@ impl RecipeSpec {
     }
 }
 
+/// Firmware files are known by their path as written: no two files of a recipe have the same.
+fn name(spec: &FirmwareSpec) -> String {
+    spec.file.display().to_string()
+}
+
 fn read_firmware(spec: &FirmwareSpec, files: Files<'_>) -> Result<Vec<u8>, ConfigError> {
     let bytes = files(&spec.file).map_err(|error| unreadable(&spec.place, ".file", &spec.file, &error))?;
     let found = sha256(&bytes);
@@ -93,22 +100,30 @@ fn read_firmware(spec: &FirmwareSpec, files: Files<'_>) -> Result<Vec<u8>, Confi
 }
 
 fn read_server(spec: &ServerSpec, transport: Transport, files: Files<'_>) -> Result<ServerPolicy, ConfigError> {
-    let (key, host, port, place, shown) = match spec {
+    let refuse = |place, field, shown, error: &ServerKeyError| refused(place, field, shown, chain(error));
+    let (key, host, port) = match spec {
         ServerSpec::Keep => return Ok(ServerPolicy::Keep),
         ServerSpec::Production => return Ok(ServerPolicy::Set(production(transport))),
-        ServerSpec::File { key, host, port, place } => {
-            let bytes = files(key).map_err(|error| unreadable(place, ".key", key, &error))?;
+        ServerSpec::File {
+            key: file,
+            host,
+            port,
+            place,
+        } => {
+            let bytes = files(file).map_err(|error| unreadable(place, ".key", file, &error))?;
+            let key = ServerKey::from_file(&bytes, transport);
+            let shown = format!("\"{}\"", file.display());
+            (key.map_err(|error| refuse(place, ".key", shown, &error))?, host, port)
+        }
+        ServerSpec::Key { spki, host, port, place } => {
+            let key = ServerKey::read(spki, transport);
             (
-                ServerKey::from_file(&bytes, transport),
+                key.map_err(|error| refuse(place, ".spki", String::new(), &error))?,
                 host,
                 port,
-                place,
-                format!("\"{}\"", key.display()),
             )
         }
-        ServerSpec::Key { spki, host, port, place } => (ServerKey::read(spki, transport), host, port, place, String::new()),
     };
-    let key = key.map_err(|error| refused(place, ".key", shown, chain(&error)))?;
     Ok(ServerPolicy::Set(ServerSettings {
         spki: key.spki,
         host: host.clone(),

@@ -104,6 +104,6 @@ impl<T: PartialEq> Unique<T> {
 
 const TABLES: &str = "must be [[slot]] tables, each with number and port";
 const NUMBER: &str = "the slot's number as painted on the rack, such as number = 1";
-const PORT: &str = "must be a port path such as \"pci-0000:00:14.0/3.2\"; `keyrack ports` shows them";
+const PORT: &str = "must be a port path such as \"pci-0000:00:14.0/3.2\"";
 /// More slots than any rack has; the screen shows up to 64 at a time.
 const MOST_SLOTS: u16 = 999;

@@ -20,8 +20,9 @@ pub struct Station {
     pub folder: PathBuf,
     /// The station's name in records.
     pub id: StationId,
-    /// The folder of the ledger.
-    pub state: PathBuf,
+    /// The folder of everything that the station keeps; `None` leaves it to the system. The ledger has a folder of its
+    /// own in it, [`LEDGER`].
+    pub state: Option<PathBuf>,
     /// What becomes of the old key store while a new key is written.
     pub undo: Undo,
     /// The cloud.
@@ -41,21 +42,16 @@ pub struct Station {
 pub enum Undo {
     /// A copy is sealed on disk, so that also a crash can be undone.
     Sealed {
-        /// Folder of the copies.
-        folder: PathBuf,
-        /// File of the key that seals them.
-        key_file: PathBuf,
+        /// Folder of the copies; `None` for `undo` in the state folder.
+        folder: Option<PathBuf>,
+        /// File of the key that seals them; `None` for `station.key` in the state folder.
+        key_file: Option<PathBuf>,
     },
     /// It is kept in memory alone: after a crash the only way is forward.
     Memory,
 }
 
 impl Station {
-    /// The ledger's file.
-    pub fn ledger(&self) -> PathBuf {
-        self.state.join("ledger.db")
-    }
-
     /// The recipe for a platform.
     pub fn recipe_for(&self, platform: Platform) -> Option<&RecipeSpec> {
         self.recipes.iter().find(|recipe| recipe.platform == platform)
@@ -71,6 +67,23 @@ impl Station {
         self.folder.join(written)
     }
 }
+
+impl Undo {
+    /// Folder of the copies and file of their key, when the station keeps its state in `state`; `None` if nothing is
+    /// kept on disk.
+    pub fn places(&self, state: &Path) -> Option<(PathBuf, PathBuf)> {
+        match self {
+            Undo::Sealed { folder, key_file } => Some((
+                folder.clone().unwrap_or_else(|| state.join("undo")),
+                key_file.clone().unwrap_or_else(|| state.join("station.key")),
+            )),
+            Undo::Memory => None,
+        }
+    }
+}
+
+/// The ledger's folder in the state folder. A backup is a copy of this folder: undo copies and their key lie elsewhere.
+pub const LEDGER: &str = "ledger";
 
 /// Reads a station file; relative paths start from `folder`.
 pub(super) fn read(name: &str, folder: &Path, text: &str) -> Result<Station, ConfigErrors> {
@@ -101,50 +114,53 @@ pub(super) fn read(name: &str, folder: &Path, text: &str) -> Result<Station, Con
     })
 }
 
-fn own_table(root: &Table<'_>, folder: &Path) -> Option<(StationId, PathBuf, Undo)> {
+fn own_table(root: &Table<'_>, folder: &Path) -> Option<(StationId, Option<PathBuf>, Undo)> {
     let table = root
-        .need("station", "a table [station] with id, state and undo")?
+        .need("station", "a table [station] with id")?
         .table("must be a table [station]")?;
     let id = table
         .need("id", ID)
         .and_then(|value| value.text(ID, |text| is_name(text, 32).then(|| StationId(text.to_owned()))));
-    let state = table
-        .need("state", STATE)
-        .and_then(|value| value.path())
-        .map(|path| folder.join(path));
-    let undo = undo(&table, folder, state.as_deref());
+    let state = table.optional("state", |value| value.path().map(|path| folder.join(path)));
+    let undo = undo(&table, folder, state.as_ref().and_then(|state| state.as_deref()));
     table.end();
     Some((id?, state?, undo?))
 }
 
 fn undo(table: &Table<'_>, folder: &Path, state: Option<&Path>) -> Option<Undo> {
     let sealed = table.get_or("undo", true, |value| value.choice(&[("sealed", true), ("memory", false)]));
-    let (undo_folder, key_file) = (table.get("undo_folder"), table.get("undo_key"));
+    let (copies, key_file) = (table.get("undo_folder"), table.get("undo_key"));
     if sealed == Some(false) {
-        for value in [undo_folder, key_file].into_iter().flatten() {
+        for value in [copies, key_file].into_iter().flatten() {
             value.refuse::<()>("has no effect with undo = \"memory\": remove one of the two");
         }
         return Some(Undo::Memory);
     }
-    let undo_folder = match undo_folder {
-        Some(value) => value.path().map(|path| folder.join(path)),
-        None => state.map(|state| state.join("undo")),
-    };
-    if key_file.is_none() && sealed.is_some() {
-        table.need("undo_key", UNDO_KEY);
-    }
-    let key_file = key_file.and_then(|value| {
+    let ledger = state.map(|state| state.join(LEDGER));
+    // Whoever gets a copy of the ledger must get neither the undo copies nor their key with it.
+    let with_ledger = |path: &Path| ledger.as_deref().is_some_and(|ledger| lies_in(path, ledger));
+    let copies = copies.map_or(Some(None), |value| {
         let path = folder.join(value.path()?);
-        let inside = |outer: &Path| plain(&path).starts_with(plain(outer));
-        // A copy of the ledger's folder would have the key and what it seals.
-        if state.is_some_and(inside) || undo_folder.as_deref().is_some_and(inside) {
-            return value.refuse("must lie outside of the folders of the ledger (state) and of the undo copies");
+        if with_ledger(&path) {
+            return value.refuse("must lie outside of the ledger's folder, which is \"ledger\" in the folder of state");
         }
-        Some(path)
+        Some(Some(path))
+    });
+    let beside = || state.map(|state| state.join("undo"));
+    let copies_at = copies.as_ref().and_then(|copies| copies.clone().or_else(beside));
+    let key_file = key_file.map_or(Some(None), |value| {
+        let path = folder.join(value.path()?);
+        if with_ledger(&path) {
+            return value.refuse("must lie outside of the ledger's folder, which is \"ledger\" in the folder of state");
+        }
+        if copies_at.is_some_and(|copies| lies_in(&path, &copies)) {
+            return value.refuse("must lie outside of the folder of the undo copies, which it seals");
+        }
+        Some(Some(path))
     });
     sealed?;
     Some(Undo::Sealed {
-        folder: undo_folder?,
+        folder: copies?,
         key_file: key_file?,
     })
 }
@@ -179,7 +195,15 @@ fn work_order(root: &Table<'_>) -> Option<Option<WorkOrder>> {
     }))
 }
 
-/// The path without `.` and `..`, as far as that can be told without looking at the disk.
+/// True if a path leads into a folder, as far as that can be told without looking at the disk: a path from the root and
+/// one from here are not compared.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let (path, folder) = (plain(path), plain(folder));
+    let above = |path: &Path| path.starts_with("..");
+    path.is_absolute() == folder.is_absolute() && path.starts_with(&folder) && (!above(&path) || above(&folder))
+}
+
+/// The path without `.` and `..`.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -195,5 +219,3 @@ fn plain(path: &Path) -> PathBuf {
 }
 
 const ID: &str = "must be a name of 1 to 32 letters, digits and -_., such as \"line-1\"";
-const STATE: &str = "the folder of the ledger, such as \"/var/lib/keyrack\"";
-const UNDO_KEY: &str = "the file of the key that seals undo copies, outside of the ledger's folder; or undo = \"memory\"";

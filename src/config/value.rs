@@ -44,9 +44,13 @@ impl<'d> Value<'d> {
         self.doc.line(&self.span)
     }
 
-    /// Reports that the value is not allowed.
+    /// Reports that the value is not allowed. A table or list is not shown: anything may be in it, a secret, too.
     pub(super) fn refuse<T>(&self, allowed: impl Into<String>) -> Option<T> {
-        let value = self.doc.excerpt(&self.span);
+        let value = match self.value {
+            DeValue::Table(_) => "{ … }".to_owned(),
+            DeValue::Array(_) => "[ … ]".to_owned(),
+            _ => self.doc.excerpt(&self.span),
+        };
         self.doc.report(
             self.span.clone(),
             self.key.clone(),
@@ -99,7 +103,8 @@ impl<'d> Value<'d> {
     /// One of several words.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        self.text(&format!("must be {}", words.join(" or ")), |text| {
+        let (last, others) = words.split_last().expect("a choice has words to choose from");
+        self.text(&format!("must be {} or {last}", others.join(", ")), |text| {
             choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
         })
     }
@@ -143,6 +148,11 @@ impl<'d> Value<'d> {
             Some(product) => Some(ProductId(product.to_owned())),
             None => self.refuse("must be a product's number, or its slug such as \"my-product-v100\""),
         }
+    }
+
+    /// True if it is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.value.is_table()
     }
 
     /// A table.
