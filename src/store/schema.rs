@@ -97,6 +97,7 @@ CREATE INDEX device_tail ON device (tail);
 CREATE INDEX device_serial ON device (serial) WHERE serial IS NOT NULL;
 CREATE INDEX device_iccid ON device (iccid) WHERE iccid IS NOT NULL;
 CREATE INDEX device_imei ON device (imei) WHERE imei IS NOT NULL;
+CREATE INDEX device_verdict ON device (last_verdict, id) WHERE last_verdict IS NOT NULL;
 CREATE INDEX device_apart ON device (id) WHERE apart IS NOT NULL;
 
 CREATE TABLE run (
