@@ -154,6 +154,7 @@ CREATE TABLE item (
     attempts     INTEGER NOT NULL,
     open_attempt INTEGER,                          -- sent and not answered
     ambiguous    INTEGER NOT NULL,                 -- how many attempts may or may not have arrived
+    refusals     INTEGER NOT NULL DEFAULT 0,       -- how many definite refusals; the second one settles it
     next_at      INTEGER,                          -- not before, as the cloud asked
     last_answer  TEXT,                             -- JSON
     why          TEXT,                             -- of a withdrawal
