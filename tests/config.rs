@@ -20,7 +20,8 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn fixtures(name: &str) -> BTreeSet<PathBuf> {
-    let files = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder(name)).expect("the fixtures are there");
+    let files = entries.map(|entry| entry.expect("the fixtures are there").path());
     let files: BTreeSet<_> = files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
     assert!(!files.is_empty());
     files
