@@ -234,6 +234,12 @@ impl StandIn {
         Ok(Answered::Reply(reply))
     }
 
+    /// Lets the cloud notice which devices are gone; it does so by itself whenever it is asked something.
+    pub fn settle(&self) {
+        let wall = self.inner.clock.wall();
+        settle(&mut self.world(), wall);
+    }
+
     /// Adds a mishap and returns its number in [`StandIn::fired`].
     pub fn add_fault(&self, fault: Fault) -> usize {
         self.world().faults.add(fault)

@@ -4,6 +4,7 @@ mod access;
 mod dial;
 mod mishaps;
 mod oauth;
+mod sockets;
 
 use std::{sync::Arc, time::Duration};
 
