@@ -178,7 +178,7 @@ async fn answer(
     }
     match end {
         End::Response(response) => whole(response),
-        End::ResetBefore | End::ResetAfter => {
+        End::Unreachable | End::ResetBefore | End::ResetAfter => {
             caller.cutter.cut();
             // Whatever is written now never leaves: the connection is dead.
             Response::new(Body::empty())

@@ -18,6 +18,7 @@ mod fields;
 pub mod handshake;
 pub mod https;
 mod import;
+mod inspect;
 mod limits;
 mod listing;
 mod oauth;
@@ -56,16 +57,16 @@ pub use wire::{End, WireOutcome, WireRequest, WireResponse};
 
 use crate::{
     edge::{Clock, Entropy},
-    model::{DeviceId, Wall},
+    model::Wall,
 };
 
 use self::{
     call::Call,
     events::Hub,
-    faults::Faults,
+    faults::{Faults, replacement},
     limits::{Limits, Scope},
     reply::Reply,
-    state::{Registered, State, hex, later},
+    state::{State, hex, later},
 };
 
 /// The cloud. Clones are the same cloud.
@@ -169,17 +170,22 @@ impl StandIn {
         }
         let fault = world.faults.strike(request);
         let delay = fault.as_ref().map(Fault::delay).unwrap_or_default();
-        let end = match &fault {
+        let untouched = match &fault {
+            Some(Fault {
+                effect: Effect::Unreachable,
+                ..
+            }) => Some(End::Unreachable),
             Some(Fault {
                 effect: Effect::ResetBefore,
                 ..
-            }) => End::ResetBefore,
-            Some(fault) if !fault.committed && replacement(fault.effect).is_some_and(|(_, acts)| !acts) => {
-                let (reply, _) = replacement(fault.effect).expect("the guard saw it");
-                finish(reply, wall)
-            }
-            _ => harmed(self.answer(world, request, fault.as_ref()), fault.as_ref(), wall),
+            }) => Some(End::ResetBefore),
+            Some(fault) if !fault.committed => match replacement(fault.effect) {
+                Some((reply, false)) => Some(finish(reply, wall)),
+                _ => None,
+            },
+            _ => None,
         };
+        let end = untouched.unwrap_or_else(|| harmed(self.answer(world, request, fault.as_ref()), fault.as_ref(), wall));
         WireOutcome { delay, end }
     }
 
@@ -260,68 +266,6 @@ impl StandIn {
         self.world().hub.cut();
     }
 
-    /// All key uploads that reached the cloud for a device, the oldest first.
-    pub fn uploads(&self, device: DeviceId) -> Vec<Upload> {
-        self.world()
-            .state
-            .audit
-            .uploads
-            .iter()
-            .filter(|upload| upload.device == device)
-            .cloned()
-            .collect()
-    }
-
-    /// All imports that named a device, the oldest first.
-    pub fn imports(&self, device: DeviceId) -> Vec<Import> {
-        self.world()
-            .state
-            .audit
-            .imports
-            .iter()
-            .filter(|import| import.device == Some(device))
-            .cloned()
-            .collect()
-    }
-
-    /// All changes of a device's owner and product other than imports, the oldest first.
-    pub fn moves(&self, device: DeviceId) -> Vec<Move> {
-        self.world()
-            .state
-            .audit
-            .moves
-            .iter()
-            .filter(|moved| moved.device == device)
-            .cloned()
-            .collect()
-    }
-
-    /// The SubjectPublicKeyInfo registered for a device: for tests and the demo in this process, never an endpoint.
-    pub fn registered(&self, device: DeviceId) -> Option<Vec<u8>> {
-        self.world().state.devices.get(&device)?.key.as_ref().map(Registered::spki)
-    }
-
-    /// Registers the key that a device was made with, as the vendor's factory does. It is no upload and not counted.
-    /// False if the device is not known or this is no key of a device.
-    pub fn made_with(&self, device: DeviceId, spki: &[u8]) -> bool {
-        let wall = self.inner.clock.wall();
-        let mut world = self.world();
-        match (world.state.devices.get_mut(&device), spki::parse_der(spki)) {
-            (Some(device), Ok(kind)) => {
-                device.key = Some(Registered::new(kind, spki, wall));
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The product and the owner of a device as the cloud has them.
-    pub fn place(&self, device: DeviceId) -> Option<(Option<u32>, Option<String>)> {
-        let world = self.world();
-        let device = world.state.devices.get(&device)?;
-        Some((device.product, device.owner.as_ref().map(|owner| owner.name().to_owned())))
-    }
-
     /// The public key that devices must hold as their server key: SubjectPublicKeyInfo, 294 bytes of RSA for TCP, 91 of
     /// P-256 for UDP.
     pub fn server_spki(&self, tcp: bool) -> Vec<u8> {
@@ -374,53 +318,6 @@ fn harmed(answered: Answered, fault: Option<&Fault>, wall: Wall) -> End {
         },
         _ => finish(reply, wall),
     }
-}
-
-/// The reply that stands in for the right one, and whether the request has its effect.
-fn replacement(effect: Effect) -> Option<(Reply, bool)> {
-    let html = |status: u16, body: &str| Reply {
-        status,
-        headers: vec![("content-type".to_owned(), "text/html".to_owned())],
-        body: body.as_bytes().to_vec(),
-    };
-    Some(match effect {
-        Effect::TimedOut => (Reply::error(408, "timed out"), false),
-        Effect::TooMany(after) => {
-            let mut reply = Reply::error(429, "Too many requests");
-            reply
-                .headers
-                .extend(after.map(|seconds| ("retry-after".to_owned(), seconds.to_string())));
-            (reply, false)
-        }
-        Effect::HtmlError => (
-            html(
-                500,
-                "<html><head><title>500</title></head><body>Internal Server Error</body></html>",
-            ),
-            false,
-        ),
-        Effect::Unavailable => (html(503, ""), false),
-        Effect::OkFalse => (
-            Reply::json(200, &serde_json::json!({ "ok": false, "error": "something went wrong" })),
-            false,
-        ),
-        Effect::EmptyOk => (
-            Reply {
-                status: 200,
-                headers: Vec::new(),
-                body: Vec::new(),
-            },
-            true,
-        ),
-        Effect::Delay
-        | Effect::ResetBefore
-        | Effect::ResetAfter
-        | Effect::SlowBody(_)
-        | Effect::StaleOnline
-        | Effect::CutStream(_) => {
-            return None;
-        }
-    })
 }
 
 /// Puts the date on a reply.

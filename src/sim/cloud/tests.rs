@@ -5,6 +5,7 @@ mod dial;
 mod mishaps;
 mod oauth;
 mod sockets;
+mod uploads;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ use crate::edge::{
     entropy::SystemEntropy,
     http::{Auth, Body},
 };
+use crate::model::DeviceId;
 
 /// A cloud with one Argon and one Photon of the bench, and a signed-in administrator.
 pub(super) struct Bench {

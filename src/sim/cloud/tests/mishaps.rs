@@ -53,6 +53,16 @@ fn resets_before_and_after_look_alike_and_differ_in_their_effect() {
 }
 
 #[test]
+fn an_unreachable_cloud_did_nothing_and_the_client_knows_it() {
+    let bench = bench();
+    bench.import(ARGON);
+    bench.cloud.add_fault(Fault::new("* /*", Effect::Unreachable).times(1));
+    let (answer, _) = upload(&bench, &ec_key().0);
+    assert!(matches!(answer, Err(HttpError::Unreachable(_))));
+    assert!(bench.cloud.uploads(id(ARGON)).is_empty());
+}
+
+#[test]
 fn replies_that_stand_in_for_the_right_one() {
     for (effect, status, part, stored) in [
         (Effect::TimedOut, 408, "timed out", false),
