@@ -46,6 +46,9 @@ pub enum Effect {
     ResetBefore,
     /// The connection is reset after it: the reply is lost.
     ResetAfter,
+    /// The connection is reset, and the request takes a long way: it has its effect this many milliseconds later, and
+    /// by then perhaps after a newer one.
+    Late(u64),
     /// 408 `timed out`.
     TimedOut,
     /// 429, with `Retry-After` in seconds if given.
@@ -155,6 +158,7 @@ pub(super) fn replacement(effect: Effect) -> Option<(Reply, bool)> {
             true,
         ),
         Effect::Delay
+        | Effect::Late(_)
         | Effect::Unreachable
         | Effect::ResetBefore
         | Effect::ResetAfter

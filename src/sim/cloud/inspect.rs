@@ -6,7 +6,7 @@ use crate::model::DeviceId;
 impl StandIn {
     /// All key uploads that reached the cloud for a device, the oldest first.
     pub fn uploads(&self, device: DeviceId) -> Vec<Upload> {
-        self.world()
+        self.current()
             .state
             .audit
             .uploads
@@ -18,7 +18,7 @@ impl StandIn {
 
     /// All imports that named a device, the oldest first.
     pub fn imports(&self, device: DeviceId) -> Vec<Import> {
-        self.world()
+        self.current()
             .state
             .audit
             .imports
@@ -30,7 +30,7 @@ impl StandIn {
 
     /// All changes of a device's owner and product other than imports, the oldest first.
     pub fn moves(&self, device: DeviceId) -> Vec<Move> {
-        self.world()
+        self.current()
             .state
             .audit
             .moves
@@ -42,14 +42,14 @@ impl StandIn {
 
     /// The SubjectPublicKeyInfo registered for a device: for tests and the demo in this process, never an endpoint.
     pub fn registered(&self, device: DeviceId) -> Option<Vec<u8>> {
-        self.world().state.devices.get(&device)?.key.as_ref().map(Registered::spki)
+        self.current().state.devices.get(&device)?.key.as_ref().map(Registered::spki)
     }
 
     /// Registers the key that a device was made with, as the vendor's factory does. It is no upload and not counted.
     /// False if the device is not known or this is no key of a device.
     pub fn made_with(&self, device: DeviceId, spki: &[u8]) -> bool {
         let wall = self.inner.clock.wall();
-        let mut world = self.world();
+        let mut world = self.current();
         match (world.state.devices.get_mut(&device), spki::parse_der(spki)) {
             (Some(device), Ok(kind)) => {
                 device.key = Some(Registered::new(kind, spki, wall));
@@ -61,7 +61,7 @@ impl StandIn {
 
     /// The product and the owner of a device as the cloud has them.
     pub fn place(&self, device: DeviceId) -> Option<(Option<u32>, Option<String>)> {
-        let world = self.world();
+        let world = self.current();
         let device = world.state.devices.get(&device)?;
         Some((device.product, device.owner.as_ref().map(|owner| owner.name().to_owned())))
     }

@@ -87,6 +87,8 @@ struct World {
     limits: Limits,
     faults: Faults,
     hub: Hub,
+    /// Requests on a long way, with the time at which they arrive.
+    late: Vec<(Wall, WireRequest)>,
 }
 
 /// What a handler came to, before mishaps.
@@ -137,7 +139,7 @@ impl StandIn {
 
     /// What the cloud remembers. It holds the server's private keys: write it to a file that only its owner may read.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.world().state).expect("the state has only keys that JSON can write")
+        serde_json::to_string(&self.current().state).expect("the state has only keys that JSON can write")
     }
 
     fn with_state(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, state: State) -> Self {
@@ -146,6 +148,7 @@ impl StandIn {
             limits: Limits::default(),
             faults: Faults::default(),
             hub: Hub::default(),
+            late: Vec::new(),
         };
         Self {
             inner: Arc::new(Inner {
@@ -159,9 +162,8 @@ impl StandIn {
     /// Handles one request.
     pub fn handle(&self, request: &WireRequest) -> WireOutcome {
         let (now, wall) = (self.inner.clock.now(), self.inner.clock.wall());
-        let mut world = self.world();
+        let mut world = self.current();
         let world = &mut *world;
-        settle(world, wall);
         if let Err(reply) = world.limits.count(Scope::Everything, &request.peer.to_string(), now) {
             return WireOutcome {
                 delay: Duration::ZERO,
@@ -179,26 +181,34 @@ impl StandIn {
                 effect: Effect::ResetBefore,
                 ..
             }) => Some(End::ResetBefore),
+            Some(Fault {
+                effect: Effect::Late(millis),
+                ..
+            }) => {
+                let arrival = later(wall, i64::try_from(*millis).unwrap_or(i64::MAX));
+                world.late.push((arrival, request.clone()));
+                Some(End::ResetBefore)
+            }
             Some(fault) if !fault.committed => match replacement(fault.effect) {
                 Some((reply, false)) => Some(finish(reply, wall)),
                 _ => None,
             },
             _ => None,
         };
-        let end = untouched.unwrap_or_else(|| harmed(self.answer(world, request, fault.as_ref()), fault.as_ref(), wall));
+        let end = untouched.unwrap_or_else(|| harmed(self.answer(world, request, fault.as_ref(), wall), fault.as_ref(), wall));
         WireOutcome { delay, end }
     }
 
     /// Lets the handler of the path do its work.
-    fn answer(&self, world: &mut World, request: &WireRequest, fault: Option<&Fault>) -> Answered {
-        match self.try_answer(world, request, fault) {
+    fn answer(&self, world: &mut World, request: &WireRequest, fault: Option<&Fault>, wall: Wall) -> Answered {
+        match self.try_answer(world, request, fault, wall) {
             Ok(answered) => answered,
             Err(refusal) => Answered::Reply(refusal),
         }
     }
 
-    fn try_answer(&self, world: &mut World, request: &WireRequest, fault: Option<&Fault>) -> Result<Answered, Reply> {
-        let (now, wall) = (self.inner.clock.now(), self.inner.clock.wall());
+    fn try_answer(&self, world: &mut World, request: &WireRequest, fault: Option<&Fault>, wall: Wall) -> Result<Answered, Reply> {
+        let now = self.inner.clock.now();
         let World { state, limits, hub, .. } = world;
         let mut call = Call::new(request, state, wall, &*self.inner.entropy);
         call.stale_online = fault.is_some_and(|fault| fault.effect == Effect::StaleOnline);
@@ -242,8 +252,7 @@ impl StandIn {
 
     /// Lets the cloud notice which devices are gone; it does so by itself whenever it is asked something.
     pub fn settle(&self) {
-        let wall = self.inner.clock.wall();
-        settle(&mut self.world(), wall);
+        drop(self.current());
     }
 
     /// Adds a mishap and returns its number in [`StandIn::fired`].
@@ -270,6 +279,22 @@ impl StandIn {
     /// P-256 for UDP.
     pub fn server_spki(&self, tcp: bool) -> Vec<u8> {
         self.world().state.server.spki(tcp, &*self.inner.entropy)
+    }
+
+    /// The world with everything done that time has brought.
+    fn current(&self) -> MutexGuard<'_, World> {
+        let mut guard = self.world();
+        let (world, wall) = (&mut *guard, self.inner.clock.wall());
+        while let Some(next) = (0..world.late.len())
+            .filter(|i| world.late[*i].0 <= wall)
+            .min_by_key(|i| world.late[*i].0)
+        {
+            let (arrival, request) = world.late.remove(next);
+            // Nobody is there any more to read the answer.
+            drop(self.answer(world, &request, None, arrival));
+        }
+        settle(world, wall);
+        guard
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
