@@ -19,7 +19,9 @@ mod layout;
 mod memory;
 mod mishap;
 mod module;
+mod module_info;
 mod network;
+mod old_keys;
 mod platform;
 mod power;
 mod protection;
@@ -27,6 +29,7 @@ mod proto;
 mod requests;
 mod spec;
 mod standard;
+mod wifi;
 
 use std::time::Duration;
 
