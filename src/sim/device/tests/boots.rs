@@ -12,6 +12,7 @@ fn forge(platform: u16, function: u8, index: u8, start: u32, version: u16, needs
         start,
         length: 8 << 10,
         product: (0xffff, 0xffff),
+        combined: false,
         protects: false,
         seed: 3,
     }
@@ -228,4 +229,57 @@ fn real_modules_lie_where_they_belong() {
     assert!(!p2.device.in_safe_mode() && p2.device.attachment().unwrap().product == 0xc020);
     let (_, body) = p2.request(90, &[]);
     assert!(hex(&body).contains("08051001"), "user part, index 1");
+}
+
+#[test]
+fn buttons_do_what_is_printed_on_the_box() {
+    let mut host = Host::platform(13);
+    let press = |host: &mut Host, press| {
+        host.device.press(host.now, press);
+        host.settle();
+    };
+    press(&mut host, Press::SafeMode);
+    assert!(host.device.in_safe_mode());
+    press(&mut host, Press::Reset);
+    assert!(!host.device.in_safe_mode());
+    press(&mut host, Press::Dfu);
+    assert_eq!(host.device.attachment().unwrap().product, 0xd00d);
+    let factory = forge(13, 5, 2, 0xb_4000, 99, &[]);
+    host.alternate(2);
+    host.flash(&factory, 0x8020_0000);
+    assert!(
+        host.device.dct().iter().any(|b| *b != 0xff),
+        "the factory image lies behind the file system"
+    );
+    press(&mut host, Press::FactoryRestore);
+    assert_eq!(host.device.flash(0xb_4000, factory.len()), factory);
+    let key = host.device.key_spki();
+    assert_eq!(host.request(200, &[&[0x0a, 0x3f], [b'c'; 63].as_slice()].concat()).0, 0);
+    press(&mut host, Press::ClearSettings);
+    assert_eq!(host.device.key_spki(), key, "the key pair stays");
+    assert_eq!(host.device.dct()[1762], 0xff, "the claim code does not");
+    host.device.power(host.now, false);
+    press(&mut host, Press::Reset);
+    assert_eq!(host.device.attachment(), None, "not without power");
+}
+
+#[test]
+fn detach_leaves_the_bus_and_comes_back() {
+    let mut host = Host::dfu(13);
+    host.happened.clear();
+    host.raw([0x21, 0, 0xff, 0, 0, 0, 0, 0], &[]).unwrap();
+    assert_eq!(host.device.attachment(), None);
+    host.settle();
+    assert_eq!(host.happened, [Happening::Detached, Happening::Attached]);
+    assert_eq!(host.device.attachment().unwrap().product, 0xd00d);
+}
+
+#[test]
+fn erasing_the_file_system_from_outside_loses_the_keys_of_an_nrf() {
+    let mut host = Host::dfu(13);
+    host.alternate(2);
+    assert_eq!(host.erase(0x801f_f000).unwrap(), IDLE_DNLOAD);
+    assert!(host.device.dct().iter().all(|b| *b == 0xff));
+    host.leave();
+    assert_eq!(host.device.counters().keys_made, 1, "and it makes new ones");
 }

@@ -21,7 +21,8 @@ fn the_vectors_are_read_as_device_os_read_them() {
     let numbers = RsaNumbers::by_position(&layout).unwrap();
     assert!(numbers.key().is_some());
     assert_eq!(numbers.to_device_layout(), layout);
-    assert!(RsaNumbers::by_position(&misread).unwrap().key().is_none());
+    let in_slot = [misread.clone(), vec![0xff; 1216 - misread.len()]].concat();
+    assert!(RsaNumbers::by_position(&in_slot).unwrap().key().is_none(), "other numbers");
     assert_eq!(ec_key(&new).unwrap(), ec_key(&old).unwrap());
     let spki = |raw: Vec<u8>, platform| {
         Host::new(Spec {
@@ -227,7 +228,7 @@ fn dials_are_repeated_ever_more_seldom() {
         ..Spec::default()
     });
     assert!(lazy.dials().is_empty(), "no network without an active SIM");
-    assert_eq!(lazy.request(300, &[]).1, []);
+    assert!(lazy.request(300, &[]).1.is_empty());
 }
 
 #[test]
@@ -235,7 +236,7 @@ fn a_claim_code_is_used_once() {
     let mut host = Host::platform(13);
     let code = "c".repeat(63);
     assert_eq!(host.request(200, &[&[0x0a, 0x3f], code.as_bytes()].concat()).0, 0);
-    assert_eq!(host.request(201, &[]).1, []);
+    assert!(host.request(201, &[]).1.is_empty());
     host.power_cycle();
     assert_eq!(host.dials().pop().unwrap().claim_code, Some(code));
     host.device.dialled(

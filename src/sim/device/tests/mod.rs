@@ -142,9 +142,12 @@ impl Host {
 
     /// Flashes a whole file, sector by sector of 4 KiB.
     pub(super) fn flash(&mut self, file: &[u8], start: u32) {
+        let gen2 = self.device.platform.family == platform::Family::Gen2;
         for (i, block) in file.chunks(4096).enumerate() {
             let at = start + u32::try_from(i).unwrap() * 4096;
-            assert_eq!(self.erase(at).unwrap(), IDLE_DNLOAD);
+            if i == 0 || !gen2 {
+                assert_eq!(self.erase(at).unwrap(), IDLE_DNLOAD);
+            }
             assert_eq!(self.write(at, block).unwrap(), IDLE_DNLOAD);
         }
         self.abort().unwrap();

@@ -12,6 +12,7 @@ fn forge(change: impl FnOnce(&mut Forge)) -> Vec<u8> {
         start: 0xf_4000,
         length: 8 << 10,
         product: (0xffff, 0xffff),
+        combined: false,
         protects: false,
         seed: 8,
     };
@@ -114,4 +115,21 @@ fn assets_are_kept_and_listed() {
         (listed.text(2).unwrap().as_str(), listed.number(3), listed.number(4)),
         ("a.txt", 5, 4096)
     );
+}
+
+#[test]
+fn two_modules_in_one_image_may_need_each_other() {
+    let mut host = Host::platform(13);
+    let user = forge(|f| {
+        (f.function, f.index, f.start) = (5, 2, 0xb_4000);
+        f.needs = vec![(2, 0, 3200)];
+    });
+    assert_eq!(host.update(&user, false), -1340, "alone");
+    let loader = forge(|f| f.combined = true);
+    assert_eq!(host.update(&[loader.clone(), user.clone()].concat(), false), 0);
+    assert_eq!(host.device.flash(0xb_4000, user.len()), user);
+    assert_eq!(host.device.flash(0xf_4000, loader.len()), loader);
+    assert_eq!(host.update(&loader, false), -1370, "it says that another follows");
+    let three = [loader.clone(), loader, user].concat();
+    assert_eq!(host.update(&three, false), -1370, "at most two");
 }
