@@ -6,6 +6,7 @@
 
 mod blob;
 mod boot;
+mod buttons;
 mod chance;
 mod control;
 mod dct;
@@ -19,7 +20,9 @@ mod layout;
 mod memory;
 mod mishap;
 mod module;
+mod module_info;
 mod network;
+mod old_keys;
 mod platform;
 mod power;
 mod protection;
@@ -27,6 +30,7 @@ mod proto;
 mod requests;
 mod spec;
 mod standard;
+mod wifi;
 
 use std::time::Duration;
 
@@ -50,6 +54,7 @@ use network::Cloud;
 use platform::{Platform, Transport};
 use power::UnderWay;
 
+pub use buttons::Press;
 pub use forge::Forge;
 pub use key::{RsaNumbers, ec_key};
 pub use mishap::{Counters, DeviceMishap};
@@ -277,7 +282,7 @@ impl Device {
     /// A reset of the bus: all control requests are cancelled, the bootloader's DFU starts anew.
     pub fn bus_reset(&mut self, now: Mono) {
         self.run_until(now);
-        self.s.control = Control::default();
+        self.s.control.cancel_all();
         if !self.s.dfu.is_stuck() {
             self.s.dfu = Dfu::new();
         }
