@@ -12,7 +12,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("edge", &["model"]),
     // `rack` names the plain type of an attachment; nothing of the edge that acts.
     ("rack", &["model", "edge"]),
-    ("config", &["model"]),
+    // Keys are pure, too, and one reader of server keys and addresses is enough.
+    ("config", &["model", "keys"]),
     ("firmware", &["model"]),
     // Randomness is handed in as a trait of the edge.
     ("keys", &["model", "edge"]),

@@ -83,10 +83,11 @@ impl KeyStoreError {
     /// The code that a step reports.
     pub const fn code(&self) -> Code {
         match self {
-            // A refusal to set the pointer is one of the read here, not of flash.
-            Self::Read(e) => match e.code() {
-                Code::FlashRefused => Code::KeyUnreadable,
-                code => code,
+            // Whatever the device refuses here is a read, and no flash is bad for that.
+            Self::Read(e) => match (e, e.link()) {
+                (DfuError::Protected { .. }, _) => Code::Protected,
+                (_, Some(link)) => link.code(),
+                (_, None) => Code::KeyUnreadable,
             },
             Self::Unreadable(_) => Code::KeyUnreadable,
             Self::OutOfRange { .. } => Code::Internal,
@@ -289,6 +290,7 @@ mod tests {
         target.inside().failing_uploads = 2;
         let error = with(&target, |s| s.read_whole()).unwrap_err();
         assert!(matches!(error, KeyStoreError::Read(_)), "{error:?}");
+        assert_eq!(error.code(), Code::KeyUnreadable);
     }
 
     #[test]

@@ -184,6 +184,11 @@ impl Link {
         self.trace.iter()
     }
 
+    /// From now on another wish to stop counts: each attempt of a step has its own, and the link outlives them.
+    pub fn set_cancel(&mut self, cancel: Cancel) {
+        self.cancel = cancel;
+    }
+
     /// The monotonic time.
     pub fn now(&self) -> Mono {
         self.clock.now()
@@ -337,6 +342,10 @@ mod tests {
         link.shield(true);
         link.send(out(0x50, 1), &[], TRANSFER_TIMEOUT).unwrap();
         assert_eq!(link.transfers(), 1, "what was not begun is not counted");
+        link.shield(false);
+        link.set_cancel(Cancel::new());
+        script.out([0x40, 0x50, 0, 0, 1, 0, 0, 0], &[]);
+        link.send(out(0x50, 1), &[], TRANSFER_TIMEOUT).unwrap();
         script.done();
     }
 

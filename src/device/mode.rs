@@ -6,7 +6,10 @@ use super::{
     Control, ControlError, Link,
     messages::{
         Call,
-        config::{DfuModeRequest, ResetRequest, SafeModeRequest, StartNyanRequest, StopNyanRequest},
+        config::{
+            DfuModeRequest, GetDeviceModeRequest, ResetRequest, SafeModeRequest, StartListeningRequest, StartNyanRequest,
+            StopListeningRequest, StopNyanRequest,
+        },
     },
     raw,
 };
@@ -27,6 +30,26 @@ pub fn reset(control: &mut Control<'_>) -> Result<(), ControlError> {
         Err(error) if !error.is_final() => raw::reset(control.link()),
         outcome => outcome,
     }
+}
+
+/// Starts listening mode, in which the device does not connect. It answers once it has given up connecting.
+pub fn start_listening(control: &mut Control<'_>) -> Result<(), ControlError> {
+    let deadline = control.within(LIMIT);
+    control.call(&StartListeningRequest {}, deadline).map(drop)
+}
+
+/// Ends listening mode.
+pub fn stop_listening(control: &mut Control<'_>) -> Result<(), ControlError> {
+    let deadline = control.within(LIMIT);
+    control.call(&StopListeningRequest {}, deadline).map(drop)
+}
+
+/// True if the device is in listening mode.
+pub fn is_listening(control: &mut Control<'_>) -> Result<bool, ControlError> {
+    let deadline = control.within(LIMIT);
+    control
+        .call(&GetDeviceModeRequest {}, deadline)
+        .map(|reply| reply.mode == LISTENING)
 }
 
 /// Makes the light of a device run through the rainbow, so that a person finds it.
@@ -56,6 +79,8 @@ fn restart<C: Call>(control: &mut Control<'_>, request: &C) -> Result<(), Contro
         outcome => outcome.map(drop),
     }
 }
+
+const LISTENING: i32 = 1;
 
 /// A busy system thread may take some seconds, even though these requests abort its connecting.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -117,6 +142,22 @@ mod tests {
         // With the dummy byte, because this is an RTL device.
         script.fail([0x40, 0x50, 0, 0, 0x28, 0, 1, 0], &[0], UsbError::Gone);
         with(&script, reset).unwrap();
+    }
+
+    #[test]
+    fn listening_starts_shows_and_stops() {
+        let script = Script::new();
+        script.opening("6.2.0");
+        script.request(70, &[], Ok(&[]));
+        script.request(72, &[], Ok(&[8, 1]));
+        script.request(71, &[], Ok(&[]));
+        script.request(72, &[], Ok(&[]));
+        with(&script, |control| {
+            start_listening(control).unwrap();
+            assert_eq!(is_listening(control), Ok(true));
+            stop_listening(control).unwrap();
+            assert_eq!(is_listening(control), Ok(false));
+        });
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub enum Accepted {
     Vanished,
 }
 
-/// Why an update failed. Nothing of it was applied.
+/// Why an update failed. A device that answered has applied nothing; where its answer to the last request was lost, only
+/// its module table tells.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpdateError {
     /// The image is empty or has 4 GiB and more.

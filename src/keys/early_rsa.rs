@@ -45,3 +45,65 @@ const SHORT_HEADER: [u8; 3] = [0x02, 0x41, 0x00];
 const PRIME_HEADER: usize = 276;
 /// A private exponent that lacks more than two bytes comes once in 16 million keys.
 const MOST_ZEROS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        edge::entropy::SystemEntropy,
+        keys::{PrivateKey, classify, private::Pair},
+        model::{
+            KeyKind, PublicKey,
+            key::{KeyLayout, SlotContent},
+        },
+    };
+
+    /// Length of the slot on Photon and P1.
+    const RSA_SLOT: usize = 1216;
+
+    fn valid(slot: &[u8]) -> (PublicKey, KeyLayout) {
+        match classify(slot, KeyKind::Rsa1024).0 {
+            SlotContent::Valid { key, layout } => (key, layout),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A pair whose private exponent or CRT value is short: what early devices wrote in a broken way.
+    fn early_pair(short: impl Fn(&RsaPair) -> bool) -> RsaPair {
+        loop {
+            let private = PrivateKey::generate(KeyKind::Rsa1024, &SystemEntropy);
+            let Pair::Rsa1024(pair) = private.0 else { panic!() };
+            if short(&pair) {
+                return pair;
+            }
+        }
+    }
+
+    #[test]
+    fn early_keys_with_a_short_number_are_read_in_spite_of_their_broken_der() {
+        let pair =
+            early_pair(|pair| pair.d[0] == 0 && pair.d[1] != 0 && [pair.dp[0], pair.dq[0], pair.qp[0]].iter().all(|b| *b != 0));
+        let private = PrivateKey(Pair::Rsa1024(pair));
+        let Pair::Rsa1024(pair) = &private.0 else { panic!() };
+        let mut slot = written(pair).expose().clone();
+        assert_eq!(slot.len(), 610);
+        slot.resize(RSA_SLOT, 0xff);
+        assert_eq!(
+            valid(&slot),
+            (private.public(), KeyLayout::Foreign),
+            "devices never use the short number"
+        );
+        // A CRT exponent that is short shifts what the device computes with.
+        let pair = early_pair(|pair| pair.d[0] != 0 && pair.dq[0] == 0);
+        let private = PrivateKey(Pair::Rsa1024(pair));
+        let Pair::Rsa1024(pair) = &private.0 else { panic!() };
+        let mut slot = written(pair).expose().clone();
+        slot.resize(RSA_SLOT, 0xff);
+        assert_eq!(valid(&slot), (private.public(), KeyLayout::MisreadByDevice));
+        slot[300] ^= 1;
+        assert!(matches!(
+            classify(&slot, KeyKind::Rsa1024),
+            (SlotContent::Corrupt { .. }, None)
+        ));
+    }
+}

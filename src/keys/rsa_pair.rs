@@ -159,3 +159,29 @@ fn signs(key: &rsa::PrivateKey) -> bool {
                 .is_ok()
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::entropy::SystemEntropy;
+
+    #[test]
+    fn factors_that_are_not_prime_do_not_sign() {
+        // 3 * 5 * ... composites fit every rule of arithmetic that can be written without factoring; the signature fails.
+        let int = |bytes: &[u8]| BoxedUint::from_be_slice_vartime(bytes);
+        let mut found = false;
+        for _ in 0..50 {
+            let (mut p, mut q) = ([0; 64], [0; 64]);
+            SystemEntropy.fill(&mut p);
+            SystemEntropy.fill(&mut q);
+            for number in [&mut p, &mut q] {
+                number[0] |= 0xc0;
+                number[63] |= 1;
+            }
+            if let Err(Flaw::Arithmetic { rule }) = RsaPair::from_primes(&int(&p), &int(&q)) {
+                found |= rule == "a signature verifies";
+            }
+        }
+        assert!(found, "at least one of 50 pairs of odd numbers passes all other rules");
+    }
+}

@@ -21,11 +21,6 @@ use crate::{
 /// The key under which a station seals. It is kept in a file of its own, never beside the ledger.
 pub struct StationKey(Secret<[u8; 32]>);
 
-/// Why a station key file cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the station key file must have 64 hexadecimal digits in one line")]
-pub struct BadStationKey;
-
 /// Why a sealed copy cannot be made or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
@@ -72,33 +67,9 @@ impl StationKey {
         Self(Secret::new(*key))
     }
 
-    /// Reads a key file: 64 hexadecimal digits and a line end.
-    pub fn from_file(text: &Secret<Vec<u8>>) -> Result<Self, BadStationKey> {
-        let digits = text.expose().trim_ascii();
-        if digits.len() != 64 {
-            return Err(BadStationKey);
-        }
-        let mut key = [0; 32];
-        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
-            let digit = |b: u8| {
-                char::from(b)
-                    .to_digit(16)
-                    .and_then(|d| u8::try_from(d).ok())
-                    .ok_or(BadStationKey)
-            };
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Ok(Self(Secret::new(key)))
-    }
-
-    /// The content of a key file.
-    pub fn to_file(&self) -> Secret<Vec<u8>> {
-        let mut text = Vec::with_capacity(65);
-        for byte in self.0.expose() {
-            text.extend([byte >> 4, byte & 15].map(|d| b"0123456789abcdef"[usize::from(d)]));
-        }
-        text.push(b'\n');
-        Secret::new(text)
+    /// The key of these bytes, as its file holds them.
+    pub const fn new(bytes: Secret<[u8; 32]>) -> Self {
+        Self(bytes)
     }
 
     /// Tells keys apart without telling anything of the key.
@@ -289,18 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn station_keys_survive_their_file_and_are_never_shown() {
-        let key = StationKey::generate(&SystemEntropy);
-        let text = key.to_file();
-        assert_eq!(text.expose().len(), 65);
-        assert_eq!(StationKey::from_file(&text).unwrap().0.expose(), key.0.expose());
-        assert_eq!(format!("{key:?} {text:?}"), "StationKey(redacted) Secret(redacted)");
-        for bad in ["", "00", &"0".repeat(63), &"g".repeat(64), &"0".repeat(65)] {
-            assert_eq!(
-                StationKey::from_file(&Secret::new(bad.as_bytes().to_vec())).unwrap_err(),
-                BadStationKey,
-                "{bad}"
-            );
-        }
+    fn a_station_key_is_its_bytes_and_is_never_shown() {
+        let (one, same) = (StationKey::new(Secret::new([7; 32])), StationKey::new(Secret::new([7; 32])));
+        let file = seal(&one, device(1), run(1), b"content", &SystemEntropy).unwrap();
+        assert_eq!(open(&same, device(1), run(1), &file).unwrap().expose(), b"content");
+        assert_eq!(format!("{one:?}"), "StationKey(redacted)");
     }
 }

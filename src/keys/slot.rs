@@ -149,10 +149,7 @@ fn inner<'a>(mut reader: Reader<'a>, algorithm: &[u8]) -> Result<&'a [u8], Flaw>
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rsa::{
-        BoxedUint,
-        pkcs1::{EncodeRsaPrivateKey, UintRef, der::Decode},
-    };
+    use rsa::pkcs1::{EncodeRsaPrivateKey, UintRef, der::Decode};
 
     use super::*;
     use crate::{
@@ -245,41 +242,6 @@ mod tests {
             }
         }
         assert!(foreign > 200, "{foreign} {misread}");
-    }
-
-    /// A pair whose private exponent or CRT value is short: what early devices wrote in a broken way.
-    fn early_pair(short: impl Fn(&RsaPair) -> bool) -> RsaPair {
-        loop {
-            let private = PrivateKey::generate(KeyKind::Rsa1024, &SystemEntropy);
-            let Pair::Rsa1024(pair) = private.0 else { panic!() };
-            if short(&pair) {
-                return pair;
-            }
-        }
-    }
-
-    #[test]
-    fn early_keys_with_a_short_number_are_read_in_spite_of_their_broken_der() {
-        let pair = early_pair(|pair| pair.d[0] == 0);
-        let public = PrivateKey(Pair::Rsa1024(pair));
-        let Pair::Rsa1024(pair) = &public.0 else { panic!() };
-        let mut slot = early_rsa::written(pair).expose().clone();
-        assert_eq!(slot.len(), 610);
-        slot.resize(RSA_SLOT, 0xff);
-        assert_eq!(
-            valid(&slot, KeyKind::Rsa1024),
-            (public.public(), KeyLayout::Foreign),
-            "devices never use the short number"
-        );
-        // A CRT exponent that is short shifts what the device computes with.
-        let pair = early_pair(|pair| pair.d[0] != 0 && pair.dq[0] == 0);
-        let private = PrivateKey(Pair::Rsa1024(pair));
-        let Pair::Rsa1024(pair) = &private.0 else { panic!() };
-        let mut slot = early_rsa::written(pair).expose().clone();
-        slot.resize(RSA_SLOT, 0xff);
-        assert_eq!(valid(&slot, KeyKind::Rsa1024), (private.public(), KeyLayout::MisreadByDevice));
-        slot[300] ^= 1;
-        assert!(!corrupt(&slot, KeyKind::Rsa1024).is_empty());
     }
 
     #[test]
@@ -415,26 +377,6 @@ mod tests {
             }
             .to_string()
         );
-    }
-
-    #[test]
-    fn factors_that_are_not_prime_do_not_sign() {
-        // 3 * 5 * ... composites fit every rule of arithmetic that can be written without factoring; the signature fails.
-        let int = |bytes: &[u8]| BoxedUint::from_be_slice_vartime(bytes);
-        let mut found = false;
-        for _ in 0..50 {
-            let (mut p, mut q) = ([0; 64], [0; 64]);
-            SystemEntropy.fill(&mut p);
-            SystemEntropy.fill(&mut q);
-            for number in [&mut p, &mut q] {
-                number[0] |= 0xc0;
-                number[63] |= 1;
-            }
-            if let Err(Flaw::Arithmetic { rule }) = RsaPair::from_primes(&int(&p), &int(&q)) {
-                found |= rule == "a signature verifies";
-            }
-        }
-        assert!(found, "at least one of 50 pairs of odd numbers passes all other rules");
     }
 
     #[test]

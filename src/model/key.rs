@@ -62,7 +62,7 @@ impl FromStr for Fingerprint {
             text: text.to_owned(),
             expected: "a key fingerprint (64 hexadecimal digits)",
         };
-        if text.len() != 64 || !text.is_ascii() {
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(bad());
         }
         let mut bytes = [0; 32];

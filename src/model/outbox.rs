@@ -49,6 +49,9 @@ pub struct Item {
     pub errand: Errand,
 }
 
+/// A refusal is believed when it was given this often, some seconds apart (ARCHITECTURE.md 4.4).
+pub const REFUSALS_TO_BELIEVE: u32 = 2;
+
 /// What an item does in the cloud.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "errand")]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::model::{
     DeviceId, Fact, Fingerprint, ProductId, Wall,
-    outbox::{Answer, Errand, Item, ItemId, ItemState},
+    outbox::{Answer, Errand, Item, ItemId, ItemState, REFUSALS_TO_BELIEVE},
 };
 
 use super::input::Call;
@@ -90,14 +90,14 @@ impl Outbox {
                 });
             }
             Fact::KeyAbandoned { run, fingerprint, .. } => {
-                self.change(&ItemId::key(*run, *fingerprint), |entry| entry.state = ItemState::Withdrawn);
+                self.change(&ItemId::key(*run, *fingerprint), Entry::withdraw);
             }
             Fact::ItemSent { item, attempt } => self.change(item, |entry| {
                 entry.state = ItemState::Sent;
                 entry.attempts = *attempt;
             }),
             Fact::ItemAnswered { item, answer, .. } => self.change(item, |entry| entry.answered(at, answer)),
-            Fact::ItemWithdrawn { item, .. } => self.change(item, |entry| entry.state = ItemState::Withdrawn),
+            Fact::ItemWithdrawn { item, .. } => self.change(item, Entry::withdraw),
             _ => {}
         }
     }
@@ -197,6 +197,13 @@ impl Outbox {
 }
 
 impl Entry {
+    /// What is under way waits for its answer all the same.
+    fn withdraw(&mut self) {
+        if matches!(self.state, ItemState::Held | ItemState::Queued) {
+            self.state = ItemState::Withdrawn;
+        }
+    }
+
     fn answered(&mut self, at: Wall, answer: &Answer) {
         self.last = Some(answer.clone());
         let wait = |ms: u64| {
@@ -240,8 +247,7 @@ pub(super) fn back_off(attempts: u32) -> u64 {
     1000 * (1u64 << attempts.saturating_sub(1).min(6)).min(60)
 }
 
-/// A refusal is believed when it was given twice, ten seconds apart (ARCHITECTURE.md 4.4).
-const REFUSALS_TO_BELIEVE: u32 = 2;
+/// How long after a refusal it is asked for again.
 const BETWEEN_REFUSALS_MS: u64 = 10_000;
 
 /// A wait longer than any that this program asks for is the mark of a wall clock that jumped back: send now.

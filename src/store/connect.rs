@@ -50,6 +50,7 @@ pub(super) fn writer(path: &Path, durability: Durability) -> Result<Connection, 
     conn.pragma_update(None, "synchronous", synchronous).map_err(&doing)?;
     conn.pragma_update(None, "foreign_keys", true).map_err(&doing)?;
     conn.pragma_update(None, "journal_size_limit", WAL_LIMIT).map_err(&doing)?;
+    conn.pragma_update(None, "cache_size", CACHE).map_err(&doing)?;
     Ok(conn)
 }
 
@@ -94,3 +95,7 @@ const STATEMENTS: usize = 128;
 
 /// The write-ahead log is cut to this after a checkpoint, in bytes: a long read (a copy) lets it grow.
 const WAL_LIMIT: i64 = 64 << 20;
+
+/// Memory of the writer for pages, in KiB as SQLite wants it: negative. The inner pages of every index of a million
+/// devices fit.
+const CACHE: i64 = -16 * 1024;

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use crate::model::{
     DeviceId, Fingerprint, Wall,
-    outbox::{Answer, Errand, Item, ItemId, ItemState},
+    outbox::{Answer, Errand, Item, ItemId, ItemState, REFUSALS_TO_BELIEVE},
 };
 
 use super::{
@@ -37,6 +37,7 @@ pub(super) fn owed(conn: &Connection, at: Wall, item: &Item, state: ItemState) -
              kind = excluded.kind, errand = excluded.errand, fingerprint = excluded.fingerprint,
              state = excluded.state, attempts = 0, open_attempt = NULL, next_at = NULL, last_answer = NULL, why = NULL,
              ambiguous = iif(state = 'accepted', 0, ambiguous),
+             refusals = 0,
              queued_at = excluded.queued_at, sent_at = NULL, answered_at = NULL, settled_at = NULL
          WHERE settled_at IS NOT NULL",
         (
@@ -98,7 +99,13 @@ pub(super) fn answered(conn: &Connection, at: Wall, item: &ItemId, attempt: u32,
             in_doubt(conn, &found)?;
             back_in_queue(conn, item, current, None)
         }
-        Answer::Refused { .. } if current => settle(conn, at, item, ItemState::Refused),
+        Answer::Refused { .. } if current => {
+            change(conn, "UPDATE item SET refusals = refusals + 1 WHERE id = ?1", (Word(item),))?;
+            if found.refusals + 1 < REFUSALS_TO_BELIEVE {
+                return back_in_queue(conn, item, current, None);
+            }
+            settle(conn, at, item, ItemState::Refused)
+        }
         Answer::Later { after_ms, .. } => {
             let next = after_ms.and_then(|ms| Wall::from_millis(at.millis().saturating_add_unsigned(ms)));
             back_in_queue(conn, item, current, next)
@@ -149,17 +156,19 @@ struct Found {
     fingerprint: Option<Word<Fingerprint>>,
     attempts: u32,
     open_attempt: Option<u32>,
+    refusals: u32,
 }
 
 fn look(conn: &Connection, item: &ItemId) -> rusqlite::Result<Option<Found>> {
     use rusqlite::OptionalExtension;
-    conn.prepare_cached("SELECT device, fingerprint, attempts, open_attempt FROM item WHERE id = ?1")?
+    conn.prepare_cached("SELECT device, fingerprint, attempts, open_attempt, refusals FROM item WHERE id = ?1")?
         .query_row((Word(item),), |row| {
             Ok(Found {
                 device: row.get(0)?,
                 fingerprint: row.get(1)?,
                 attempts: row.get(2)?,
                 open_attempt: row.get(3)?,
+                refusals: row.get(4)?,
             })
         })
         .optional()

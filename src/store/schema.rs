@@ -97,6 +97,7 @@ CREATE INDEX device_tail ON device (tail);
 CREATE INDEX device_serial ON device (serial) WHERE serial IS NOT NULL;
 CREATE INDEX device_iccid ON device (iccid) WHERE iccid IS NOT NULL;
 CREATE INDEX device_imei ON device (imei) WHERE imei IS NOT NULL;
+CREATE INDEX device_verdict ON device (last_verdict, id) WHERE last_verdict IS NOT NULL;
 CREATE INDEX device_apart ON device (id) WHERE apart IS NOT NULL;
 
 CREATE TABLE run (
@@ -153,6 +154,7 @@ CREATE TABLE item (
     attempts     INTEGER NOT NULL,
     open_attempt INTEGER,                          -- sent and not answered
     ambiguous    INTEGER NOT NULL,                 -- how many attempts may or may not have arrived
+    refusals     INTEGER NOT NULL DEFAULT 0,       -- how many definite refusals; the second one settles it
     next_at      INTEGER,                          -- not before, as the cloud asked
     last_answer  TEXT,                             -- JSON
     why          TEXT,                             -- of a withdrawal

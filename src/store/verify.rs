@@ -132,6 +132,8 @@ pub(super) fn verify(conn: &Connection, progress: &mut dyn FnMut(Progress)) -> R
 fn scratch() -> Result<Connection, StoreError> {
     let conn = Connection::open("").map_err(sql("opening a temporary ledger"))?;
     conn.set_prepared_statement_cache_capacity(128);
+    conn.pragma_update(None, "cache_size", CACHE)
+        .map_err(sql("opening a temporary ledger"))?;
     for migration in MIGRATIONS {
         conn.execute_batch(migration.sql).map_err(|source| StoreError::Migration {
             name: migration.name,
@@ -305,3 +307,6 @@ impl Found {
 
 /// Often enough for a progress bar, rarely enough not to cost anything.
 const ROWS_PER_REPORT: u64 = 4096;
+
+/// Memory for pages of the temporary ledger, in KiB as SQLite wants it: negative.
+const CACHE: i64 = -64 * 1024;

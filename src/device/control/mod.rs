@@ -487,8 +487,9 @@ mod tests {
 
     #[test]
     fn whatever_goes_wrong_leaves_no_request_behind() {
-        // (what happens after INIT, whether the client must RESET 1)
-        let cases: [(&str, fn(&Script), bool); 6] = [
+        // What happens after INIT, and whether the client must RESET 1.
+        type Case = (&'static str, fn(&Script), bool);
+        let cases: [Case; 6] = [
             (
                 "a stalled SEND",
                 |s| s.fail([0x40, 3, 0, 0, 1, 0, 1, 0], &[9], UsbError::Stall),

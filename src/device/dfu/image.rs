@@ -234,6 +234,8 @@ mod tests {
             .filter(|s| (s.request_type, s.request) == (0xa1, 2))
             .count();
         assert_eq!((uploads, target.inside().pointed), (40, 80), "device-protocol.md 8.4");
+        let cleared = target.inside().seen.iter().any(|s| (s.request_type, s.request) == (0x21, 4));
+        assert!(!cleared, "nothing was refused on the way");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::model::{
 };
 
 use super::{
-    Link,
+    Link, LinkError,
     descriptor::{self, DescriptorError, DfuInterface},
 };
 
@@ -70,6 +70,7 @@ impl<'l> Dfu<'l> {
             let text = match descriptor::string(link, index) {
                 Ok(text) => text,
                 Err(DescriptorError::Malformed { .. }) => String::new(),
+                Err(error) if error.link().is_some_and(LinkError::is_stall) => String::new(),
                 Err(source) => return Err(DfuError::Descriptor { source }),
             };
             layouts.push((alternate, Layout::parse(&text)));
@@ -125,10 +126,11 @@ impl<'l> Dfu<'l> {
     /// A transfer that fails in any way but a stall is an error, never taken for an answer.
     pub fn protection(&mut self) -> Result<Protection, DfuError> {
         match descriptor::string(self.link, STATE_STRING) {
-            Ok(text) => match parse_state(&text) {
-                Some(protection) => return Ok(protection),
-                None => {}
-            },
+            Ok(text) => {
+                if let Some(protection) = parse_state(&text) {
+                    return Ok(protection);
+                }
+            }
             Err(DescriptorError::Malformed { .. }) => {}
             Err(DescriptorError::Transfer { source, .. }) if source.is_stall() => {}
             Err(source) => return Err(DfuError::Descriptor { source }),

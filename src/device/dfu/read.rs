@@ -28,6 +28,9 @@ impl ReadBack {
     }
 }
 
+/// Takes one block, with its offset from where the read began.
+pub(super) type Sink<'s> = dyn FnMut(u32, &[u8]) -> Result<(), DfuError> + 's;
+
 impl Dfu<'_> {
     /// Reads `len` bytes at an address of an alternate setting.
     ///
@@ -50,13 +53,7 @@ impl Dfu<'_> {
 
     /// Reads and hands over each block with its offset. A first block that fails is tried once more: after a write or an
     /// abort that is known to happen (device-protocol.md 7).
-    pub(super) fn read_each(
-        &mut self,
-        alternate: u8,
-        address: u32,
-        len: u32,
-        sink: &mut dyn FnMut(u32, &[u8]) -> Result<(), DfuError>,
-    ) -> Result<(), DfuError> {
+    pub(super) fn read_each(&mut self, alternate: u8, address: u32, len: u32, sink: &mut Sink<'_>) -> Result<(), DfuError> {
         let layout = self.layout(alternate)?;
         let end = u64::from(address) + u64::from(len);
         let readable = layout
@@ -80,13 +77,7 @@ impl Dfu<'_> {
         }
     }
 
-    fn read_once(
-        &mut self,
-        alternate: u8,
-        address: u32,
-        len: u32,
-        sink: &mut dyn FnMut(u32, &[u8]) -> Result<(), DfuError>,
-    ) -> Result<(), DfuError> {
+    fn read_once(&mut self, alternate: u8, address: u32, len: u32, sink: &mut Sink<'_>) -> Result<(), DfuError> {
         self.select(alternate)?;
         let chunk = self.chunk();
         let mut block = 0;

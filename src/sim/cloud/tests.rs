@@ -1,6 +1,8 @@
 //! The stand-in as a client sees it, without sockets.
 
 mod access;
+mod dial;
+mod mishaps;
 mod oauth;
 
 use std::{sync::Arc, time::Duration};
@@ -9,7 +11,7 @@ use serde_json::Value;
 
 use super::{test_clock::TestClock, *};
 use crate::edge::{
-    Http, Method, Request,
+    Clock, Http, HttpError, Method, Request,
     entropy::SystemEntropy,
     http::{Auth, Body},
 };

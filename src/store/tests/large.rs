@@ -42,6 +42,7 @@ fn a_small_filled_ledger_is_a_true_one() {
         "SELECT id FROM device WHERE serial >= 'x' AND serial < 'y' AND serial IS NOT NULL",
         "SELECT id FROM device WHERE tail >= 'x' AND tail < 'y' AND tail IS NOT NULL",
         "SELECT * FROM device WHERE apart IS NOT NULL ORDER BY id",
+        "SELECT * FROM device WHERE last_verdict = 'fail' ORDER BY id",
         "SELECT * FROM undo WHERE destroyed_at IS NULL",
     ] {
         let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();

@@ -245,6 +245,9 @@ fn apart_follows_slot_and_cloud() {
         (s::queued(s::item(run, device, &old)), Unregistered),
         (s::sent(&old_up, 1), Unregistered),
         (s::answered(&old_up, 1, s::refused()), Unregistered),
+        // One refusal is not believed: it is asked for again.
+        (s::sent(&old_up, 2), Unregistered),
+        (s::answered(&old_up, 2, s::refused()), Unregistered),
         (s::queued(s::item(run, device, &old)), Unregistered),
         (s::sent(&old_up, 1), Unregistered),
         (s::answered(&old_up, 1, s::ambiguous()), Apart(Ambiguous)),
@@ -274,6 +277,8 @@ fn apart_follows_slot_and_cloud() {
         (s::sent(&new_up, 2), Apart(Ambiguous)),
         // A no to the second attempt says nothing about the first.
         (s::answered(&new_up, 2, s::refused()), Apart(Ambiguous)),
+        (s::sent(&new_up, 3), Apart(Ambiguous)),
+        (s::answered(&new_up, 3, s::refused()), Apart(Ambiguous)),
         (s::queued(s::item(run, device, &new)), Apart(Ambiguous)),
         (s::sent(&new_up, 1), Apart(Ambiguous)),
         (s::answered(&new_up, 1, s::accepted()), Agreed),

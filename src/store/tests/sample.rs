@@ -129,6 +129,7 @@ pub(super) fn identity(device: DeviceId) -> Identity {
 
 pub(super) fn started(run: RunId, device: DeviceId) -> Fact {
     Fact::RunStarted {
+        accepted: None,
         run,
         device,
         slot: SlotNo(3),
