@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     cloud::{Api, login},
-    edge::{Clock, Entropy, Http},
-    firmware::{Flags, Module, ModuleBuilder, sha256_of},
+    edge::{Entropy, Http},
+    firmware::{Module, ModuleBuilder, sha256_of},
     model::{
         DeviceId, Platform, ProductId, Secret, SlotNo, StationId,
         module::ModuleFunction,
@@ -59,7 +59,7 @@ impl Default for Options {
             keys: KeyPolicy::ReadOrGenerate,
             server: true,
             firmware: true,
-            application: 24 << 10,
+            application: 48 << 10,
             prove: true,
             finish_owed: false,
             timing: None,
@@ -266,46 +266,32 @@ fn platforms(scenario: &Scenario) -> Vec<(Platform, u16)> {
     found.into_iter().collect()
 }
 
-/// The firmware of a recipe: an application, and for nRF a bootloader, which goes through the running system.
+/// The firmware of a recipe: an application of `len` bytes in all, and for nRF a bootloader, which goes through the
+/// running system.
 fn modules(platform: Platform, os: u16, len: usize) -> Vec<(String, Module)> {
     let seed = u64::from(platform.id());
-    let application = |index| {
-        ModuleBuilder::new(ModuleFunction::UserPart, index, 2)
-            .platform(platform)
-            .seeded_content(seed, len)
-    };
-    let (application, more) = match platform.family() {
-        Family::Nrf52840 => {
-            let bootloader = ModuleBuilder::new(ModuleFunction::Bootloader, 0, 3200)
-                .platform(platform)
-                .start(0xf_4000)
-                .vector_table(0x200)
-                .seeded_content(seed + 1, 16 << 10);
-            (
-                application(2).start(0xb_4000).needs(ModuleFunction::SystemPart, 1, os),
-                Some(bootloader),
-            )
+    let application = |content| {
+        let builder = |index| ModuleBuilder::new(ModuleFunction::UserPart, index, 2).platform(platform).seeded_content(seed, content);
+        match platform.family() {
+            Family::Nrf52840 => builder(2).start(0xb_4000).needs(ModuleFunction::SystemPart, 1, os),
+            Family::Rtl872x => builder(1).ends_at(0x0860_0000).needs(ModuleFunction::SystemPart, 1, os),
+            Family::Stm32f2 if platform == Platform::Electron => builder(1).start(0x0808_0000).needs(ModuleFunction::SystemPart, 2, os),
+            Family::Stm32f2 => builder(1).start(0x080a_0000).needs(ModuleFunction::SystemPart, 2, os),
+            Family::Stm32f1 => builder(1).start(0x0800_5000),
         }
-        Family::Rtl872x => (
-            application(1).ends_at(0x0860_0000).needs(ModuleFunction::SystemPart, 1, os),
-            None,
-        ),
-        Family::Stm32f2 if platform == Platform::Electron => (
-            application(1).start(0x0808_0000).needs(ModuleFunction::SystemPart, 2, os),
-            None,
-        ),
-        Family::Stm32f2 => (
-            application(1).start(0x080a_0000).needs(ModuleFunction::SystemPart, 2, os),
-            None,
-        ),
-        Family::Stm32f1 => (application(1).start(0x0800_5000), None),
     };
-    let named = |name: &str, builder: ModuleBuilder| {
-        let module = builder.flags(Flags::default()).build().expect("a module of our own making");
-        (format!("{platform}-{name}.bin"), module)
-    };
-    let mut all = vec![named("application", application)];
-    all.extend(more.map(|builder| named("bootloader", builder)));
+    let built = |builder: ModuleBuilder| builder.build().expect("a module of our own making");
+    // What header and suffix take: applications of RTL grow to the left from a fixed end and begin with a sector.
+    let rest = built(application(1)).bytes().len() - 1;
+    let mut all = vec![(format!("{platform}-application.bin"), built(application(len.saturating_sub(rest).max(1))))];
+    if platform.family() == Family::Nrf52840 {
+        let bootloader = ModuleBuilder::new(ModuleFunction::Bootloader, 0, 3200)
+            .platform(platform)
+            .start(0xf_4000)
+            .vector_table(0x200)
+            .seeded_content(seed + 1, 16 << 10);
+        all.push((format!("{platform}-bootloader.bin"), built(bootloader)));
+    }
     all
 }
 

@@ -13,7 +13,7 @@ use std::{
 use keyrack::{
     cli::rig::{Options, Rig},
     edge::{Clock, Entropy, Http, entropy::SystemEntropy},
-    model::{DeviceId, Fact, Record, SlotNo, StationId, Verdict, fact::Identity},
+    model::{DeviceId, Fact, Platform, Record, SlotNo, StationId, Verdict, fact::Identity},
     rack::{Command, RackView},
     sim::{
         clock::{Group, VirtualClock},
@@ -208,7 +208,7 @@ impl Bench {
                 EndKey::New if spki == start.spki || spki.is_none() => say("no new key".into()),
                 EndKey::Same | EndKey::New if registered != spki => say("the cloud holds another key than the device".into()),
                 EndKey::PresentValid if spki.is_none() => say("no valid key".into()),
-                EndKey::UnchangedBytes if dct != start.dct => say("the key store changed".into()),
+                EndKey::UnchangedBytes if slot_of(device, &self.rig, &dct) != slot_of(device, &self.rig, &start.dct) => say("the key slot changed".into()),
                 _ => {}
             }
             let uploads = self.rig.cloud.uploads(device).iter().filter(|u| u.accepted).count();
@@ -272,6 +272,14 @@ impl Bench {
             .collect();
         lines.join("\n")
     }
+}
+
+/// The private key slot of a device.
+fn slot_of(device: DeviceId, rig: &Rig, dct: &[u8]) -> Vec<u8> {
+    let slot = rig.scenario.slots.values().find(|slot| slot.id == device).expect("a slot for each device");
+    let platform = Platform::from_id(slot.platform.number()).expect("a known platform");
+    let private = platform.key_segments(platform.row().transport).private;
+    dct[private.offset as usize..(private.offset + private.len) as usize].to_vec()
 }
 
 fn all_judged(view: &RackView, slots: usize) -> bool {
