@@ -12,7 +12,7 @@ use crate::{
     edge::{Entropy, Http},
     firmware::{Module, ModuleBuilder, sha256_of},
     model::{
-        DeviceId, Platform, ProductId, Secret, SlotNo, StationId,
+        DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
         module::ModuleFunction,
         platform::{Family, Transport},
         recipe::{FirmwareFile, KeyPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
@@ -22,7 +22,7 @@ use crate::{
         cloud::{BENCH_PRODUCT, DeviceSetup, Fault, ProductSetup, Role, Setup, StandIn, UserSetup},
         device::{Device, StartServer, Timing},
         world::{
-            World,
+            World, hubs,
             scenario::{self, Scenario},
         },
     },
@@ -163,17 +163,19 @@ impl Rig {
     pub fn setting(&self, book: &Book) -> Setting {
         Setting {
             station: StationId("rig".to_owned()),
-            ports: self
-                .scenario
-                .slots
-                .iter()
-                .map(|(number, slot)| (SlotNo(*number), slot.port.clone()))
-                .collect(),
+            ports: self.ports(),
             book: book.clone(),
             operator: None,
             work_order: None,
             import_chunk: 500,
         }
+    }
+
+    /// The ports of the rack: those of the devices, and the empty slots beside them, where one may be plugged in later.
+    fn ports(&self) -> BTreeMap<SlotNo, PortPath> {
+        let most = self.scenario.slots.keys().max().copied().unwrap_or(0).max(LEAST_SLOTS);
+        let slots = (1..=most).map(|n| (SlotNo(n), self.scenario.slots.get(&n).map_or_else(|| hubs::default_port(n), |slot| slot.port.clone())));
+        slots.collect()
     }
 
     /// Logs in with the station's account.
@@ -207,6 +209,7 @@ impl Rig {
     }
 
     fn write_recipes(&mut self, options: &Options) {
+        let keys = self.scenario.keys.as_ref().map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
         let platforms: Vec<(Platform, u16)> = platforms(&self.scenario);
         for (platform, os) in platforms {
             let mut firmware = Vec::new();
@@ -231,7 +234,7 @@ impl Rig {
             } else {
                 ServerPolicy::Keep
             };
-            let text = format!("# {platform} on a simulated rack\nkeys = \"{}\"\n", options.keys);
+            let text = format!("# {platform} on a simulated rack\nkeys = \"{keys}\"\n");
             self.recipes.push(Recipe {
                 name: platform.name().to_owned(),
                 hash: sha256_of(text.as_bytes()),
@@ -240,7 +243,7 @@ impl Rig {
                 product: product.map(|p| ProductId(p.id.to_string())),
                 activate_sim: true,
                 firmware,
-                keys: options.keys,
+                keys,
                 server,
                 wifi: Some(Wifi {
                     ssid: "bench".to_owned(),
@@ -363,6 +366,9 @@ fn products(scenario: &Scenario) -> BTreeMap<u16, ProductSetup> {
         .map(|p| product(p.id, p.slug.clone(), p.platform.number(), p.protected))
         .collect()
 }
+
+/// A rack has at least this many slots.
+const LEAST_SLOTS: u16 = 8;
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

@@ -1,7 +1,7 @@
 //! A station on a simulated rack in one process: virtual clock, no sockets.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -97,7 +97,7 @@ impl Bench {
         let ended = Arc::new(Mutex::new(Ended::Cut));
         let shelf = self.rig.shelf().expect("firmware that fits");
         let setting = self.rig.setting(&shelf.book);
-        let slots = setting.ports.len();
+        let devices = self.rig.start.len();
         let deadline = self.clock.now() + limit;
         let api = Arc::new(self.rig.log_in(http).unwrap_or_else(|e| panic!("log in: {e}")));
         if !self.begun.swap(true, Ordering::Relaxed) {
@@ -149,10 +149,11 @@ impl Bench {
             };
             drop(late);
             let mut finished = false;
+            let seen = Arc::clone(&records);
             let result = station.run(&mut |event| {
                 if let Event::View(view) = &event
                     && !finished
-                    && all_judged(view, slots)
+                    && all_judged(view, &seen.lock().unwrap(), devices)
                 {
                     finished = true;
                     remote.command(Command::Finish);
@@ -282,13 +283,12 @@ fn slot_of(device: DeviceId, rig: &Rig, dct: &[u8]) -> Vec<u8> {
     dct[private.offset as usize..(private.offset + private.len) as usize].to_vec()
 }
 
-fn all_judged(view: &RackView, slots: usize) -> bool {
-    let judged = view
-        .slots
-        .iter()
-        .filter(|s| s.verdict.is_some() || s.word == "rejected")
-        .count();
-    judged == slots && view.owed == 0
+/// True if every device has a verdict, no run waits, and nothing is owed.
+fn all_judged(view: &RackView, records: &[Record], devices: usize) -> bool {
+    let judged: BTreeSet<DeviceId> =
+        records.iter().filter_map(|r| if let Fact::RunEnded { device, .. } = r.fact { Some(device) } else { None }).collect();
+    let still = view.slots.iter().all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
+    judged.len() == devices && still && view.interrupted.is_empty() && view.owed == 0
 }
 
 /// More virtual time than any scenario needs.

@@ -30,6 +30,8 @@ pub struct Scenario {
     pub about: String,
     /// Decides everything that is random.
     pub seed: u64,
+    /// What the recipes do with keys, in their own words: passed on as it is. Without it the runner decides.
+    pub keys: Option<String>,
     /// How long devices take.
     pub pace: Pace,
     /// The devices in their slots, by slot number.
@@ -261,6 +263,7 @@ impl Scenario {
             expect: expect::resolve(raw.expect, &slots)?,
             about: raw.about,
             seed: raw.seed,
+            keys: raw.keys,
             pace: raw.pace,
             cloud: raw.cloud,
             slots,
@@ -309,6 +312,7 @@ impl Slot {
 struct RawScenario {
     about: String,
     seed: u64,
+    keys: Option<String>,
     #[serde(default)]
     pace: Pace,
     slot: Vec<RawSlot>,
