@@ -175,7 +175,7 @@ impl WorldPipe {
                 .get_mut(&self.attached.port)
                 .filter(|seat| seat.is_at(self.attached.address));
             let seat = seat.ok_or(UsbError::Gone)?;
-            let transfer = seat.device.control(now, setup, data);
+            let transfer = seat.device_mut().control(now, setup, data);
             let answers = transfer.result != Err(UsbError::Timeout);
             let times = answers.then(|| (now + transfer.takes / 2, now + transfer.takes));
             seat.busy_until = times.map_or(now, |(_, done)| done);

@@ -21,11 +21,7 @@ impl TimeSource for Inner {
         if !state.dials.is_empty() {
             return Some(Mono::default());
         }
-        let devices = state
-            .seats
-            .values()
-            .filter(|seat| seat.powered)
-            .filter_map(|seat| seat.device.due());
+        let devices = state.seats.values().filter_map(|seat| seat.due());
         devices.chain(state.next_errand()).min()
     }
 
@@ -60,7 +56,7 @@ impl Inner {
         let mut state = lock(&self.state);
         let Some(port) = state.port_of(device) else { return };
         if let Some(seat) = state.seats.get_mut(&port).filter(|seat| seat.powered) {
-            seat.device.dialled(now, answer);
+            seat.device_mut().dialled(now, answer);
         }
         state.settle(&port, now, true);
         drop(state);

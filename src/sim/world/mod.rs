@@ -219,7 +219,7 @@ impl World {
         self.change(|state, now| {
             let Some(port) = state.port_of(device) else { return false };
             if let Some(seat) = state.seats.get_mut(&port) {
-                seat.device.bus_reset(now);
+                seat.device_mut().bus_reset(now);
             }
             state.settle(&port, now, true);
             true

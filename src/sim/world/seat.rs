@@ -1,6 +1,6 @@
 //! One occupied port: a device, its attachment to the bus, and who talks to it.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use crate::{
     edge::Attached,
@@ -17,7 +17,10 @@ pub(super) type PipeId = u64;
 pub(super) struct Seat {
     /// The id that the device was made with; it may come to show another one.
     pub(super) id: DeviceId,
-    pub(super) device: Device,
+    device: Device,
+    /// When the device is due, if that is known: asking each device of a rack after each transfer would take longer than
+    /// the transfers.
+    due: Cell<Option<Option<Mono>>>,
     pub(super) powered: bool,
     /// What the host sees, once the device is on the bus.
     pub(super) shown: Option<Attached>,
@@ -58,6 +61,7 @@ impl Seat {
         Self {
             id,
             device,
+            due: Cell::new(None),
             powered: true,
             shown: None,
             busy_until: now,
@@ -67,11 +71,31 @@ impl Seat {
         }
     }
 
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(super) fn device_mut(&mut self) -> &mut Device {
+        self.due.set(None);
+        &mut self.device
+    }
+
+    pub(super) fn into_device(self) -> Device {
+        self.device
+    }
+
+    /// When the device next does something by itself; without power never.
+    pub(super) fn due(&self) -> Option<Mono> {
+        let due = self.due.get().unwrap_or_else(|| self.device.due().filter(|_| self.powered));
+        self.due.set(Some(due));
+        due
+    }
+
     /// Switches the power. The caller settles afterwards.
     pub(super) fn power(&mut self, now: Mono, on: bool) {
         if self.powered != on {
             self.powered = on;
-            self.device.power(now, on);
+            self.device_mut().power(now, on);
         }
     }
 

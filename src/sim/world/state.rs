@@ -79,7 +79,7 @@ impl State {
 
     pub(super) fn device_mut(&mut self, device: DeviceId) -> Option<&mut Device> {
         let seated = self.seats.values_mut().find(|seat| seat.id == device);
-        seated.map(|seat| &mut seat.device).or_else(|| self.drawer.get_mut(&device))
+        seated.map(Seat::device_mut).or_else(|| self.drawer.get_mut(&device))
     }
 
     pub(super) fn plug(&mut self, port: &PortPath, device: Device, now: Mono) -> Result<(), PortError> {
@@ -116,7 +116,7 @@ impl State {
         if seat.detach() {
             self.changed.raise();
         }
-        Some((seat.id, seat.device))
+        Some((seat.id, seat.into_device()))
     }
 
     pub(super) fn power_cut(&mut self, which: impl Fn(&Seat) -> bool, off: Duration, now: Mono) {
@@ -162,14 +162,14 @@ impl State {
 
     /// Lets the device in a port do what is due by now.
     pub(super) fn advance(&mut self, port: &PortPath, now: Mono) {
-        let Some(seat) = self.seats.get_mut(port).filter(|seat| seat.powered) else {
+        let Some(seat) = self.seats.get_mut(port) else {
             return;
         };
-        if seat.device.due().is_none_or(|at| at > now) {
+        if seat.due().is_none_or(|at| at > now) {
             return;
         }
         let id = seat.id;
-        for happening in seat.device.advance(now) {
+        for happening in seat.device_mut().advance(now) {
             match happening {
                 Happening::Detached => self.left(port, now),
                 // Settled below: the device says itself what it shows.
@@ -353,7 +353,7 @@ impl State {
     }
 
     fn device(&self, id: DeviceId) -> Option<&Device> {
-        let seated = self.seats.values().find(|seat| seat.id == id).map(|seat| &seat.device);
+        let seated = self.seats.values().find(|seat| seat.id == id).map(Seat::device);
         seated.or_else(|| self.drawer.get(&id))
     }
 

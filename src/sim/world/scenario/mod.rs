@@ -15,10 +15,10 @@ use serde::Deserialize;
 
 use crate::{
     model::{DeviceId, PortPath},
-    sim::device::{Spec, StartKey, StartServer, Timing},
+    sim::device::{Device, Spec, StartKey, StartServer, Timing},
 };
 
-use super::{hubs, mishap::Mishap};
+use super::{PortError, World, hubs, mishap::Mishap};
 
 pub use expect::{EndKey, Ending, Expect};
 pub use platform::PlatformName;
@@ -268,6 +268,21 @@ impl Scenario {
             cloud: raw.cloud,
             slots,
         })
+    }
+}
+
+impl Scenario {
+    /// Plugs the devices in and arms the mishaps, in a world without either. `stand_in` is as in [`Slot::spec`].
+    ///
+    /// # Errors
+    /// [`PortError::Taken`] if the world was not empty.
+    pub fn set_up(&self, world: &World, stand_in: impl Fn(PlatformName) -> StartServer) -> Result<(), PortError> {
+        for slot in self.slots.values() {
+            let spec = slot.spec(self.seed, &stand_in(slot.platform));
+            world.plug(&slot.port, Device::new(spec, self.pace.timing()))?;
+        }
+        world.arm(self.mishaps.iter().cloned());
+        Ok(())
     }
 }
 

@@ -1,8 +1,10 @@
 use std::path::PathBuf;
 
 use crate::{
+    edge::{Bus, Clock},
     model::Mono,
     sim::{
+        clock::VirtualClock,
         device::{Device, DeviceMishap},
         world::{Deed, Phase, When},
     },
@@ -50,6 +52,26 @@ fn every_scenario_of_the_fixtures_is_one() {
                 file.display()
             );
         }
+    }
+}
+
+#[test]
+fn every_scenario_can_be_set_up() {
+    for file in fixtures() {
+        let scenario = Scenario::read(&file).unwrap();
+        VirtualClock::run(|clock| {
+            let world = World::on_virtual_clock(clock);
+            scenario.set_up(&world, |_| StartServer::Production).unwrap();
+            clock.sleep(Timing::default().boot);
+            let list = world.bus().list().unwrap();
+            assert_eq!(list.len(), scenario.slots.len(), "{}", file.display());
+            for (slot, attached) in scenario.slots.values().zip(list) {
+                assert_eq!(attached.product, 0xc000 | slot.platform.number());
+                assert_eq!(attached.serial, Some(slot.id.to_string()));
+            }
+            assert_eq!(world.mishaps().len(), scenario.mishaps.len());
+            assert!(scenario.set_up(&world, |_| StartServer::Production).is_err(), "not twice");
+        });
     }
 }
 
