@@ -17,6 +17,12 @@ pub enum BadDevice {
     /// The bytes are not a stored device.
     #[error("reading a stored device")]
     Json(#[from] serde_json::Error),
+    /// Another version of the simulator wrote it.
+    #[error("a stored device has format {0} instead of {FORMAT}")]
+    Format(u32),
+    /// A memory has not the size that the platform gives it.
+    #[error("a stored device has memories of the wrong size")]
+    Memory,
     /// The simulator has no such platform.
     #[error("a stored device has the unknown platform {0}")]
     Platform(u16),
@@ -100,6 +106,7 @@ impl Device {
     /// The whole device: flash, DCT, mode, what it was about to do.
     pub fn to_bytes(&self) -> Vec<u8> {
         let stored = Stored {
+            format: FORMAT,
             timing: self.timing.clone(),
             state: self.s.clone(),
         };
@@ -108,8 +115,18 @@ impl Device {
 
     /// A stored device, at `now` of a clock that need not be the one it was stored under.
     pub fn from_bytes(bytes: &[u8], now: Mono) -> Result<Self, BadDevice> {
-        let Stored { timing, mut state } = serde_json::from_slice(bytes)?;
+        let Stored {
+            format,
+            timing,
+            mut state,
+        } = serde_json::from_slice(bytes)?;
+        if format != FORMAT {
+            return Err(BadDevice::Format(format));
+        }
         let platform = Platform::find(state.spec.platform).ok_or(BadDevice::Platform(state.spec.platform))?;
+        if state.dct.bytes().len() != platform.dct_size() || !state.flash.is_whole() {
+            return Err(BadDevice::Memory);
+        }
         state.shift(now.0);
         Ok(Self {
             platform,
@@ -123,6 +140,7 @@ impl Device {
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
+    format: u32,
     timing: Timing,
     state: State,
 }
@@ -148,3 +166,6 @@ impl State {
         self.clock = now;
     }
 }
+
+/// Changes whenever a device stored before could not be read any more.
+const FORMAT: u32 = 1;

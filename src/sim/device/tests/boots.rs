@@ -198,7 +198,18 @@ fn stored_and_restored_it_goes_on() {
         "the reset that was due came"
     );
     assert_eq!(host.device.dct(), Device::from_bytes(&bytes, Mono::default()).unwrap().dct());
-    assert!(Device::from_bytes(b"{}", Mono::default()).is_err());
+    assert!(matches!(Device::from_bytes(b"{}", Mono::default()), Err(BadDevice::Json(_))));
+    let spoil = |path: &str, value: serde_json::Value| {
+        let mut stored: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        *stored.pointer_mut(path).unwrap() = value;
+        Device::from_bytes(&serde_json::to_vec(&stored).unwrap(), Mono::default())
+            .err()
+            .unwrap()
+    };
+    assert!(matches!(spoil("/format", 2.into()), BadDevice::Format(2)));
+    assert!(matches!(spoil("/state/spec/platform", 42.into()), BadDevice::Platform(42)));
+    assert!(matches!(spoil("/state/dct/bytes", "AAAA".into()), BadDevice::Memory));
+    assert!(matches!(spoil("/state/flash/pages/40", "AAAA".into()), BadDevice::Memory));
 }
 
 #[test]
