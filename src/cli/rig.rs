@@ -10,7 +10,7 @@ use std::{
 use crate::{
     cloud::{Api, login},
     edge::{Entropy, Http},
-    firmware::{Module, ModuleBuilder, sha256_of},
+    firmware::{Extension, Module, ModuleBuilder, sha256_of},
     model::{
         DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
         module::ModuleFunction,
@@ -277,7 +277,11 @@ fn modules(platform: Platform, os: u16, len: usize) -> Vec<(String, Module)> {
         let builder = |index| ModuleBuilder::new(ModuleFunction::UserPart, index, 2).platform(platform).seeded_content(seed, content);
         match platform.family() {
             Family::Nrf52840 => builder(2).start(0xb_4000).needs(ModuleFunction::SystemPart, 1, os),
-            Family::Rtl872x => builder(1).ends_at(0x0860_0000).needs(ModuleFunction::SystemPart, 1, os),
+            Family::Rtl872x => {
+                let start = RTL_END - u32::try_from(len).unwrap_or(0);
+                let location = Extension::DynamicLocation { start, dynalib_load: 0, dynalib_start: start };
+                builder(1).ends_at(RTL_END).suffix_extensions([location]).needs(ModuleFunction::SystemPart, 1, os)
+            }
             Family::Stm32f2 if platform == Platform::Electron => builder(1).start(0x0808_0000).needs(ModuleFunction::SystemPart, 2, os),
             Family::Stm32f2 => builder(1).start(0x080a_0000).needs(ModuleFunction::SystemPart, 2, os),
             Family::Stm32f1 => builder(1).start(0x0800_5000),
@@ -367,6 +371,8 @@ fn products(scenario: &Scenario) -> BTreeMap<u16, ProductSetup> {
         .collect()
 }
 
+/// Applications of RTL devices end here (device-protocol.md 5.4).
+const RTL_END: u32 = 0x0860_0000;
 /// A rack has at least this many slots.
 const LEAST_SLOTS: u16 = 8;
 
