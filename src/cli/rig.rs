@@ -83,6 +83,18 @@ pub struct Rig {
     password: Secret<String>,
 }
 
+/// A rack as it stands, apart from any world: a crash test makes thousands of equal ones from it, and keys take time.
+#[derive(Clone)]
+pub struct Stored {
+    scenario: Scenario,
+    devices: Vec<(PortPath, Device)>,
+    cloud: String,
+    start: BTreeMap<DeviceId, Start>,
+    recipes: Vec<Recipe>,
+    files: BTreeMap<String, Arc<[u8]>>,
+    password: Secret<String>,
+}
+
 /// What a device held at the start.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -139,6 +151,22 @@ impl Rig {
         rig
     }
 
+    /// The rack as it stands: devices in their ports, and what the cloud remembers.
+    pub fn store(&self) -> Stored {
+        let devices = self.world.devices().into_iter();
+        Stored {
+            scenario: self.scenario.clone(),
+            devices: devices
+                .filter_map(|(id, port)| Some((port?, self.world.with_device(id, |device| device.clone())?)))
+                .collect(),
+            cloud: self.cloud.to_json(),
+            start: self.start.clone(),
+            recipes: self.recipes.clone(),
+            files: self.files.clone(),
+            password: self.password.clone(),
+        }
+    }
+
     /// From here on things go wrong as the scenario says. The station has its token by now.
     pub fn begin(&self) {
         for fault in faults(&self.scenario) {
@@ -174,7 +202,15 @@ impl Rig {
     /// The ports of the rack: those of the devices, and the empty slots beside them, where one may be plugged in later.
     fn ports(&self) -> BTreeMap<SlotNo, PortPath> {
         let most = self.scenario.slots.keys().max().copied().unwrap_or(0).max(LEAST_SLOTS);
-        let slots = (1..=most).map(|n| (SlotNo(n), self.scenario.slots.get(&n).map_or_else(|| hubs::default_port(n), |slot| slot.port.clone())));
+        let slots = (1..=most).map(|n| {
+            (
+                SlotNo(n),
+                self.scenario
+                    .slots
+                    .get(&n)
+                    .map_or_else(|| hubs::default_port(n), |slot| slot.port.clone()),
+            )
+        });
         slots.collect()
     }
 
@@ -209,7 +245,11 @@ impl Rig {
     }
 
     fn write_recipes(&mut self, options: &Options) {
-        let keys = self.scenario.keys.as_ref().map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
+        let keys = self
+            .scenario
+            .keys
+            .as_ref()
+            .map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
         let platforms: Vec<(Platform, u16)> = platforms(&self.scenario);
         for (platform, os) in platforms {
             let mut firmware = Vec::new();
@@ -257,6 +297,31 @@ impl Rig {
     }
 }
 
+impl Stored {
+    /// Sets the rack up in an empty world. The devices start anew, as after a power cut.
+    ///
+    /// # Panics
+    /// If the world is not empty.
+    pub fn set_up(&self, world: World, entropy: Arc<dyn Entropy>) -> Rig {
+        let cloud = StandIn::from_json(world.clock(), entropy, &self.cloud).expect("the stand-in reads what it wrote");
+        world.set_cloud(Arc::new(cloud.clone()));
+        for (port, device) in &self.devices {
+            world
+                .plug(port, device.clone())
+                .expect("the ports of an empty world are empty");
+        }
+        Rig {
+            scenario: self.scenario.clone(),
+            world,
+            cloud,
+            start: self.start.clone(),
+            recipes: self.recipes.clone(),
+            files: self.files.clone(),
+            password: self.password.clone(),
+        }
+    }
+}
+
 /// The platforms of a scenario with the oldest Device OS of each.
 fn platforms(scenario: &Scenario) -> Vec<(Platform, u16)> {
     let mut found: BTreeMap<Platform, u16> = BTreeMap::new();
@@ -274,15 +339,28 @@ fn platforms(scenario: &Scenario) -> Vec<(Platform, u16)> {
 fn modules(platform: Platform, os: u16, len: usize) -> Vec<(String, Module)> {
     let seed = u64::from(platform.id());
     let application = |content| {
-        let builder = |index| ModuleBuilder::new(ModuleFunction::UserPart, index, 2).platform(platform).seeded_content(seed, content);
+        let builder = |index| {
+            ModuleBuilder::new(ModuleFunction::UserPart, index, 2)
+                .platform(platform)
+                .seeded_content(seed, content)
+        };
         match platform.family() {
             Family::Nrf52840 => builder(2).start(0xb_4000).needs(ModuleFunction::SystemPart, 1, os),
             Family::Rtl872x => {
                 let start = RTL_END - u32::try_from(len).unwrap_or(0);
-                let location = Extension::DynamicLocation { start, dynalib_load: 0, dynalib_start: start };
-                builder(1).ends_at(RTL_END).suffix_extensions([location]).needs(ModuleFunction::SystemPart, 1, os)
+                let location = Extension::DynamicLocation {
+                    start,
+                    dynalib_load: 0,
+                    dynalib_start: start,
+                };
+                builder(1)
+                    .ends_at(RTL_END)
+                    .suffix_extensions([location])
+                    .needs(ModuleFunction::SystemPart, 1, os)
             }
-            Family::Stm32f2 if platform == Platform::Electron => builder(1).start(0x0808_0000).needs(ModuleFunction::SystemPart, 2, os),
+            Family::Stm32f2 if platform == Platform::Electron => {
+                builder(1).start(0x0808_0000).needs(ModuleFunction::SystemPart, 2, os)
+            }
             Family::Stm32f2 => builder(1).start(0x080a_0000).needs(ModuleFunction::SystemPart, 2, os),
             Family::Stm32f1 => builder(1).start(0x0800_5000),
         }
@@ -290,7 +368,10 @@ fn modules(platform: Platform, os: u16, len: usize) -> Vec<(String, Module)> {
     let built = |builder: ModuleBuilder| builder.build().expect("a module of our own making");
     // What header and suffix take: applications of RTL grow to the left from a fixed end and begin with a sector.
     let rest = built(application(1)).bytes().len() - 1;
-    let mut all = vec![(format!("{platform}-application.bin"), built(application(len.saturating_sub(rest).max(1))))];
+    let mut all = vec![(
+        format!("{platform}-application.bin"),
+        built(application(len.saturating_sub(rest).max(1))),
+    )];
     if platform.family() == Family::Nrf52840 {
         let bootloader = ModuleBuilder::new(ModuleFunction::Bootloader, 0, 3200)
             .platform(platform)

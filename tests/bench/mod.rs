@@ -11,20 +11,18 @@ use std::{
 };
 
 use keyrack::{
-    cli::rig::{Options, Rig},
+    cli::rig::{Options, Rig, Stored},
     edge::{Clock, Entropy, Http, entropy::SystemEntropy},
-    model::{DeviceId, Fact, Platform, Record, SlotNo, StationId, Verdict, fact::Identity},
+    keys::StationKey,
+    model::{DeviceId, Fact, Record, Secret, StationId, Verdict, fact::Identity},
     rack::{Command, RackView},
     sim::{
         clock::{Group, VirtualClock},
         cloud::DirectHttp,
-        world::{
-            World,
-            scenario::{EndKey, Scenario},
-        },
+        world::{World, scenario::Scenario},
     },
-    station::{self, Event, Station, Tuning, undo::MemoryUndo},
-    store::{self, Durability, Store},
+    station::{self, Event, Station, Tuning, undo::SealedUndo},
+    store::{self, Durability, Store, UndoVault},
 };
 
 /// How a stretch of work ended.
@@ -46,26 +44,35 @@ pub struct Bench {
     pub rig: Rig,
     pub records: Arc<Mutex<Vec<Record>>>,
     pub ledger: PathBuf,
-    undo: Arc<MemoryUndo>,
+    /// Where the undo copies are, sealed.
+    pub undo: PathBuf,
+    entropy: Arc<dyn Entropy>,
+    watch: Mutex<Option<Watch>>,
     begun: AtomicBool,
     _folder: tempfile::TempDir,
 }
 
+/// Is shown each record as soon as it is on disk, on the station's main thread, before anything is done because of it.
+pub type Watch = Arc<dyn Fn(&Record) + Send + Sync>;
+
 impl Bench {
-    /// Builds the bench, works until every device is judged, and hands it to `look`.
-    pub fn run<R>(scenario: Scenario, options: &Options, look: impl FnOnce(&Bench, Ended) -> R) -> R {
-        Self::with(scenario, options, |bench| {
-            let end = bench.work(LONGEST);
-            look(bench, end)
-        })
+    /// Builds a rack and hands it over.
+    pub fn with<R>(scenario: Scenario, options: &Options, body: impl FnOnce(&Bench) -> R) -> R {
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        Self::set_up(
+            &entropy,
+            |world| Rig::build(scenario, world, Arc::clone(&entropy), options),
+            body,
+        )
     }
 
-    /// Builds the bench and hands it over.
-    pub fn with<R>(scenario: Scenario, options: &Options, body: impl FnOnce(&Bench) -> R) -> R {
+    /// Sets up a rack that was stored and hands it over.
+    pub fn again<R>(stored: &Stored, entropy: &Arc<dyn Entropy>, body: impl FnOnce(&Bench) -> R) -> R {
+        Self::set_up(entropy, |world| stored.set_up(world, Arc::clone(entropy)), body)
+    }
+
+    fn set_up<R>(entropy: &Arc<dyn Entropy>, rig: impl FnOnce(World) -> Rig, body: impl FnOnce(&Bench) -> R) -> R {
         VirtualClock::run(|clock| {
-            let world = World::on_virtual_clock(clock);
-            let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-            let rig = Rig::build(scenario, world, entropy, options);
             let root = if std::path::Path::new("/dev/shm").is_dir() {
                 "/dev/shm".into()
             } else {
@@ -74,15 +81,22 @@ impl Bench {
             let folder = tempfile::Builder::new().prefix("keyrack-").tempdir_in(root).unwrap();
             let bench = Bench {
                 clock: clock.clone(),
-                rig,
+                rig: rig(World::on_virtual_clock(clock)),
                 records: Arc::default(),
                 ledger: folder.path().join("ledger"),
-                undo: Arc::default(),
+                undo: folder.path().join("undo"),
+                entropy: Arc::clone(entropy),
+                watch: Mutex::default(),
                 begun: AtomicBool::new(false),
                 _folder: folder,
             };
             body(&bench)
         })
+    }
+
+    /// Shows every record to `watch` from now on.
+    pub fn watch(&self, watch: Watch) {
+        *self.watch.lock().unwrap() = Some(watch);
     }
 
     /// Starts a station and lets it work until every device is judged, at most for so long.
@@ -103,13 +117,16 @@ impl Bench {
         if !self.begun.swap(true, Ordering::Relaxed) {
             self.rig.begin();
         }
+        let vault = UndoVault::open(&self.undo).expect("a folder for undo copies");
+        let undo = SealedUndo::new(vault, StationKey::new(Secret::new([7; 32])), Arc::clone(&self.entropy));
         let world = station::World {
             clock: Arc::clone(group) as Arc<dyn Clock>,
-            entropy: Arc::new(SystemEntropy),
+            entropy: Arc::clone(&self.entropy),
             bus: Arc::new(self.rig.world.bus()),
             api,
-            undo: Arc::clone(&self.undo) as Arc<_>,
+            undo: Arc::new(undo),
         };
+        let watch = self.watch.lock().unwrap().clone();
         let killer = Arc::clone(group);
         self.rig.world.on_station_cut(Arc::new(move || killer.kill()));
         let (records, path, told) = (Arc::clone(&self.records), self.ledger.clone(), Arc::clone(&ended));
@@ -128,6 +145,9 @@ impl Bench {
                 move |event: Event<'_>| {
                     if let Event::Record(record) = event {
                         records.lock().unwrap().push(record.clone());
+                        if let Some(watch) = &watch {
+                            watch(record);
+                        }
                     }
                 }
             };
@@ -181,54 +201,6 @@ impl Bench {
         end
     }
 
-    /// What differs from what the scenario says.
-    pub fn judge(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for (slot, expect) in &self.rig.scenario.expect {
-            let device = self.rig.device_of(SlotNo(*slot)).expect("a device for each slot");
-            let start = &self.rig.start[&device];
-            let mut say = |what: String| wrong.push(format!("slot {slot} ({device}): {what}"));
-            match self.verdict(device) {
-                None => say(format!("no verdict, expected {}", expect.verdict.word())),
-                Some((verdict, code)) => {
-                    if verdict.word() != expect.verdict.word() {
-                        say(format!("{verdict} ({code:?}), expected {}", expect.verdict.word()));
-                    } else if expect.code.is_some() && code != expect.code {
-                        say(format!("code {code:?}, expected {:?}", expect.code));
-                    }
-                }
-            }
-            let (spki, dct) = self
-                .rig
-                .world
-                .with_device(device, |d| (d.key_spki(), d.dct().to_vec()))
-                .expect("the device exists");
-            let registered = self.rig.cloud.registered(device);
-            match expect.key {
-                EndKey::Same if spki != start.spki => say("another key than at the start".into()),
-                EndKey::New if spki == start.spki || spki.is_none() => say("no new key".into()),
-                EndKey::Same | EndKey::New if registered != spki => say("the cloud holds another key than the device".into()),
-                EndKey::PresentValid if spki.is_none() => say("no valid key".into()),
-                EndKey::UnchangedBytes if slot_of(device, &self.rig, &dct) != slot_of(device, &self.rig, &start.dct) => say("the key slot changed".into()),
-                _ => {}
-            }
-            let uploads = self.rig.cloud.uploads(device).iter().filter(|u| u.accepted).count();
-            if uploads != expect.uploads as usize {
-                say(format!("{uploads} uploads, expected {}", expect.uploads));
-            }
-            let failed = self.facts(device).iter().any(|f| matches!(f, Fact::StepFailed { .. }));
-            if expect.retried && !failed {
-                say("no step failed and was tried again".into());
-            }
-        }
-        for mishap in self.rig.world.mishaps() {
-            if !mishap.fired {
-                wrong.push(format!("a mishap never happened: {mishap:?}"));
-            }
-        }
-        wrong
-    }
-
     /// The facts of a device, in order.
     pub fn facts(&self, device: DeviceId) -> Vec<Fact> {
         let records = self.records.lock().unwrap();
@@ -275,21 +247,24 @@ impl Bench {
     }
 }
 
-/// The private key slot of a device.
-fn slot_of(device: DeviceId, rig: &Rig, dct: &[u8]) -> Vec<u8> {
-    let slot = rig.scenario.slots.values().find(|slot| slot.id == device).expect("a slot for each device");
-    let platform = Platform::from_id(slot.platform.number()).expect("a known platform");
-    let private = platform.key_segments(platform.row().transport).private;
-    dct[private.offset as usize..(private.offset + private.len) as usize].to_vec()
-}
-
 /// True if every device has a verdict, no run waits, and nothing is owed.
 fn all_judged(view: &RackView, records: &[Record], devices: usize) -> bool {
-    let judged: BTreeSet<DeviceId> =
-        records.iter().filter_map(|r| if let Fact::RunEnded { device, .. } = r.fact { Some(device) } else { None }).collect();
-    let still = view.slots.iter().all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
+    let judged: BTreeSet<DeviceId> = records
+        .iter()
+        .filter_map(|r| {
+            if let Fact::RunEnded { device, .. } = r.fact {
+                Some(device)
+            } else {
+                None
+            }
+        })
+        .collect();
+    let still = view
+        .slots
+        .iter()
+        .all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
     judged.len() == devices && still && view.interrupted.is_empty() && view.owed == 0
 }
 
 /// More virtual time than any scenario needs.
-const LONGEST: Duration = Duration::from_secs(3600);
+pub const LONGEST: Duration = Duration::from_secs(3600);
