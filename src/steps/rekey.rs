@@ -21,6 +21,7 @@ use crate::{
 use super::{
     Bench, Cx, Report, Step,
     key_slot::{self, Held},
+    lost,
     open::failed,
     stays,
 };
@@ -36,7 +37,7 @@ impl Step for Rekey {
         if let SlotContent::Unreadable { why } = &held.content {
             return Err(StepError::new(Code::KeyUnreadable, format!("{DOING}: {why}")));
         }
-        if let Some(outcome) = settle(cx, &mut dfu, &mut held)? {
+        if let Some(outcome) = settle(cx, &mut dfu, &held)? {
             return Ok(stays(outcome));
         }
         permit(cx, &held.content)?;
@@ -56,7 +57,7 @@ impl Step for Rekey {
 }
 
 /// Finds out what became of a write that was announced before. `None` means that a new pair is to be written.
-fn settle(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Result<Option<Outcome>, StepError> {
+fn settle(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held) -> Result<Option<Outcome>, StepError> {
     let (run, device) = (cx.work.run, cx.work.device);
     let Some(intended) = &cx.work.keys.intended else {
         return Ok(None);
@@ -103,42 +104,10 @@ fn settle(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Result<Option<Outc
         }
         None => {
             abandon(&format!("the write was torn: the slot is {}", held.content.word()))?;
-            restore_surroundings(cx, dfu, held)?;
+            lost::surroundings(cx, dfu, held)?;
             Ok(None)
         }
     }
-}
-
-/// An interrupted write can lose the whole key store. What was around the key slot is put back from the undo copy.
-fn restore_surroundings(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Result<(), StepError> {
-    let Some(sha256) = cx.work.keys.undo else { return Ok(()) };
-    let (segments, _) = key_slot::segments(cx.recipe.platform);
-    let slot = segments.private.offset as usize..(segments.private.offset + segments.private.len) as usize;
-    let lost = held
-        .whole
-        .expose()
-        .iter()
-        .enumerate()
-        .all(|(i, byte)| slot.contains(&i) || *byte == 0xff);
-    if !lost {
-        return Ok(());
-    }
-    let undo = cx
-        .undo
-        .fetch(cx.work.run, cx.work.device, sha256)
-        .map_err(|e| StepError::caused(Code::KeyUndo, "put back what was around the key", &e))?;
-    let whole = undo.expose();
-    let mut store = KeyStore::new(dfu);
-    for (from, to) in [(0, slot.start), (slot.end, whole.len())] {
-        let part = whole.get(from..to).unwrap_or(&[]);
-        if part.iter().any(|byte| *byte != 0xff) {
-            let offset = u32::try_from(from).unwrap_or(u32::MAX);
-            store
-                .write(offset, part)
-                .map_err(|e| failed("put back what was around the key", &DeviceError::from(e)))?;
-        }
-    }
-    Ok(())
 }
 
 /// May what is in the slot be replaced?
