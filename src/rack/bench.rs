@@ -194,7 +194,11 @@ impl Turn {
                                 code: Code::Wedged,
                             },
                         ),
-                        None => self.set(slot, Slot::Vacant),
+                        // It left, so whoever is there now may be opened.
+                        None => {
+                            let found = self.found(slot);
+                            self.settle(slot, found.as_ref());
+                        }
                     }
                 }
                 Slot::AwaitingReturn {

@@ -103,6 +103,18 @@ impl Keys {
         self.written.or_else(|| self.read.as_ref()?.key().map(|key| key.fingerprint))
     }
 
+    /// A key goes out: from here on the cloud may hold it instead of another one, until it answers.
+    pub fn sent(&mut self, key: Fingerprint) {
+        self.accepted = self.accepted.filter(|(accepted, _)| *accepted == key);
+        self.accepted_before = self.accepted_before.filter(|accepted| *accepted == key);
+    }
+
+    /// True if the cloud is known to hold the key that the device holds.
+    pub fn agreed(&self) -> bool {
+        let held = self.accepted.map(|(key, _)| key).or(self.accepted_before);
+        held.is_some() && held == self.present()
+    }
+
     /// True if this run replaced a valid key.
     pub fn overwrote_valid(&self) -> bool {
         (self.written.is_some() || self.intended.is_some()) && self.before.as_ref().is_some_and(|content| content.key().is_some())
@@ -230,7 +242,23 @@ impl Run {
                 step.state = StepState::Failed(error.clone());
                 step.failures = step.failures.saturating_add(1);
             }
+            // An unreadable slot tells nothing: what is known of the key stays known.
+            Fact::KeyRead {
+                content: content @ SlotContent::Unreadable { .. },
+                ..
+            } => {
+                self.keys.read.get_or_insert_with(|| content.clone());
+            }
             Fact::KeyRead { content, .. } => {
+                if content.key().map(|key| key.fingerprint) != self.keys.present() {
+                    // What was done about the key was done about another one.
+                    self.again(&[
+                        StepKind::RegisterPresent,
+                        StepKind::Rekey,
+                        StepKind::Register,
+                        StepKind::ServerKey,
+                    ]);
+                }
                 // A key that is neither the one before nor the intended one is the device's own doing.
                 if self
                     .keys
@@ -279,19 +307,17 @@ impl Run {
         Ok(())
     }
 
-    /// After the device was out of sight nothing about its key is taken for granted until it is read again
-    /// (ARCHITECTURE.md 4.8), unless the cloud has already accepted the key that was read.
+    /// After the device was out of sight nothing about its key is taken for granted until it is read again, not even
+    /// when the cloud has accepted it (ARCHITECTURE.md 4.8): it may have lost its key store, or been elsewhere. To be read
+    /// it leaves its application, which has to start again then.
     fn forget_readings(&mut self) {
-        let settled = |kind| {
-            self.steps
-                .iter()
-                .any(|s| s.kind == kind && matches!(s.state, StepState::Ended(_)))
-        };
-        if settled(StepKind::Register) {
-            return;
-        }
+        self.again(&[StepKind::ReadKey, StepKind::Boot]);
+    }
+
+    /// Steps of these kinds that have ended have to be performed again.
+    fn again(&mut self, kinds: &[StepKind]) {
         for step in &mut self.steps {
-            if matches!(step.kind, StepKind::ReadKey | StepKind::Rekey) && !matches!(step.state, StepState::Pending) {
+            if kinds.contains(&step.kind) && matches!(step.state, StepState::Ended(_)) {
                 step.state = StepState::Pending;
             }
         }
