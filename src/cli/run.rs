@@ -1,0 +1,143 @@
+//! `keyrack run`: the station without a screen.
+
+use std::{path::PathBuf, sync::Arc};
+
+use clap::Args;
+
+use super::{
+    Context,
+    assemble::{self, Overrides, Parts},
+    cloud::CloudArgs,
+    error::CliError,
+    events::Events,
+    exit::ExitCode,
+    help, places,
+    signals::Signals,
+    summary,
+};
+use crate::{
+    edge::{Clock, clock::SystemClock},
+    model::recipe::WorkOrder,
+    rack::Command,
+    station::{Event, Station},
+};
+
+/// Provision every device that is plugged in
+///
+/// Every device in a slot of the rack gets the recipe for its platform. Runs that a power cut or a signal interrupted
+/// go on when their device is back, in any slot. The first SIGINT, SIGTERM or SIGHUP stops each slot at its next safe
+/// point and says what is held in DFU mode; a second SIGINT or SIGTERM ends at once, which is as safe as a power cut.
+#[derive(Args, Debug)]
+#[command(after_long_help = help::after(
+    &[
+        ("keyrack run --headless", "provisions until it is stopped"),
+        (
+            "keyrack run --headless --operator eva --work-order WO-17 --quantity 500 --json",
+            "the same with one event a line, and the work order in every record",
+        ),
+        ("keyrack run --headless --devices 8", "ends when eight runs have their verdict and the others are done"),
+    ],
+    &ExitCode::ALL,
+))]
+pub struct RunArgs {
+    /// Without a screen; there is no other way in this version
+    #[arg(long)]
+    headless: bool,
+    /// Who is at the station
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+    /// What was ordered
+    #[arg(long, value_name = "ID", requires = "quantity")]
+    work_order: Option<String>,
+    /// How many devices are ordered
+    #[arg(long, value_name = "N", requires = "work_order", value_parser = clap::value_parser!(u32).range(1..))]
+    quantity: Option<u32>,
+    /// End after this many verdicts; runs that are under way then are finished first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    devices: Option<u32>,
+    #[command(flatten)]
+    cloud: CloudArgs,
+}
+
+pub(super) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, CliError> {
+    if !args.headless {
+        return Err(CliError::Missing {
+            what: "this version of keyrack has no screen",
+            next: "use `keyrack run --headless`",
+        });
+    }
+    let config = places::config(&context.globals, &context.environment)?;
+    let parts = assemble::station(&config, &overrides(args, context.globals.state.clone()))?;
+    work(parts, args.devices, context)
+}
+
+fn overrides(args: &RunArgs, state: Option<PathBuf>) -> Overrides {
+    Overrides {
+        state,
+        operator: args.operator.clone(),
+        work_order: args.work_order.clone().zip(args.quantity).map(|(id, quantity)| WorkOrder {
+            id,
+            product: None,
+            quantity,
+        }),
+        cloud_url: args.cloud.cloud_url.clone(),
+        token_file: args.cloud.token_file.clone(),
+        ca_file: args.cloud.ca_file.clone(),
+    }
+}
+
+/// Runs a station until it ends, says what happens, and sums up. `devices` ends it after so many verdicts.
+///
+/// # Errors
+/// What the station stopped for by itself; what happened before is summed up all the same.
+pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Result<ExitCode, CliError> {
+    // The station may live in virtual time; how long it took, a person wants to know in real time.
+    let clock = SystemClock::new();
+    let began = clock.now();
+    let mut events = Events::new(Arc::clone(&context.printer));
+    for (_, records) in parts.store.open_runs()? {
+        records.iter().for_each(|record| events.recall(record));
+    }
+    let signals = Signals::watch(&clock, Arc::clone(&context.printer), events.held())?;
+    let Parts {
+        world,
+        store,
+        setting,
+        shelf,
+        tuning,
+    } = parts;
+    let station = Station::start(world, store, setting, shelf, &tuning, &mut |event| events.on(&event));
+    let (end, mut summary) = match station {
+        Err(error) => (Err(error), events.into_summary()),
+        Ok(mut station) => {
+            let remote = station.remote();
+            signals.connect(remote.clone());
+            let mut finishing = false;
+            let end = station.run(&mut |event: Event<'_>| {
+                events.on(&event);
+                let enough = devices.is_some_and(|n| events.summary().judged() >= n as usize);
+                if enough && !finishing {
+                    finishing = true;
+                    remote.command(Command::Finish);
+                }
+            });
+            let mut summary = events.into_summary();
+            for device in summary.devices() {
+                let row = station.store().device(device)?;
+                if row.is_some_and(|row| matches!(row.standing, crate::store::Standing::Apart(_))) {
+                    summary.set_apart(device);
+                }
+            }
+            (end, summary)
+        }
+    };
+    signals.close();
+    if let Err(error) = &end {
+        summary.set_locked(None);
+        context.printer.note(format!("the station stopped: {error}"));
+    }
+    let numbers = summary.numbers(clock.now().since(began).as_secs_f64());
+    summary::print(&summary, &numbers, &context.printer);
+    end?;
+    Ok(numbers.exit())
+}
