@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fact, Mono, RunId, SlotNo, StepError, Verdict,
+        Code, DeviceId, Fact, Mono, Outcome, RunId, SlotNo, StepError, StepKind, Verdict,
         fact::{Identity, Protection},
         module::Dependency,
         platform::UsbMode,
@@ -110,11 +110,37 @@ impl Turn {
                         }
                         self.go_on(slot, found, run);
                     }
+                    // After a bootloader of another version the system may not start before the rest is flashed, too.
+                    _ if mode_of(found) == Some(UsbMode::Dfu) && self.goes_on_in_dfu(run, ending.as_ref()) => {
+                        let found = &found.clone();
+                        if let (Some((step, _, since)), Some(state)) = (ending, self.run(run)) {
+                            let why = "the device waits in DFU mode for the rest of its firmware".to_owned();
+                            let attempt = super::turn::attempts(&state, step);
+                            self.fact(super::turn::ended(
+                                run,
+                                step,
+                                attempt,
+                                Outcome::Warned { why },
+                                self.now.since(since),
+                            ));
+                        }
+                        self.go_on(slot, found, run);
+                    }
                     // It came back in the other mode: it may be on its way. The deadline judges.
                     _ => {}
                 }
             }
         }
+    }
+
+    /// True if the step that ends is an update, and the next one writes firmware over DFU.
+    fn goes_on_in_dfu(&self, run: RunId, ending: Option<&(u8, Outcome, Mono)>) -> bool {
+        let (Some((step, ..)), Some(run)) = (ending, self.rack.run(run)) else {
+            return false;
+        };
+        let kind = |at: usize| run.steps.get(at).map(|step| step.kind);
+        let at = usize::from(*step);
+        matches!(kind(at), Some(StepKind::Update { .. })) && matches!(kind(at + 1), Some(StepKind::Flash { .. }))
     }
 
     pub(super) fn settle(&mut self, slot: SlotNo, found: Option<&Attached>) {
