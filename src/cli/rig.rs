@@ -174,7 +174,15 @@ impl Rig {
     /// The ports of the rack: those of the devices, and the empty slots beside them, where one may be plugged in later.
     fn ports(&self) -> BTreeMap<SlotNo, PortPath> {
         let most = self.scenario.slots.keys().max().copied().unwrap_or(0).max(LEAST_SLOTS);
-        let slots = (1..=most).map(|n| (SlotNo(n), self.scenario.slots.get(&n).map_or_else(|| hubs::default_port(n), |slot| slot.port.clone())));
+        let slots = (1..=most).map(|n| {
+            (
+                SlotNo(n),
+                self.scenario
+                    .slots
+                    .get(&n)
+                    .map_or_else(|| hubs::default_port(n), |slot| slot.port.clone()),
+            )
+        });
         slots.collect()
     }
 
@@ -209,7 +217,11 @@ impl Rig {
     }
 
     fn write_recipes(&mut self, options: &Options) {
-        let keys = self.scenario.keys.as_ref().map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
+        let keys = self
+            .scenario
+            .keys
+            .as_ref()
+            .map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
         let platforms: Vec<(Platform, u16)> = platforms(&self.scenario);
         for (platform, os) in platforms {
             let mut firmware = Vec::new();
@@ -274,15 +286,28 @@ fn platforms(scenario: &Scenario) -> Vec<(Platform, u16)> {
 fn modules(platform: Platform, os: u16, len: usize) -> Vec<(String, Module)> {
     let seed = u64::from(platform.id());
     let application = |content| {
-        let builder = |index| ModuleBuilder::new(ModuleFunction::UserPart, index, 2).platform(platform).seeded_content(seed, content);
+        let builder = |index| {
+            ModuleBuilder::new(ModuleFunction::UserPart, index, 2)
+                .platform(platform)
+                .seeded_content(seed, content)
+        };
         match platform.family() {
             Family::Nrf52840 => builder(2).start(0xb_4000).needs(ModuleFunction::SystemPart, 1, os),
             Family::Rtl872x => {
                 let start = RTL_END - u32::try_from(len).unwrap_or(0);
-                let location = Extension::DynamicLocation { start, dynalib_load: 0, dynalib_start: start };
-                builder(1).ends_at(RTL_END).suffix_extensions([location]).needs(ModuleFunction::SystemPart, 1, os)
+                let location = Extension::DynamicLocation {
+                    start,
+                    dynalib_load: 0,
+                    dynalib_start: start,
+                };
+                builder(1)
+                    .ends_at(RTL_END)
+                    .suffix_extensions([location])
+                    .needs(ModuleFunction::SystemPart, 1, os)
             }
-            Family::Stm32f2 if platform == Platform::Electron => builder(1).start(0x0808_0000).needs(ModuleFunction::SystemPart, 2, os),
+            Family::Stm32f2 if platform == Platform::Electron => {
+                builder(1).start(0x0808_0000).needs(ModuleFunction::SystemPart, 2, os)
+            }
             Family::Stm32f2 => builder(1).start(0x080a_0000).needs(ModuleFunction::SystemPart, 2, os),
             Family::Stm32f1 => builder(1).start(0x0800_5000),
         }
@@ -290,7 +315,10 @@ fn modules(platform: Platform, os: u16, len: usize) -> Vec<(String, Module)> {
     let built = |builder: ModuleBuilder| builder.build().expect("a module of our own making");
     // What header and suffix take: applications of RTL grow to the left from a fixed end and begin with a sector.
     let rest = built(application(1)).bytes().len() - 1;
-    let mut all = vec![(format!("{platform}-application.bin"), built(application(len.saturating_sub(rest).max(1))))];
+    let mut all = vec![(
+        format!("{platform}-application.bin"),
+        built(application(len.saturating_sub(rest).max(1))),
+    )];
     if platform.family() == Family::Nrf52840 {
         let bootloader = ModuleBuilder::new(ModuleFunction::Bootloader, 0, 3200)
             .platform(platform)

@@ -209,7 +209,9 @@ impl Bench {
                 EndKey::New if spki == start.spki || spki.is_none() => say("no new key".into()),
                 EndKey::Same | EndKey::New if registered != spki => say("the cloud holds another key than the device".into()),
                 EndKey::PresentValid if spki.is_none() => say("no valid key".into()),
-                EndKey::UnchangedBytes if slot_of(device, &self.rig, &dct) != slot_of(device, &self.rig, &start.dct) => say("the key slot changed".into()),
+                EndKey::UnchangedBytes if slot_of(device, &self.rig, &dct) != slot_of(device, &self.rig, &start.dct) => {
+                    say("the key slot changed".into())
+                }
                 _ => {}
             }
             let uploads = self.rig.cloud.uploads(device).iter().filter(|u| u.accepted).count();
@@ -277,7 +279,12 @@ impl Bench {
 
 /// The private key slot of a device.
 fn slot_of(device: DeviceId, rig: &Rig, dct: &[u8]) -> Vec<u8> {
-    let slot = rig.scenario.slots.values().find(|slot| slot.id == device).expect("a slot for each device");
+    let slot = rig
+        .scenario
+        .slots
+        .values()
+        .find(|slot| slot.id == device)
+        .expect("a slot for each device");
     let platform = Platform::from_id(slot.platform.number()).expect("a known platform");
     let private = platform.key_segments(platform.row().transport).private;
     dct[private.offset as usize..(private.offset + private.len) as usize].to_vec()
@@ -285,9 +292,20 @@ fn slot_of(device: DeviceId, rig: &Rig, dct: &[u8]) -> Vec<u8> {
 
 /// True if every device has a verdict, no run waits, and nothing is owed.
 fn all_judged(view: &RackView, records: &[Record], devices: usize) -> bool {
-    let judged: BTreeSet<DeviceId> =
-        records.iter().filter_map(|r| if let Fact::RunEnded { device, .. } = r.fact { Some(device) } else { None }).collect();
-    let still = view.slots.iter().all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
+    let judged: BTreeSet<DeviceId> = records
+        .iter()
+        .filter_map(|r| {
+            if let Fact::RunEnded { device, .. } = r.fact {
+                Some(device)
+            } else {
+                None
+            }
+        })
+        .collect();
+    let still = view
+        .slots
+        .iter()
+        .all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
     judged.len() == devices && still && view.interrupted.is_empty() && view.owed == 0
 }
 
