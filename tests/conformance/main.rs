@@ -1,0 +1,22 @@
+//! The simulated devices and the station's protocols, judged from outside and by the protocol reference alone.
+//!
+//! Four kinds of proof. `model_*`: raw setup packets against the simulated devices, family by family. `naive_*`: hosts that
+//! make one known mistake each and must suffer the documented consequence. `foreign_*`: a DFU host and a DFU device of other
+//! people's making. `client_*`: the station's own protocols against each model.
+//!
+//! Section numbers are those of device-protocol.md. Nothing here sleeps: time is a number that the rig moves.
+
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod wire;
+
+#[cfg(test)]
+mod model_descriptors;
+#[cfg(test)]
+mod model_service;
+
+#[cfg(test)]
+mod model_protection;
+#[cfg(test)]
+mod server;
