@@ -12,7 +12,13 @@ mod rig;
 mod wire;
 
 #[cfg(test)]
+mod model_boot;
+#[cfg(test)]
 mod model_descriptors;
+#[cfg(test)]
+mod model_keys;
+#[cfg(test)]
+mod model_requests;
 #[cfg(test)]
 mod model_service;
 
@@ -20,3 +26,6 @@ mod model_service;
 mod model_protection;
 #[cfg(test)]
 mod server;
+
+#[cfg(test)]
+mod model_dfu;

@@ -138,6 +138,7 @@ impl Rig {
     pub(crate) fn enter_dfu(&mut self) {
         assert_eq!(self.request(50, &[]).0, 0, "DFU_MODE");
         self.until_reattached();
+        self.happened.clear();
         assert!(self.is_dfu());
     }
 
