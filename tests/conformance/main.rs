@@ -29,3 +29,8 @@ mod server;
 
 #[cfg(test)]
 mod model_dfu;
+
+#[cfg(test)]
+mod naive_dfu;
+#[cfg(test)]
+mod naive_service;

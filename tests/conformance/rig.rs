@@ -77,7 +77,10 @@ impl Rig {
 
     pub(crate) fn boot_dfu(spec: Spec) -> Self {
         let mut rig = Self::boot(spec);
-        rig.enter_dfu();
+        // Without a system part the bootloader is in DFU mode by itself.
+        if !rig.is_dfu() {
+            rig.enter_dfu();
+        }
         rig
     }
 
