@@ -34,3 +34,8 @@ mod model_dfu;
 mod naive_dfu;
 #[cfg(test)]
 mod naive_service;
+
+#[cfg(test)]
+mod foreign_device;
+#[cfg(test)]
+mod foreign_host;

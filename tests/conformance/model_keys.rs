@@ -2,7 +2,6 @@
 
 use keyrack::sim::device::{Happening, RsaNumbers, Spec, StartKey, StartServer, ec_key};
 use p256::pkcs8::EncodePublicKey;
-use rsa::pkcs8::EncodePublicKey as _;
 
 use crate::{
     rig::{ARGON, B5SOM, BORON, ELECTRON, MSOM, P2, PHOTON, Rig, TRACKER},
