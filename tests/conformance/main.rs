@@ -39,3 +39,10 @@ mod naive_service;
 mod foreign_device;
 #[cfg(test)]
 mod foreign_host;
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod client_control;
+#[cfg(test)]
+mod client_dfu;

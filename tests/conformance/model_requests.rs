@@ -3,7 +3,7 @@
 use keyrack::sim::device::{AccessPoint, Forge, Spec};
 
 use crate::{
-    rig::{ALL, ARGON, BORON, ELECTRON, GEN2, MSOM, NRF, P2, PHOTON, RTL, Rig, spec},
+    rig::{ALL, ARGON, BORON, ELECTRON, GEN2, MSOM, NRF, P2, PHOTON, RTL, Rig, TRACKER, spec},
     wire::{Fields, Message, hex},
 };
 

@@ -81,16 +81,21 @@ pub(crate) fn verify(rig: &Rig, prepared: &Prepared, spki: &[u8]) {
     assert_eq!(prepared.fingerprint, fingerprint(spki));
 }
 
-/// The server's answer, as the payload of CONFIRM.
-pub(crate) fn confirmation(rig: &Rig, prepared: &Prepared, fingerprint: &[u8]) -> Vec<u8> {
+/// The server's signature over what the device said, in DER.
+pub(crate) fn signature(rig: &Rig, prepared: &Prepared) -> Vec<u8> {
     let mut text = b"server".to_vec();
     text.extend(rig.device.id().bytes());
     long(&NONCE, &mut text);
     long(&prepared.nonce, &mut text);
     long(&prepared.fingerprint, &mut text);
     let signature: Signature = SigningKey::from(key()).sign(&text);
+    signature.to_der().as_bytes().to_vec()
+}
+
+/// The server's answer, as the payload of CONFIRM.
+pub(crate) fn confirmation(rig: &Rig, prepared: &Prepared, fingerprint: &[u8]) -> Vec<u8> {
     let inner = Message::new()
-        .bytes(1, signature.to_der().as_bytes())
+        .bytes(1, &signature(rig, prepared))
         .bytes(2, fingerprint)
         .done();
     Message::new().int(1, 2).bytes(3, &inner).done()
