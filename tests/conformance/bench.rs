@@ -20,6 +20,8 @@ pub(crate) struct Bench {
     rig: Arc<Mutex<Rig>>,
     /// Every setup packet that was sent.
     log: Arc<Mutex<Vec<Setup>>>,
+    /// The data of every OUT transfer that had some.
+    sent: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Bench {
@@ -27,6 +29,7 @@ impl Bench {
         Self {
             rig: Arc::new(Mutex::new(rig)),
             log: Arc::default(),
+            sent: Arc::default(),
         }
     }
 
@@ -77,6 +80,11 @@ impl Bench {
     pub(crate) fn log(&self) -> Vec<Setup> {
         std::mem::take(&mut *self.log.lock().unwrap())
     }
+
+    /// What was sent since the last call.
+    pub(crate) fn payloads(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.sent.lock().unwrap())
+    }
 }
 
 impl Pipe for Bench {
@@ -88,6 +96,9 @@ impl Pipe for Bench {
         );
         assert!(setup.length <= 4096, "no transfer is longer than 4096 bytes");
         self.log.lock().unwrap().push(setup);
+        if !data.is_empty() {
+            self.sent.lock().unwrap().push(data.to_vec());
+        }
         self.rig().transfer(setup, data)
     }
 

@@ -46,3 +46,10 @@ mod bench;
 mod client_control;
 #[cfg(test)]
 mod client_dfu;
+
+#[cfg(test)]
+mod client_vectors;
+#[cfg(test)]
+mod model_cloud;
+#[cfg(test)]
+mod model_firmware;

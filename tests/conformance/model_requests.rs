@@ -296,17 +296,19 @@ fn wifi_requests_need_wifi_and_cellular_ones_a_modem() {
 
 #[test]
 fn iccid_and_imei() {
-    let mut rig = Rig::boot(Spec {
-        iccid: Some("8934076500002586220".into()),
-        imei: Some("353162234567890".into()),
-        ..spec(BORON)
-    });
-    rig.wait_ms(5_000);
-    let reply = got(&mut rig, 554, Message::new());
-    assert_eq!(
-        (reply.text(1).as_str(), reply.text(2).as_str()),
-        ("8934076500002586220", "353162234567890")
-    );
+    for platform in [BORON, TRACKER, MSOM, ELECTRON] {
+        let mut rig = Rig::boot(Spec {
+            iccid: Some("8934076500002586220".into()),
+            imei: Some("353162234567890".into()),
+            ..spec(platform)
+        });
+        rig.wait_ms(5_000);
+        let reply = got(&mut rig, 554, Message::new());
+        assert_eq!(reply.text(1), "8934076500002586220", "{platform}");
+        if platform != ELECTRON {
+            assert_eq!(reply.text(2), "353162234567890", "{platform}: since 5.8.0");
+        }
+    }
     let mut old = Rig::boot(Spec {
         iccid: Some("8934076500002586220".into()),
         imei: Some("353162234567890".into()),
