@@ -46,6 +46,18 @@ fn identity_in_normal_mode() {
 }
 
 #[test]
+#[ignore = "identify asks only platforms whose network is cellular for an ICCID, and the M-SoM is in the table as Wi-Fi (1.1, 2.7)"]
+fn the_iccid_of_an_m_som() {
+    let bench = Bench::boot(Spec {
+        iccid: Some("8934076500002586220".into()),
+        imei: Some("353162234567890".into()),
+        ..spec(MSOM)
+    });
+    let seen = identify(&mut bench.link(), &bench.attached()).unwrap();
+    assert_eq!(seen.iccid.as_deref(), Some("8934076500002586220"));
+}
+
+#[test]
 fn a_device_without_serial_is_identified_all_the_same() {
     for platform in ALL {
         let bench = Bench::normal(platform);

@@ -552,3 +552,81 @@ fn identity_in_dfu_mode() {
         "00000000010C is nobody's id"
     );
 }
+
+#[test]
+fn after_a_cut_anywhere_the_image_can_be_written_again() {
+    for platform in [BORON, PHOTON, P2] {
+        let (at, image) = (user_part(platform), image(9_000));
+        for after in (0..60).step_by(4) {
+            let bench = Bench::dfu(platform);
+            let mut link = bench.link();
+            let mut dfu = Dfu::open(&mut link).unwrap();
+            bench.rig().device.inject(DeviceMishap::VanishAfter(after));
+            if dfu.write_image(0, at, &image, true, &mut nothing).is_err() {
+                let mut rig = bench.rig();
+                let now = rig.now;
+                rig.device.power(now, false);
+                rig.device.power(now, true);
+                rig.until_attached();
+                assert!(!rig.is_dfu(), "{platform}: the system part was not touched");
+                rig.enter_dfu();
+            }
+            bench.rig().device.heal();
+            let mut link = bench.link();
+            let mut dfu = Dfu::open(&mut link).unwrap();
+            dfu.write_image(0, at, &image, true, &mut nothing)
+                .unwrap_or_else(|error| panic!("{platform}, after {after}: {error:?}"));
+            assert_eq!(bench.rig().device.flash(at, image.len()), image);
+        }
+    }
+}
+
+#[test]
+fn an_image_may_be_cancelled_and_written_again() {
+    for platform in [BORON, PHOTON, P2] {
+        let bench = Bench::dfu(platform);
+        let (at, image) = (user_part(platform), image(40_000));
+        let cancel = Cancel::new();
+        let mut link = bench.link_with(cancel.clone());
+        let mut dfu = Dfu::open(&mut link).unwrap();
+        let outcome = dfu.write_image(0, at, &image, true, &mut |done, total| {
+            if done * 2 > total {
+                cancel.cancel();
+            }
+        });
+        assert!(outcome.is_err(), "{platform}: cancelled half way");
+        let mut link = bench.link();
+        let mut dfu = Dfu::open(&mut link).unwrap();
+        dfu.write_image(0, at, &image, true, &mut nothing)
+            .unwrap_or_else(|error| panic!("{platform}: {error:?}"));
+        assert_eq!(bench.rig().device.flash(at, image.len()), image);
+    }
+}
+
+#[test]
+fn every_platform_of_the_table_goes_to_dfu_and_back() {
+    for known in Platform::all().filter(|p| *p != Platform::Core) {
+        let bench = Bench::normal(known.id());
+        let seen = identify(&mut bench.link(), &bench.attached()).unwrap_or_else(|error| panic!("{known}: {error:?}"));
+        assert_eq!(seen.platform, known);
+        bench.rig().enter_dfu();
+        let mut link = bench.link();
+        let seen = identify(&mut link, &bench.attached()).unwrap_or_else(|error| panic!("{known}: {error:?}"));
+        assert_eq!((seen.platform, seen.mode), (known, UsbMode::Dfu));
+        let mut dfu = Dfu::open(&mut link).unwrap();
+        for range in known.flashable() {
+            let last = dfu.layout(0).unwrap().sector_at(range.end - 1).unwrap();
+            assert_eq!(last.end(), u64::from(range.end), "{known}: the allow-list ends with a sector");
+        }
+        if known.family() == keyrack::model::platform::Family::Nrf52840 {
+            let size = dfu.layout(2).unwrap().segments.iter().map(|s| s.end()).max().unwrap() - 0x8000_0000;
+            assert_eq!(size, if known.row().big_flash { 8 << 20 } else { 4 << 20 }, "{known}");
+        }
+        KeyStore::new(&mut dfu)
+            .read_twice()
+            .unwrap_or_else(|error| panic!("{known}: {error:?}"));
+        let _ = dfu.leave().unwrap();
+        bench.rig().until_reattached();
+        assert!(!bench.rig().is_dfu(), "{known}");
+    }
+}

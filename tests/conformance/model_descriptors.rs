@@ -212,3 +212,24 @@ fn very_old_gen_2_bootloaders_have_one_serial_for_all() {
     assert_eq!(rig.device.attachment().unwrap().serial, "00000000010C");
     assert_eq!(rig.string(3).unwrap(), "00000000010C");
 }
+
+#[test]
+fn the_console_beside_the_control_interface() {
+    for platform in ALL {
+        let mut rig = Rig::normal(platform);
+        let configuration = rig.descriptor(2, 0).unwrap();
+        let classes: Vec<(u8, u8)> = split(&configuration)
+            .iter()
+            .filter(|d| d[1] == 4 && d[3] == 0)
+            .map(|d| (d[2], d[5]))
+            .collect();
+        let wanted = if RTL.contains(&platform) {
+            [(0, 0xff), (1, 0x02), (2, 0x0a)]
+        } else {
+            [(0, 0x02), (1, 0x0a), (2, 0xff)]
+        };
+        let mut sorted = classes;
+        sorted.sort_unstable();
+        assert_eq!(sorted, wanted, "{platform}");
+    }
+}

@@ -533,3 +533,73 @@ fn safe_mode_command() {
         assert!(!rig.is_dfu() && rig.device.in_safe_mode(), "{platform}");
     }
 }
+
+#[test]
+fn the_electron_needs_no_system_part_for_its_dct() {
+    // 3.5: its bootloader has DCT code of its own; the Photon's and P1's is in system part 2.
+    let mut rig = Rig::dfu(ELECTRON);
+    for sector in [0x0802_0000, 0x0804_0000, 0x0806_0000] {
+        rig.erase(sector).unwrap();
+    }
+    rig.idle();
+    rig.alternate(1);
+    let dct = rig.device.dct()[..8391].to_vec();
+    assert_eq!(rig.read(0, 8391).unwrap(), dct);
+    let mut p1 = Rig::dfu(8);
+    p1.erase(0x0806_0000).unwrap();
+    p1.idle();
+    p1.alternate(1);
+    assert_eq!(p1.read(0, 4096).unwrap(), [0; 4096]);
+}
+
+#[test]
+fn no_upload_gives_more_than_4096_bytes() {
+    for platform in ALL {
+        let mut rig = Rig::dfu(platform);
+        rig.point(user_part(platform));
+        rig.abort().unwrap();
+        if let Ok(bytes) = rig.upload(2, 8192) {
+            assert!(bytes.len() <= 4096, "{platform}: {}", bytes.len());
+        }
+    }
+}
+
+#[test]
+fn a_bus_reset_begins_anew() {
+    for platform in ALL {
+        let mut rig = Rig::dfu(platform);
+        rig.point(user_part(platform));
+        let now = rig.now;
+        rig.device.bus_reset(now);
+        assert!(rig.is_dfu(), "{platform}");
+        assert_eq!(rig.state(), IDLE);
+    }
+}
+
+#[test]
+fn a_power_cut_tears_what_is_being_written() {
+    for platform in ALL {
+        let mut rig = Rig::dfu(platform);
+        let at = user_part(platform);
+        rig.erase(at).unwrap();
+        rig.point(at);
+        rig.dnload(2, &[0; 4096]).unwrap();
+        let setup = keyrack::edge::Setup {
+            request_type: 0xa1,
+            request: 3,
+            value: 0,
+            index: 0,
+            length: 6,
+        };
+        let busy = rig.device.control(rig.now, setup, &[]);
+        let middle = rig.now + busy.takes / 2;
+        rig.device.power(middle, false);
+        assert_eq!(rig.device.counters().torn, 1, "{platform}");
+        let torn = rig.device.flash(at, 4096);
+        assert!(torn.contains(&0xff) || torn.contains(&0), "{platform}");
+        assert_ne!(torn, [0; 4096], "{platform}: not all of it");
+        rig.now = middle;
+        rig.device.power(middle, true);
+        rig.until_attached();
+    }
+}

@@ -181,12 +181,33 @@ fn the_vendors_bootloader_through_the_update_path() {
     let Some(image) = shared("firmware/argon-bootloader-620.bin") else {
         return;
     };
-    let mut rig = Rig::normal(ARGON);
+    let mut rig = Rig::boot(Spec {
+        os_version: 6101,
+        ..spec(ARGON)
+    });
     assert_eq!(push(&mut rig, &image), 0);
     until_applied(&mut rig);
     assert_eq!(rig.device.flash(0xf_4000, image.len()), image);
     assert_eq!(module(&mut rig, 2, 0).unwrap().int(3), 3001);
     assert_eq!(push(&mut Rig::normal(BORON), &image), -1360, "another platform");
+}
+
+#[test]
+fn the_vendors_older_bootloader_is_too_old_for_6_2_0() {
+    // 5.6: 6.2.0 goes with bootloader 3100; a system whose dependency is not met does not start.
+    let Some(image) = shared("firmware/argon-bootloader-620.bin") else {
+        return;
+    };
+    let mut rig = Rig::normal(ARGON);
+    let needs = rig.device.flash(0x2_8200 + 16, 8);
+    let wanted = needs.chunks(4).find(|d| d[0] == 2).map(|d| u16::from_le_bytes([d[2], d[3]]));
+    assert!(wanted.is_some_and(|version| version > 3001), "{wanted:?}");
+    push(&mut rig, &image);
+    until_applied(&mut rig);
+    assert!(
+        rig.is_dfu() || rig.device.flash(0xf_4000, image.len()) != image,
+        "stays in DFU mode, or never took it"
+    );
 }
 
 #[test]

@@ -314,3 +314,34 @@ fn protection_came_with_6_1_1() {
     let mut photon = Rig::normal(crate::rig::PHOTON);
     assert_eq!(photon.request(76, &[]).0, -120);
 }
+
+#[test]
+fn one_byte_ends_service_mode_too() {
+    let mut rig = server::service_in_dfu(BORON);
+    rig.dnload(0, &[0xfb]).unwrap();
+    assert_eq!(rig.settle().unwrap().state, DNLOAD_IDLE);
+    assert_eq!(rig.string(0xfa).unwrap().trim_end_matches('\0'), "sm=p");
+}
+
+#[test]
+fn service_mode_opens_the_user_part() {
+    for platform in [BORON, P2] {
+        let mut rig = server::service_in_dfu(platform);
+        let at = crate::model_dfu::user_part(platform);
+        assert_eq!(rig.erase(at).unwrap().state, DNLOAD_IDLE, "{platform}");
+        assert_eq!(rig.write(at, &[0x31; 100]).unwrap().state, DNLOAD_IDLE);
+        assert_eq!(rig.read(at, 100).unwrap(), [0x31; 100]);
+    }
+}
+
+#[test]
+fn a_device_whose_server_is_another_is_not_opened_by_this_one() {
+    // 2.9: only the holder of the server key that the device pins can open it.
+    let mut rig = Rig::boot(Spec {
+        protected: true,
+        ..spec(BORON)
+    });
+    let prepared = server::prepare(&mut rig, &NONCE).1.unwrap();
+    let payload = server::confirmation(&rig, &prepared, &server::fingerprint(&server::spki()));
+    assert_eq!(rig.request(77, &payload).0, -1802);
+}

@@ -495,3 +495,36 @@ fn nyan_and_echo() {
         assert_eq!(rig.request(1, b"echo"), (0, b"echo".to_vec()));
     }
 }
+
+#[test]
+fn a_new_start_cancels_the_update_before() {
+    let mut rig = Rig::normal(BORON);
+    got(&mut rig, 250, Message::new().int(1, 5_000));
+    assert_eq!(told(&mut rig, 253, Message::new().bytes(1, &[0; 1024])), 0);
+    let image = user_module(BORON, 78).build();
+    assert_eq!(
+        update(&mut rig, &image, Message::new().int(1, 1)),
+        0,
+        "nothing is left of the first"
+    );
+}
+
+#[test]
+fn startup_mode_and_factory_reset() {
+    let mut rig = Rig::normal(ARGON);
+    assert_eq!(told(&mut rig, 75, Message::new().int(1, 1)), 0);
+    assert_eq!(told(&mut rig, 40, Message::new()), 0);
+    rig.until_reattached();
+    rig.wait_ms(2_000);
+    assert_eq!(got(&mut rig, 72, Message::new()).int(1), 1, "it starts in listening mode");
+    let mut rig = Rig::normal(BORON);
+    assert_eq!(told(&mut rig, 41, Message::new()), 0);
+    rig.until_reattached();
+}
+
+#[test]
+fn the_soft_ap_name_is_for_gen_2() {
+    let payload = Message::new().text(1, "Photon").text(2, "ABCD");
+    assert_eq!(told(&mut Rig::normal(PHOTON), 240, payload.clone()), 0);
+    assert_eq!(Rig::normal(BORON).request(240, &payload.done()).0, -120);
+}

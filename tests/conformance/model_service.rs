@@ -282,3 +282,26 @@ fn raw_requests_are_as_old_as_2_0() {
     let mut rig = Rig::normal(BORON);
     assert_eq!(rig.packet("40 50 00 00 2e 01 00 00"), Ok(Vec::new()));
 }
+
+#[test]
+fn no_data_before_the_buffer_is_there() {
+    let mut rig = Rig::normal(BORON);
+    assert_eq!(Reply::parse(&rig.init(1, 1_000).unwrap()).status, PENDING);
+    assert_eq!(rig.send(1, &[0; 1_000]), Err(UsbError::Stall), "no CHECK said OK yet");
+}
+
+#[test]
+fn the_magic_baud_rate() {
+    // 6.3: setting 14400 baud on the console enters DFU mode, on all versions.
+    for platform in ALL {
+        let mut rig = Rig::normal(platform);
+        let console = u16::from(RTL.contains(&platform));
+        let coding = |baud: u32| [&baud.to_le_bytes()[..], &[0, 0, 8]].concat();
+        rig.put(0x21, 0x20, 0, console, &coding(9_600)).unwrap();
+        rig.wait_ms(5_000);
+        assert!(!rig.is_dfu());
+        let _ = rig.put(0x21, 0x20, 0, console, &coding(14_400));
+        rig.until_reattached();
+        assert!(rig.is_dfu(), "{platform}");
+    }
+}
