@@ -603,3 +603,15 @@ fn a_power_cut_tears_what_is_being_written() {
         rig.until_attached();
     }
 }
+
+#[test]
+fn the_dct_has_16_kib_on_gen_2() {
+    for platform in GEN2 {
+        let mut rig = Rig::dfu(platform);
+        rig.alternate(1);
+        let whole = rig.read(0, 16 << 10).unwrap();
+        assert_eq!(whole.len(), 16 << 10, "{platform}");
+        assert_eq!(whole[..8391], rig.device.dct()[..8391]);
+        assert!(whole.iter().any(|byte| *byte != 0));
+    }
+}

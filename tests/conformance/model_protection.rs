@@ -345,3 +345,18 @@ fn a_device_whose_server_is_another_is_not_opened_by_this_one() {
     let payload = server::confirmation(&rig, &prepared, &server::fingerprint(&server::spki()));
     assert_eq!(rig.request(77, &payload).0, -1802);
 }
+
+#[test]
+fn how_much_of_a_system_part_the_first_block_must_hold() {
+    // 3.6: on nRF the vector table and the header, on RTL the header.
+    for (platform, address, least) in [(BORON, 0x2_8000, 24 + 0x200), (P2, 0x0806_0000, 24)] {
+        let module = system_part(platform, 6100);
+        for (length, taken) in [(least - 4, false), (least, true)] {
+            let mut rig = server::service_in_dfu(platform);
+            rig.point(address);
+            let _ = rig.dnload(2, &module[..length]);
+            let status = rig.settle().unwrap();
+            assert_eq!(status.status, if taken { 0 } else { 0x0b }, "{platform}: {length} bytes");
+        }
+    }
+}

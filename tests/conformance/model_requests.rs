@@ -528,3 +528,51 @@ fn the_soft_ap_name_is_for_gen_2() {
     assert_eq!(told(&mut Rig::normal(PHOTON), 240, payload.clone()), 0);
     assert_eq!(Rig::normal(BORON).request(240, &payload.done()).0, -120);
 }
+
+#[test]
+fn requests_are_as_old_as_the_reference_says() {
+    // 2.3: what a system without the request answers is -120.
+    let result = |platform: u16, os_version: u16, request: u16| {
+        let mut rig = Rig::boot(Spec {
+            os_version,
+            serial: Some("B40HAB913AB12CD".into()),
+            ..spec(platform)
+        });
+        rig.request(request, &[]).0
+    };
+    for request in [20, 21] {
+        assert_eq!(result(BORON, 1400, request), -120, "{request}: 1.5.0");
+        assert_eq!(result(BORON, 1500, request), 0, "{request}: 1.5.0");
+    }
+    assert_eq!(result(BORON, 1000, 300), -120, "cloud status: 1.1.0");
+    assert_eq!(result(BORON, 1100, 300), 0);
+    assert_eq!(result(BORON, 5901, 76), -120, "GET_PROTECTED_STATE: 6.0.0");
+    assert_eq!(result(BORON, 6000, 76), 0);
+    assert_eq!(result(BORON, 6000, 77), -120, "SET_PROTECTED_STATE: 6.1.1");
+    assert_eq!(result(BORON, 6101, 77), 0);
+}
+
+#[test]
+fn compressed_updates_were_a_capability_of_2_and_3() {
+    for (os_version, flags) in [(2001, 1), (3101, 1), (6200, 0)] {
+        let mut rig = Rig::boot(Spec {
+            os_version,
+            ..spec(BORON)
+        });
+        assert_eq!(got(&mut rig, 32, Message::new()).int(1), flags, "{os_version}");
+    }
+}
+
+#[test]
+#[ignore = "a simulated Photon has GET_DEVICE_MODE with every system (2.3: since 1.1.0 on Gen 2)"]
+fn device_mode_on_old_gen_2() {
+    let result = |os_version: u16| {
+        let mut rig = Rig::boot(Spec {
+            os_version,
+            ..spec(PHOTON)
+        });
+        rig.request(72, &[]).0
+    };
+    assert_eq!(result(1000), -120);
+    assert_eq!(result(1100), 0);
+}
