@@ -46,7 +46,8 @@ pub(super) struct Parts {
 ///
 /// # Errors
 /// Everything that is wrong with the configuration at once, or the first thing that is wrong outside of it.
-pub(super) fn station(_config: &Path, _overrides: &Overrides) -> Result<Parts, CliError> {
+pub(super) fn station(config: &Path, _overrides: &Overrides) -> Result<Parts, CliError> {
+    crate::config::load(config)?;
     Err(CliError::Absent {
         what: "assembling a station",
     })

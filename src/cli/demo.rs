@@ -10,7 +10,7 @@ use super::{Context, error::CliError, exit::ExitCode, help};
     &[("keyrack demo", "provisions a simulated rack; nothing real is touched")],
     &ExitCode::ALL,
 ))]
-pub struct DemoArgs {}
+pub(super) struct DemoArgs {}
 
 pub(super) fn run(_args: &DemoArgs, _context: &Context) -> Result<ExitCode, CliError> {
     Err(CliError::Absent { what: "the demo" })

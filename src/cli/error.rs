@@ -70,6 +70,16 @@ pub enum CliError {
         /// Why.
         source: io::Error,
     },
+    /// A file that an option or the configuration names cannot be read.
+    #[error("could not read {what} \"{}\"", .path.display())]
+    Named {
+        /// What it is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The token cannot be had from its file.
     #[error("there is no token for the cloud")]
     Token(#[from] TokenFileError),
@@ -219,6 +229,7 @@ impl CliError {
             | Self::Missing { .. }
             | Self::Absent { .. }
             | Self::CloudSetup(_)
+            | Self::Named { .. }
             | Self::UnknownDevice { .. }
             | Self::ManyDevices { .. }
             | Self::Overwrite { .. } => ExitCode::Usage,
@@ -245,6 +256,7 @@ impl CliError {
             Self::Store(error) | Self::Station(StationError::Store(error)) => of_store(error),
             Self::Station(StationError::Core(_)) => "keep the ledger and report it; nothing was done that is not on record",
             Self::Station(StationError::Bus(_)) => "run `keyrack check`",
+            Self::Named { .. } => "name the right file, or put it there",
             Self::File { .. } => "look at the permissions and the free space of the disk",
             Self::Token(TokenFileError::Shared { .. }) => {
                 "run `chmod 600` on the file; if others use this machine, run `keyrack logout` and `keyrack login`"

@@ -31,7 +31,7 @@ use crate::{
     ],
     help::READING,
 ))]
-pub struct OutboxArgs {
+pub(super) struct OutboxArgs {
     /// What was refused for good instead
     #[arg(long)]
     refused: bool,

@@ -39,7 +39,7 @@ use crate::{
     ],
     &ExitCode::ALL,
 ))]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// Without a screen; there is no other way in this version
     #[arg(long)]
     headless: bool,
@@ -107,7 +107,7 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Res
         tuning,
     } = parts;
     let station = Station::start(world, store, setting, shelf, &tuning, &mut |event| events.on(&event));
-    let (end, mut summary) = match station {
+    let (end, summary) = match station {
         Err(error) => (Err(error), events.into_summary()),
         Ok(mut station) => {
             let remote = station.remote();
@@ -132,10 +132,6 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Res
         }
     };
     signals.close();
-    if let Err(error) = &end {
-        summary.set_locked(None);
-        context.printer.note(format!("the station stopped: {error}"));
-    }
     let numbers = summary.numbers(clock.now().since(began).as_secs_f64());
     summary::print(&summary, &numbers, &context.printer);
     end?;

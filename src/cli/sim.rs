@@ -10,7 +10,7 @@ use super::{Context, error::CliError, exit::ExitCode, help};
     &[("keyrack sim cloud", "starts a stand-in cloud on this machine")],
     &ExitCode::ALL,
 ))]
-pub struct SimArgs {
+pub(super) struct SimArgs {
     /// Which part.
     #[command(subcommand)]
     part: Part,
