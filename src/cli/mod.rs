@@ -38,6 +38,7 @@ mod places;
 mod print;
 mod prompt;
 mod replay;
+pub mod rig;
 mod run;
 mod signals;
 mod sim;

@@ -6,7 +6,8 @@
 //! instant act, then its sleepers, in the order in which they lay down. So a run is the same each time, and an hour takes
 //! as long as its work.
 //!
-//! It must not be used by threads that it does not know, other than to look at the time and to raise signals.
+//! It must not be used by threads that it does not know, other than to look at the time and to raise signals; and a signal
+//! that is waited for on one virtual clock belongs to that clock.
 
 mod baton;
 mod schedule;

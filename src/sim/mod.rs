@@ -3,3 +3,5 @@
 pub mod clock;
 pub mod cloud;
 pub mod device;
+mod dialling;
+pub mod world;

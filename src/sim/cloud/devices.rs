@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{
     audit::Moved,
     call::{Call, known_spelling, owns},
+    products,
     reply::{Answer, Reply},
     setup::Role,
     state::{Actor, Device, Owner},
@@ -61,14 +62,8 @@ pub(super) fn update(call: &mut Call, product: Option<&str>, id: &str) -> Answer
         device.updates_forced = forced;
         return Reply::ok(&json!({ "id": id, "firmware_updates_forced": forced }));
     } else if let Some(groups) = groups {
-        let well_formed = |name: &String| {
-            !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
-        };
-        if !groups.iter().all(well_formed) {
-            return Err(Reply::errors("group names have lower-case letters, digits, - and _"));
+        if !groups.iter().all(|name| products::group_name(name)) {
+            return Err(Reply::errors(products::GROUP_NAMES));
         }
         device.groups.clone_from(&groups);
         let product = device.product;

@@ -12,7 +12,7 @@ use super::{
         proof,
         server::{self, Server},
     },
-    noticed, settle,
+    noticed,
     state::{Registered, hex},
 };
 use crate::model::{DeviceId, Wall};
@@ -70,9 +70,8 @@ impl StandIn {
             return Dialled::NoRoute;
         }
         let wall = self.inner.clock.wall();
-        let mut world = self.world();
+        let mut world = self.current();
         let world = &mut *world;
-        settle(world, wall);
         if let Err(why) = admit(world, dial) {
             return Dialled::Refused { why: why.to_owned() };
         }
@@ -101,8 +100,7 @@ impl StandIn {
     /// on Wi-Fi and 46 min on cellular.
     pub fn hang_up(&self, id: DeviceId) {
         let wall = self.inner.clock.wall();
-        let mut world = self.world();
-        settle(&mut world, wall);
+        let mut world = self.current();
         if let Some(device) = world
             .state
             .devices

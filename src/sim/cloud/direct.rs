@@ -64,6 +64,7 @@ impl Http for DirectHttp {
                     body: response.body,
                 })
             }
+            End::Unreachable => Err(HttpError::Unreachable("connection refused".to_owned())),
             // A client cannot tell the two apart once it has sent its request.
             End::ResetBefore | End::ResetAfter => Err(HttpError::Lost("connection reset by peer".to_owned())),
             // An exchange is over when its body is; this body does not end.

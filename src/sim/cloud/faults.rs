@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::wire::WireRequest;
+use super::{reply::Reply, wire::WireRequest};
 use crate::model::DeviceId;
 
 /// One switch.
@@ -39,10 +39,16 @@ pub struct Fault {
 pub enum Effect {
     /// Nothing but the delay.
     Delay,
+    /// There is no connection at all. A real server cannot know the route of a request that it does not get, so over
+    /// sockets this is [`Effect::ResetBefore`].
+    Unreachable,
     /// The connection is reset before the request has any effect.
     ResetBefore,
     /// The connection is reset after it: the reply is lost.
     ResetAfter,
+    /// The connection is reset, and the request takes a long way: it has its effect this many milliseconds later, and
+    /// by then perhaps after a newer one.
+    Late(u64),
     /// 408 `timed out`.
     TimedOut,
     /// 429, with `Retry-After` in seconds if given.
@@ -113,6 +119,55 @@ impl Fault {
         let id = device.to_string();
         request.path.contains(&id) || request.query.contains(&id) || String::from_utf8_lossy(&request.body).contains(&id)
     }
+}
+
+/// The reply that stands in for the right one, and whether the request has its effect.
+pub(super) fn replacement(effect: Effect) -> Option<(Reply, bool)> {
+    let html = |status: u16, body: &str| Reply {
+        status,
+        headers: vec![("content-type".to_owned(), "text/html".to_owned())],
+        body: body.as_bytes().to_vec(),
+    };
+    Some(match effect {
+        Effect::TimedOut => (Reply::error(408, "timed out"), false),
+        Effect::TooMany(after) => {
+            let mut reply = Reply::error(429, "Too many requests");
+            reply
+                .headers
+                .extend(after.map(|seconds| ("retry-after".to_owned(), seconds.to_string())));
+            (reply, false)
+        }
+        Effect::HtmlError => (
+            html(
+                500,
+                "<html><head><title>500</title></head><body>Internal Server Error</body></html>",
+            ),
+            false,
+        ),
+        Effect::Unavailable => (html(503, ""), false),
+        Effect::OkFalse => (
+            Reply::json(200, &serde_json::json!({ "ok": false, "error": "something went wrong" })),
+            false,
+        ),
+        Effect::EmptyOk => (
+            Reply {
+                status: 200,
+                headers: Vec::new(),
+                body: Vec::new(),
+            },
+            true,
+        ),
+        Effect::Delay
+        | Effect::Late(_)
+        | Effect::Unreachable
+        | Effect::ResetBefore
+        | Effect::ResetAfter
+        | Effect::SlowBody(_)
+        | Effect::StaleOnline
+        | Effect::CutStream(_) => {
+            return None;
+        }
+    })
 }
 
 /// All switches with their counters.

@@ -18,6 +18,7 @@ mod fields;
 pub mod handshake;
 pub mod https;
 mod import;
+mod inspect;
 mod limits;
 mod listing;
 mod oauth;
@@ -56,16 +57,16 @@ pub use wire::{End, WireOutcome, WireRequest, WireResponse};
 
 use crate::{
     edge::{Clock, Entropy},
-    model::{DeviceId, Wall},
+    model::Wall,
 };
 
 use self::{
     call::Call,
     events::Hub,
-    faults::Faults,
+    faults::{Faults, replacement},
     limits::{Limits, Scope},
     reply::Reply,
-    state::{Registered, State, hex, later},
+    state::{State, hex, later},
 };
 
 /// The cloud. Clones are the same cloud.
@@ -86,6 +87,8 @@ struct World {
     limits: Limits,
     faults: Faults,
     hub: Hub,
+    /// Requests on a long way, with the time at which they arrive.
+    late: Vec<(Wall, WireRequest)>,
 }
 
 /// What a handler came to, before mishaps.
@@ -136,7 +139,7 @@ impl StandIn {
 
     /// What the cloud remembers. It holds the server's private keys: write it to a file that only its owner may read.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.world().state).expect("the state has only keys that JSON can write")
+        serde_json::to_string(&self.current().state).expect("the state has only keys that JSON can write")
     }
 
     fn with_state(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, state: State) -> Self {
@@ -145,6 +148,7 @@ impl StandIn {
             limits: Limits::default(),
             faults: Faults::default(),
             hub: Hub::default(),
+            late: Vec::new(),
         };
         Self {
             inner: Arc::new(Inner {
@@ -158,9 +162,8 @@ impl StandIn {
     /// Handles one request.
     pub fn handle(&self, request: &WireRequest) -> WireOutcome {
         let (now, wall) = (self.inner.clock.now(), self.inner.clock.wall());
-        let mut world = self.world();
+        let mut world = self.current();
         let world = &mut *world;
-        settle(world, wall);
         if let Err(reply) = world.limits.count(Scope::Everything, &request.peer.to_string(), now) {
             return WireOutcome {
                 delay: Duration::ZERO,
@@ -169,30 +172,43 @@ impl StandIn {
         }
         let fault = world.faults.strike(request);
         let delay = fault.as_ref().map(Fault::delay).unwrap_or_default();
-        let end = match &fault {
+        let untouched = match &fault {
+            Some(Fault {
+                effect: Effect::Unreachable,
+                ..
+            }) => Some(End::Unreachable),
             Some(Fault {
                 effect: Effect::ResetBefore,
                 ..
-            }) => End::ResetBefore,
-            Some(fault) if !fault.committed && replacement(fault.effect).is_some_and(|(_, acts)| !acts) => {
-                let (reply, _) = replacement(fault.effect).expect("the guard saw it");
-                finish(reply, wall)
+            }) => Some(End::ResetBefore),
+            Some(Fault {
+                effect: Effect::Late(millis),
+                ..
+            }) => {
+                let arrival = later(wall, i64::try_from(*millis).unwrap_or(i64::MAX));
+                world.late.push((arrival, request.clone()));
+                Some(End::ResetBefore)
             }
-            _ => harmed(self.answer(world, request, fault.as_ref()), fault.as_ref(), wall),
+            Some(fault) if !fault.committed => match replacement(fault.effect) {
+                Some((reply, false)) => Some(finish(reply, wall)),
+                _ => None,
+            },
+            _ => None,
         };
+        let end = untouched.unwrap_or_else(|| harmed(self.answer(world, request, fault.as_ref(), wall), fault.as_ref(), wall));
         WireOutcome { delay, end }
     }
 
     /// Lets the handler of the path do its work.
-    fn answer(&self, world: &mut World, request: &WireRequest, fault: Option<&Fault>) -> Answered {
-        match self.try_answer(world, request, fault) {
+    fn answer(&self, world: &mut World, request: &WireRequest, fault: Option<&Fault>, wall: Wall) -> Answered {
+        match self.try_answer(world, request, fault, wall) {
             Ok(answered) => answered,
             Err(refusal) => Answered::Reply(refusal),
         }
     }
 
-    fn try_answer(&self, world: &mut World, request: &WireRequest, fault: Option<&Fault>) -> Result<Answered, Reply> {
-        let (now, wall) = (self.inner.clock.now(), self.inner.clock.wall());
+    fn try_answer(&self, world: &mut World, request: &WireRequest, fault: Option<&Fault>, wall: Wall) -> Result<Answered, Reply> {
+        let now = self.inner.clock.now();
         let World { state, limits, hub, .. } = world;
         let mut call = Call::new(request, state, wall, &*self.inner.entropy);
         call.stale_online = fault.is_some_and(|fault| fault.effect == Effect::StaleOnline);
@@ -234,6 +250,11 @@ impl StandIn {
         Ok(Answered::Reply(reply))
     }
 
+    /// Lets the cloud notice which devices are gone; it does so by itself whenever it is asked something.
+    pub fn settle(&self) {
+        drop(self.current());
+    }
+
     /// Adds a mishap and returns its number in [`StandIn::fired`].
     pub fn add_fault(&self, fault: Fault) -> usize {
         self.world().faults.add(fault)
@@ -254,72 +275,26 @@ impl StandIn {
         self.world().hub.cut();
     }
 
-    /// All key uploads that reached the cloud for a device, the oldest first.
-    pub fn uploads(&self, device: DeviceId) -> Vec<Upload> {
-        self.world()
-            .state
-            .audit
-            .uploads
-            .iter()
-            .filter(|upload| upload.device == device)
-            .cloned()
-            .collect()
-    }
-
-    /// All imports that named a device, the oldest first.
-    pub fn imports(&self, device: DeviceId) -> Vec<Import> {
-        self.world()
-            .state
-            .audit
-            .imports
-            .iter()
-            .filter(|import| import.device == Some(device))
-            .cloned()
-            .collect()
-    }
-
-    /// All changes of a device's owner and product other than imports, the oldest first.
-    pub fn moves(&self, device: DeviceId) -> Vec<Move> {
-        self.world()
-            .state
-            .audit
-            .moves
-            .iter()
-            .filter(|moved| moved.device == device)
-            .cloned()
-            .collect()
-    }
-
-    /// The SubjectPublicKeyInfo registered for a device: for tests and the demo in this process, never an endpoint.
-    pub fn registered(&self, device: DeviceId) -> Option<Vec<u8>> {
-        self.world().state.devices.get(&device)?.key.as_ref().map(Registered::spki)
-    }
-
-    /// Registers the key that a device was made with, as the vendor's factory does. It is no upload and not counted.
-    /// False if the device is not known or this is no key of a device.
-    pub fn made_with(&self, device: DeviceId, spki: &[u8]) -> bool {
-        let wall = self.inner.clock.wall();
-        let mut world = self.world();
-        match (world.state.devices.get_mut(&device), spki::parse_der(spki)) {
-            (Some(device), Ok(kind)) => {
-                device.key = Some(Registered::new(kind, spki, wall));
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The product and the owner of a device as the cloud has them.
-    pub fn place(&self, device: DeviceId) -> Option<(Option<u32>, Option<String>)> {
-        let world = self.world();
-        let device = world.state.devices.get(&device)?;
-        Some((device.product, device.owner.as_ref().map(|owner| owner.name().to_owned())))
-    }
-
     /// The public key that devices must hold as their server key: SubjectPublicKeyInfo, 294 bytes of RSA for TCP, 91 of
     /// P-256 for UDP.
     pub fn server_spki(&self, tcp: bool) -> Vec<u8> {
         self.world().state.server.spki(tcp, &*self.inner.entropy)
+    }
+
+    /// The world with everything done that time has brought.
+    fn current(&self) -> MutexGuard<'_, World> {
+        let mut guard = self.world();
+        let (world, wall) = (&mut *guard, self.inner.clock.wall());
+        while let Some(next) = (0..world.late.len())
+            .filter(|i| world.late[*i].0 <= wall)
+            .min_by_key(|i| world.late[*i].0)
+        {
+            let (arrival, request) = world.late.remove(next);
+            // Nobody is there any more to read the answer.
+            drop(self.answer(world, &request, None, arrival));
+        }
+        settle(world, wall);
+        guard
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -368,53 +343,6 @@ fn harmed(answered: Answered, fault: Option<&Fault>, wall: Wall) -> End {
         },
         _ => finish(reply, wall),
     }
-}
-
-/// The reply that stands in for the right one, and whether the request has its effect.
-fn replacement(effect: Effect) -> Option<(Reply, bool)> {
-    let html = |status: u16, body: &str| Reply {
-        status,
-        headers: vec![("content-type".to_owned(), "text/html".to_owned())],
-        body: body.as_bytes().to_vec(),
-    };
-    Some(match effect {
-        Effect::TimedOut => (Reply::error(408, "timed out"), false),
-        Effect::TooMany(after) => {
-            let mut reply = Reply::error(429, "Too many requests");
-            reply
-                .headers
-                .extend(after.map(|seconds| ("retry-after".to_owned(), seconds.to_string())));
-            (reply, false)
-        }
-        Effect::HtmlError => (
-            html(
-                500,
-                "<html><head><title>500</title></head><body>Internal Server Error</body></html>",
-            ),
-            false,
-        ),
-        Effect::Unavailable => (html(503, ""), false),
-        Effect::OkFalse => (
-            Reply::json(200, &serde_json::json!({ "ok": false, "error": "something went wrong" })),
-            false,
-        ),
-        Effect::EmptyOk => (
-            Reply {
-                status: 200,
-                headers: Vec::new(),
-                body: Vec::new(),
-            },
-            true,
-        ),
-        Effect::Delay
-        | Effect::ResetBefore
-        | Effect::ResetAfter
-        | Effect::SlowBody(_)
-        | Effect::StaleOnline
-        | Effect::CutStream(_) => {
-            return None;
-        }
-    })
 }
 
 /// Puts the date on a reply.

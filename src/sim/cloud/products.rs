@@ -152,6 +152,72 @@ pub(super) fn delete_client(call: &mut Call, name: &str, id: &str) -> Answer {
     Reply::empty()
 }
 
+/// `GET /v1/orgs`: this cloud has no organisations.
+pub(super) fn orgs(call: &mut Call) -> Answer {
+    call.actor()?;
+    Reply::ok(&json!({ "organizations": [] }))
+}
+
+/// `GET /v1/products/:p/groups`.
+pub(super) fn groups(call: &mut Call, name: &str) -> Answer {
+    let (_, id) = call.on_product(name, Role::ViewOnly, Some("groups:list"))?;
+    let members = |group: &String| {
+        call.state
+            .devices
+            .values()
+            .filter(|d| d.product == Some(id) && d.groups.contains(group))
+            .count()
+    };
+    let groups = call.state.products[&id].groups.iter();
+    let groups: Vec<Value> = groups
+        .map(|group| json!({ "name": group, "device_count": members(group) }))
+        .collect();
+    Reply::ok(&json!({ "groups": groups }))
+}
+
+/// `POST /v1/products/:p/groups`.
+pub(super) fn new_group(call: &mut Call, name: &str) -> Answer {
+    let (_, id) = call.on_product(name, Role::Developer, Some("groups:create"))?;
+    let group = call
+        .body
+        .filled("name")
+        .filter(|name| group_name(name))
+        .ok_or_else(|| Reply::errors(GROUP_NAMES))?;
+    if let Some(product) = call.state.products.get_mut(&id)
+        && !product.groups.contains(&group)
+    {
+        product.groups.push(group.clone());
+    }
+    Ok(Reply::json(201, &json!({ "name": group, "device_count": 0 })))
+}
+
+/// `DELETE /v1/products/:p/groups/:name`: its devices leave it.
+pub(super) fn delete_group(call: &mut Call, name: &str, group: &str) -> Answer {
+    let (_, id) = call.on_product(name, Role::Developer, Some("groups:remove"))?;
+    let Some(product) = call.state.products.get_mut(&id) else {
+        return Err(Reply::denied());
+    };
+    let Some(place) = product.groups.iter().position(|known| known == group) else {
+        return Err(Reply::error(404, "Group not found"));
+    };
+    product.groups.remove(place);
+    for device in call.state.devices.values_mut().filter(|device| device.product == Some(id)) {
+        device.groups.retain(|name| name != group);
+    }
+    Reply::empty()
+}
+
+/// True if a group may have this name.
+pub(super) fn group_name(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+}
+
+/// What a group may be called (cloud-api.md 3.6).
+pub(super) const GROUP_NAMES: &str = "group names have lower-case letters, digits, - and _";
+
 /// `GET /v1/device-os/versions`: the versions that the reference files of the simulator know.
 pub(super) fn os_versions(call: &mut Call) -> Answer {
     call.actor()?;

@@ -4,6 +4,8 @@ mod access;
 mod dial;
 mod mishaps;
 mod oauth;
+mod sockets;
+mod uploads;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,6 +17,7 @@ use crate::edge::{
     entropy::SystemEntropy,
     http::{Auth, Body},
 };
+use crate::model::DeviceId;
 
 /// A cloud with one Argon and one Photon of the bench, and a signed-in administrator.
 pub(super) struct Bench {

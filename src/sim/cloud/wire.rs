@@ -122,6 +122,8 @@ pub struct WireOutcome {
 pub enum End {
     /// With a response.
     Response(WireResponse),
+    /// There was no connection.
+    Unreachable,
     /// The connection dies and the request had no effect.
     ResetBefore,
     /// The connection dies and the request had its effect: the reply is lost.

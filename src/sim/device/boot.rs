@@ -254,16 +254,6 @@ impl Device {
         self.s.counters.boots += 1;
         self.happened.push(Happening::Attached);
     }
-
-    /// Copies the factory image over the user part, if there is a sound one.
-    fn restore_factory_image(&mut self) {
-        let Some(address) = self.platform.factory() else { return };
-        let image = self.s.flash.read(address, 0x4_0000);
-        let sound = |m: &Module| m.crc_ok && m.header.platform == self.platform.id && m.header.function == function::USER;
-        if let Some(module) = Module::read(&image).filter(sound) {
-            firmware::store(&mut self.s, &module);
-        }
-    }
 }
 
 /// Firmware of the network coprocessor as it leaves the factory.

@@ -57,6 +57,11 @@ impl Control {
         }
     }
 
+    /// Drops all requests. Ids go on from where they were.
+    pub(super) fn cancel_all(&mut self) {
+        self.slots.clear();
+    }
+
     fn find(&mut self, id: u16) -> Option<(usize, &mut Slot)> {
         self.slots.iter_mut().enumerate().find(|(_, slot)| slot.id == id)
     }
@@ -176,7 +181,7 @@ impl Device {
 
     fn cancel(&mut self, id: u16) -> Transfer {
         if id == 0 {
-            self.s.control.slots.clear();
+            self.s.control.cancel_all();
             return status(OK, None);
         }
         let found = self.s.control.find(id).map(|(at, _)| at);

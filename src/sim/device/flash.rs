@@ -51,6 +51,11 @@ impl Flash {
         self.pages.retain(|page, _| *page < first || *page >= first + count);
     }
 
+    /// Every stored page has the size of a page.
+    pub(super) fn is_whole(&self) -> bool {
+        self.pages.values().all(|page| page.len() == index(PAGE))
+    }
+
     /// A number that changes with every write.
     pub(super) const fn edition(&self) -> u64 {
         self.edition

@@ -29,6 +29,8 @@ pub struct Forge {
     pub length: u32,
     /// Product id and version; 0xFFFF for none.
     pub product: (u16, u16),
+    /// Another module follows in the same image (COMBINED).
+    pub combined: bool,
     /// A bootloader that protects.
     pub protects: bool,
     /// Seed of the noise.
@@ -67,7 +69,7 @@ impl Forge {
         header.fill(0);
         header[..4].copy_from_slice(&self.start.to_le_bytes());
         header[4..8].copy_from_slice(&end.to_le_bytes());
-        header[9] = u8::from(dropped);
+        header[9] = u8::from(dropped) | u8::from(self.combined) << 2;
         header[10..12].copy_from_slice(&self.version.to_le_bytes());
         header[12..14].copy_from_slice(&self.platform.to_le_bytes());
         header[14] = self.function;
@@ -99,6 +101,7 @@ pub(super) fn factory_set(platform: &Platform, os: u16, protected: bool, seed: u
         start: 0,
         length: 0,
         product: (0xffff, 0xffff),
+        combined: false,
         protects: false,
         seed,
     };

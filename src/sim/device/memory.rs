@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::{
+    Device,
     chance::Chance,
-    dct::{Dct, private_field},
+    dct::{Dct, Field, private_field},
     flash::Flash,
     layout::{NRF_USER, NRF_USER_OLD},
     mishap::{Counters, DeviceMishap, Mishaps},
@@ -46,6 +47,39 @@ pub(super) struct Memory<'a> {
     pub(super) service: bool,
     /// Service Mode: the first block of the system part was seen and is recent enough.
     pub(super) system_allowed: &'a mut bool,
+}
+
+impl Device {
+    /// The device's memories as code in it reaches them at `now`.
+    pub(super) fn memory<'a>(&'a mut self, now: Duration, system_allowed: &'a mut bool) -> Memory<'a> {
+        let dct_works = !self.platform.dct_in_system() || self.installed().system_complete();
+        let transport = self.transport();
+        let s = &mut self.s;
+        Memory {
+            platform: self.platform,
+            timing: &self.timing,
+            flash: &mut s.flash,
+            dct: &mut s.dct,
+            counters: &mut s.counters,
+            mishaps: &mut s.mishaps,
+            chance: &mut s.chance,
+            under_way: &mut s.under_way,
+            now,
+            transport,
+            dct_works,
+            service: s.protection.protected && s.service.is_some(),
+            system_allowed,
+        }
+    }
+
+    /// Device OS writes a field of the DCT: the data, then 0xFF to its end.
+    pub(super) fn write_dct(&mut self, now: Duration, field: Field, data: &[u8]) {
+        let mut whole = data.to_vec();
+        whole.resize(field.size, 0xff);
+        let at = u32::try_from(field.at).expect("the DCT is small");
+        // A write that a mishap fails leaves what was there; Device OS does not look.
+        let _ = self.memory(now, &mut false).program(1, at, &whole);
+    }
 }
 
 impl Memory<'_> {

@@ -6,6 +6,7 @@
 
 mod blob;
 mod boot;
+mod buttons;
 mod chance;
 mod control;
 mod dct;
@@ -19,7 +20,9 @@ mod layout;
 mod memory;
 mod mishap;
 mod module;
+mod module_info;
 mod network;
+mod old_keys;
 mod platform;
 mod power;
 mod protection;
@@ -27,10 +30,10 @@ mod proto;
 mod requests;
 mod spec;
 mod standard;
+mod state;
+mod wifi;
 
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::{
     edge::{Setup, UsbError},
@@ -48,13 +51,15 @@ use layout::Installed;
 use mishap::Mishaps;
 use network::Cloud;
 use platform::{Platform, Transport};
-use power::UnderWay;
+use state::{Act, Into, Mode, State};
 
+pub use buttons::Press;
 pub use forge::Forge;
 pub use key::{RsaNumbers, ec_key};
 pub use mishap::{Counters, DeviceMishap};
 pub use network::{Dial, Dialled};
 pub use spec::{AccessPoint, Spec, StartKey, StartServer, Timing};
+pub use state::BadDevice;
 
 /// One simulated device.
 #[derive(Clone)]
@@ -97,91 +102,6 @@ pub enum Happening {
     Attached,
     /// It dials the cloud and waits for [`Device::dialled`].
     Dial(Dial),
-}
-
-/// A stored device that cannot be read back.
-#[derive(Debug, thiserror::Error)]
-pub enum BadDevice {
-    /// The bytes are not a stored device.
-    #[error("reading a stored device")]
-    Json(#[from] serde_json::Error),
-    /// The simulator has no such platform.
-    #[error("a stored device has the unknown platform {0}")]
-    Platform(u16),
-}
-
-/// Everything that is stored.
-#[derive(Clone, Serialize, Deserialize)]
-struct State {
-    spec: Spec,
-    /// The last time that the device was told.
-    clock: Duration,
-    mode: Mode,
-    pending: Option<(Duration, Act)>,
-    under_way: Option<UnderWay>,
-    flash: Flash,
-    dct: Dct,
-    chance: Chance,
-    counters: Counters,
-    mishaps: Mishaps,
-    dfu: Dfu,
-    control: Control,
-    protection: protection::Protection,
-    service: Option<protection::Service>,
-    cloud: Cloud,
-    /// The application does not keep it from dialling.
-    auto_connect: bool,
-    session: Option<network::Session>,
-    networks: Vec<network::Known>,
-    update: Option<firmware::Receiving>,
-    /// Images that the bootloader applies at the next reset.
-    marked: Option<Blob>,
-    assets: Vec<firmware::Stored>,
-    ncp: Option<u16>,
-    start_listening: bool,
-    ethernet: bool,
-    /// It came back as another device.
-    other_id: Option<DeviceId>,
-    line_coding: Blob,
-}
-
-/// Where a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Mode {
-    /// Without power.
-    Off,
-    /// With power and off the bus, for good.
-    Nothing,
-    /// Off the bus until then.
-    Booting(Duration, Into),
-    /// Bootloader.
-    Dfu,
-    /// Device OS.
-    Run {
-        /// Without the user part.
-        safe: bool,
-        /// Listening mode.
-        listening: bool,
-    },
-}
-
-/// What a boot ends in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Into {
-    Dfu,
-    Run {
-        safe: bool,
-    },
-    /// An update was applied; boot again.
-    Again,
-}
-
-/// What a device is about to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Act {
-    Reset(Boot),
-    Factory,
-    Update,
 }
 
 impl Device {
@@ -277,7 +197,7 @@ impl Device {
     /// A reset of the bus: all control requests are cancelled, the bootloader's DFU starts anew.
     pub fn bus_reset(&mut self, now: Mono) {
         self.run_until(now);
-        self.s.control = Control::default();
+        self.s.control.cancel_all();
         if !self.s.dfu.is_stuck() {
             self.s.dfu = Dfu::new();
         }
@@ -329,29 +249,6 @@ impl Device {
         self.enforced()
     }
 
-    /// The whole device: flash, DCT, mode, what it was about to do.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let stored = Stored {
-            timing: self.timing.clone(),
-            state: self.s.clone(),
-        };
-        serde_json::to_vec(&stored).expect("plain data with text keys has a JSON form")
-    }
-
-    /// A stored device, at `now` of a clock that need not be the one it was stored under.
-    pub fn from_bytes(bytes: &[u8], now: Mono) -> Result<Self, BadDevice> {
-        let Stored { timing, mut state } = serde_json::from_slice(bytes)?;
-        let platform = Platform::find(state.spec.platform).ok_or(BadDevice::Platform(state.spec.platform))?;
-        state.shift(now.0);
-        Ok(Self {
-            platform,
-            timing,
-            s: state,
-            seen: None,
-            happened: Vec::new(),
-        })
-    }
-
     fn turn(&mut self, which: impl Fn(&mut DeviceMishap) -> Option<&mut u32>) -> bool {
         self.s.mishaps.turn(&mut self.s.counters, which)
     }
@@ -384,34 +281,6 @@ impl Device {
             self.seen = Some((edition, Installed::scan(&self.s.flash, self.platform, self.s.ncp)));
         }
         &self.seen.as_ref().expect("it was just put there").1
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    timing: Timing,
-    state: State,
-}
-
-impl State {
-    /// Moves all instants from the clock that they were taken from to one that shows `now`.
-    fn shift(&mut self, now: Duration) {
-        let then = self.clock;
-        let moved = |at: &mut Duration| *at = now + at.saturating_sub(then);
-        if let Mode::Booting(at, _) = &mut self.mode {
-            moved(at);
-        }
-        if let Some((at, _)) = &mut self.pending {
-            moved(at);
-        }
-        if let Some(service) = &mut self.service {
-            moved(&mut service.until);
-        }
-        self.cloud.shift(moved);
-        self.control.shift(moved);
-        self.protection.shift(moved);
-        self.under_way = None;
-        self.clock = now;
     }
 }
 

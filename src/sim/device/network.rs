@@ -39,6 +39,8 @@ pub struct Dial {
     pub product_id: u16,
     /// Product version; 0xFFFF without product firmware.
     pub product_version: u16,
+    /// The claim code that it hands over, if one was set and not yet used.
+    pub claim_code: Option<String>,
     /// The session from before, if neither key changed since.
     pub session: Option<Vec<u8>>,
 }
@@ -151,6 +153,10 @@ impl Device {
         match answer {
             Dialled::Connected { session, .. } => {
                 self.s.cloud = Cloud::Connected;
+                if self.claim_code().is_some() {
+                    self.write_dct(now.0, dct::CLAIM_CODE, &[0; 63]);
+                    self.write_dct(now.0, dct::CLAIMED, b"1");
+                }
                 if session.is_empty() {
                     self.s.session = None;
                 } else {
@@ -199,7 +205,7 @@ impl Device {
         match self.s.cloud {
             Cloud::Init(_) => self.cloud_init(at),
             Cloud::Key(_) => {
-                self.make_key();
+                self.make_key(at);
                 self.cloud_ready(at);
             }
             Cloud::Network(_) => self.dial(self.timing.retry_first),
@@ -224,7 +230,7 @@ impl Device {
         self.s.cloud = Cloud::Key(at + takes);
     }
 
-    fn make_key(&mut self) {
+    fn make_key(&mut self, at: Duration) {
         let transport = self.transport();
         let os = self.installed().os_version();
         let (der, _) = key::make(&mut self.s.chance, transport, os);
@@ -233,10 +239,8 @@ impl Device {
             Transport::Udp => key::slot_of_generated(&der, slot.size),
             Transport::Tcp => der,
         };
-        self.s.dct.fill(slot, &content);
         self.s.counters.keys_made += 1;
-        self.s.counters.key_writes += 1;
-        self.s.counters.dct_writes += 1;
+        self.write_dct(at, slot, &content);
     }
 
     /// Public copy and server settings, then on to the network.
@@ -251,8 +255,7 @@ impl Device {
                 _ => spki,
             };
             if !self.s.dct.field(field).starts_with(&copy) {
-                self.s.dct.fill(field, &copy);
-                self.s.counters.dct_writes += 1;
+                self.write_dct(at, field, &copy);
             }
         }
         let id = self.id();
@@ -265,6 +268,12 @@ impl Device {
             (true, true) => Cloud::Network(at + self.timing.network),
             (true, false) => Cloud::NoNetwork,
         };
+    }
+
+    fn claim_code(&self) -> Option<String> {
+        let code = self.s.dct.field(dct::CLAIM_CODE);
+        let used = code.iter().all(u8::is_ascii_graphic);
+        used.then(|| String::from_utf8_lossy(code).into_owned())
     }
 
     fn has_network(&self) -> bool {
@@ -304,6 +313,7 @@ impl Device {
             os_version,
             product_id,
             product_version,
+            claim_code: self.claim_code(),
             session: session.as_ref().map(|s| s.bytes.to_vec()),
         };
         self.s.session = session;

@@ -6,11 +6,10 @@ use std::time::Duration;
 use crate::edge::{Setup, UsbError};
 
 use super::{
-    Act, Boot, Device, Mode, Transfer,
+    Act, Boot, Device, Dfu, Mode, Transfer,
     descriptors::Facts,
     dfu::{After, Manners},
     layout::Installed,
-    memory::Memory,
     platform::Family,
     protection::Shown,
     stall,
@@ -92,32 +91,16 @@ impl Device {
             enforced: self.enforced(),
             error_string: self.facts(|f| Some(f.error_string())).unwrap_or_default(),
         };
-        let dct_works = !self.platform.dct_in_system() || self.installed().system_complete();
-        let transport = self.transport();
-        let s = &mut self.s;
-        let mut allowed = s.dfu.system_allowed;
-        let mut memory = Memory {
-            platform: self.platform,
-            timing: &self.timing,
-            flash: &mut s.flash,
-            dct: &mut s.dct,
-            counters: &mut s.counters,
-            mishaps: &mut s.mishaps,
-            chance: &mut s.chance,
-            under_way: &mut s.under_way,
-            now,
-            transport,
-            dct_works,
-            service: s.protection.protected && s.service.is_some(),
-            system_allowed: &mut allowed,
-        };
-        let answer = s.dfu.request(setup, data, &mut memory, manners);
-        s.dfu.system_allowed = allowed;
+        let mut dfu = std::mem::replace(&mut self.s.dfu, Dfu::new());
+        let mut allowed = dfu.system_allowed;
+        let answer = dfu.request(setup, data, &mut self.memory(now, &mut allowed), manners);
+        dfu.system_allowed = allowed;
+        self.s.dfu = dfu;
         match answer.after {
-            Some(After::Leave) => s.pending = Some((now + self.timing.leave_delay, Act::Reset(Boot::Normal))),
-            Some(After::LeaveSafe) => s.pending = Some((now + self.timing.leave_delay, Act::Reset(Boot::Safe))),
-            Some(After::ClearOverride) => s.service = None,
-            Some(After::Crash) => s.dfu.crash(),
+            Some(After::Leave) => self.s.pending = Some((now + self.timing.leave_delay, Act::Reset(Boot::Normal))),
+            Some(After::LeaveSafe) => self.s.pending = Some((now + self.timing.leave_delay, Act::Reset(Boot::Safe))),
+            Some(After::ClearOverride) => self.s.service = None,
+            Some(After::Crash) => self.s.dfu.crash(),
             Some(After::Detach) => self.reset(now, Boot::Dfu),
             None => {}
         }

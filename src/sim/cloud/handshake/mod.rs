@@ -43,8 +43,11 @@ fn raw_decrypt(key: &rsa::PrivateKey, block: &[u8]) -> Option<Vec<u8>> {
     use rsa::traits::PublicKeyParts;
     let bits = key.n_bits_precision();
     let number = rsa::BoxedUint::from_be_slice(block, bits).ok()?;
-    let plain = rsa::hazmat::rsa_decrypt(Some(&mut getrandom::SysRng), key, &number).ok()?;
+    let plain = rsa::hazmat::rsa_decrypt(NO_BLINDING, key, &number).ok()?;
     let bytes = plain.to_be_bytes();
     // The number is stored in whole words: the block is its end.
     bytes.len().checked_sub(block.len()).map(|start| bytes[start..].to_vec())
 }
+
+/// Nobody measures the time that a simulated key takes.
+const NO_BLINDING: Option<&mut getrandom::SysRng> = None;

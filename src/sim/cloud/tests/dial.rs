@@ -6,7 +6,7 @@ use super::*;
 use crate::sim::cloud::{authority::Dice, handshake::slot::tests::device_layout};
 
 /// An Argon with a fresh key, as it would dial; and the public half of that key.
-fn argon(cloud: &StandIn) -> (Dial, Vec<u8>) {
+pub(super) fn argon(cloud: &StandIn) -> (Dial, Vec<u8>) {
     let (slot, spki) = ec_pair();
     let dial = Dial {
         id: id(ARGON),

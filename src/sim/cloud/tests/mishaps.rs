@@ -53,6 +53,37 @@ fn resets_before_and_after_look_alike_and_differ_in_their_effect() {
 }
 
 #[test]
+fn a_late_request_wins_over_a_newer_one() {
+    let bench = bench();
+    bench.import(ARGON);
+    bench.cloud.add_fault(Fault::new(PROVISIONING, Effect::Late(4_000)).times(1));
+    let ((old, old_spki), (new, new_spki)) = (ec_key(), ec_key());
+    assert!(matches!(upload(&bench, &old).0, Err(HttpError::Lost(_))));
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(upload(&bench, &new).0.unwrap().status, 200);
+    assert_eq!(bench.cloud.registered(id(ARGON)), Some(new_spki));
+    bench.clock.advance(Duration::from_secs(3));
+    assert_eq!(bench.cloud.registered(id(ARGON)), Some(old_spki));
+    let times: Vec<String> = bench
+        .cloud
+        .uploads(id(ARGON))
+        .iter()
+        .map(|upload| upload.at.to_string())
+        .collect();
+    assert_eq!(times, ["2026-11-23T10:00:01.000Z", "2026-11-23T10:00:04.000Z"]);
+}
+
+#[test]
+fn an_unreachable_cloud_did_nothing_and_the_client_knows_it() {
+    let bench = bench();
+    bench.import(ARGON);
+    bench.cloud.add_fault(Fault::new("* /*", Effect::Unreachable).times(1));
+    let (answer, _) = upload(&bench, &ec_key().0);
+    assert!(matches!(answer, Err(HttpError::Unreachable(_))));
+    assert!(bench.cloud.uploads(id(ARGON)).is_empty());
+}
+
+#[test]
 fn replies_that_stand_in_for_the_right_one() {
     for (effect, status, part, stored) in [
         (Effect::TimedOut, 408, "timed out", false),

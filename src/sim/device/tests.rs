@@ -1,1 +1,0 @@
-//! Tests of the device as a whole.

@@ -1,0 +1,295 @@
+//! A station on a simulated rack in one process: virtual clock, no sockets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use keyrack::{
+    cli::rig::{Options, Rig},
+    edge::{Clock, Entropy, Http, entropy::SystemEntropy},
+    model::{DeviceId, Fact, Platform, Record, SlotNo, StationId, Verdict, fact::Identity},
+    rack::{Command, RackView},
+    sim::{
+        clock::{Group, VirtualClock},
+        cloud::DirectHttp,
+        world::{
+            World,
+            scenario::{EndKey, Scenario},
+        },
+    },
+    station::{self, Event, Station, Tuning, undo::MemoryUndo},
+    store::{self, Durability, Store},
+};
+
+/// How a stretch of work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every device is judged and nothing is under way.
+    Idle,
+    /// The virtual time that a scenario may take ran out.
+    OutOfTime,
+    /// The station was cut.
+    Cut,
+    /// The station stopped with an error.
+    Failed,
+}
+
+/// A station on a simulated rack.
+pub struct Bench {
+    pub clock: VirtualClock,
+    pub rig: Rig,
+    pub records: Arc<Mutex<Vec<Record>>>,
+    pub ledger: PathBuf,
+    undo: Arc<MemoryUndo>,
+    begun: AtomicBool,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Builds the bench, works until every device is judged, and hands it to `look`.
+    pub fn run<R>(scenario: Scenario, options: &Options, look: impl FnOnce(&Bench, Ended) -> R) -> R {
+        Self::with(scenario, options, |bench| {
+            let end = bench.work(LONGEST);
+            look(bench, end)
+        })
+    }
+
+    /// Builds the bench and hands it over.
+    pub fn with<R>(scenario: Scenario, options: &Options, body: impl FnOnce(&Bench) -> R) -> R {
+        VirtualClock::run(|clock| {
+            let world = World::on_virtual_clock(clock);
+            let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+            let rig = Rig::build(scenario, world, entropy, options);
+            let root = if std::path::Path::new("/dev/shm").is_dir() {
+                "/dev/shm".into()
+            } else {
+                std::env::temp_dir()
+            };
+            let folder = tempfile::Builder::new().prefix("keyrack-").tempdir_in(root).unwrap();
+            let bench = Bench {
+                clock: clock.clone(),
+                rig,
+                records: Arc::default(),
+                ledger: folder.path().join("ledger"),
+                undo: Arc::default(),
+                begun: AtomicBool::new(false),
+                _folder: folder,
+            };
+            body(&bench)
+        })
+    }
+
+    /// Starts a station and lets it work until every device is judged, at most for so long.
+    pub fn work(&self, limit: Duration) -> Ended {
+        let group = self.clock.group();
+        let http: Arc<dyn Http> = Arc::new(DirectHttp::new(self.rig.cloud.clone()));
+        self.work_in(&group, http, limit)
+    }
+
+    /// As `work`, in a group that the caller may kill, with a way to the cloud of the caller's own.
+    pub fn work_in(&self, group: &Arc<Group>, http: Arc<dyn Http>, limit: Duration) -> Ended {
+        let ended = Arc::new(Mutex::new(Ended::Cut));
+        let shelf = self.rig.shelf().expect("firmware that fits");
+        let setting = self.rig.setting(&shelf.book);
+        let devices = self.rig.start.len();
+        let deadline = self.clock.now() + limit;
+        let api = Arc::new(self.rig.log_in(http).unwrap_or_else(|e| panic!("log in: {e}")));
+        if !self.begun.swap(true, Ordering::Relaxed) {
+            self.rig.begin();
+        }
+        let world = station::World {
+            clock: Arc::clone(group) as Arc<dyn Clock>,
+            entropy: Arc::new(SystemEntropy),
+            bus: Arc::new(self.rig.world.bus()),
+            api,
+            undo: Arc::clone(&self.undo) as Arc<_>,
+        };
+        let killer = Arc::clone(group);
+        self.rig.world.on_station_cut(Arc::new(move || killer.kill()));
+        let (records, path, told) = (Arc::clone(&self.records), self.ledger.clone(), Arc::clone(&ended));
+        let body = move || {
+            let store = Store::open(
+                &path,
+                StationId("rig".into()),
+                store::Options {
+                    durability: Durability::UnsafeForTests,
+                },
+            )
+            .expect("a ledger");
+            let clock = Arc::clone(&world.clock);
+            let mut on_event = {
+                let records = Arc::clone(&records);
+                move |event: Event<'_>| {
+                    if let Event::Record(record) = event {
+                        records.lock().unwrap().push(record.clone());
+                    }
+                }
+            };
+            let mut station = match Station::start(world, store, setting, shelf, &Tuning { uplinks: 1 }, &mut on_event) {
+                Ok(station) => station,
+                Err(e) => panic!("start: {e:?}"),
+            };
+            let remote = station.remote();
+            let late = {
+                let (clock, remote) = (Arc::clone(&clock), station.remote());
+                let inner = Arc::clone(&clock);
+                clock.spawn(
+                    "limit",
+                    Box::new(move || {
+                        inner.sleep(limit);
+                        remote.command(Command::Quit);
+                    }),
+                )
+            };
+            drop(late);
+            let mut finished = false;
+            let seen = Arc::clone(&records);
+            let result = station.run(&mut |event| {
+                if let Event::View(view) = &event
+                    && !finished
+                    && all_judged(view, &seen.lock().unwrap(), devices)
+                {
+                    finished = true;
+                    remote.command(Command::Finish);
+                }
+                on_event(event);
+            });
+            *told.lock().unwrap() = match result {
+                Ok(()) if clock.now() >= deadline => Ended::OutOfTime,
+                Ok(()) => Ended::Idle,
+                Err(e) => {
+                    println!("station: {e:?}");
+                    Ended::Failed
+                }
+            };
+        };
+        drop(group.spawn("station", Box::new(body)));
+        // The limit's thread and the bell outlive a station that ended by itself.
+        let watch = Arc::clone(&ended);
+        while group.alive() && *watch.lock().unwrap() == Ended::Cut {
+            self.clock.sleep(Duration::from_millis(500));
+        }
+        group.kill();
+        group.join();
+        let end = *ended.lock().unwrap();
+        end
+    }
+
+    /// What differs from what the scenario says.
+    pub fn judge(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (slot, expect) in &self.rig.scenario.expect {
+            let device = self.rig.device_of(SlotNo(*slot)).expect("a device for each slot");
+            let start = &self.rig.start[&device];
+            let mut say = |what: String| wrong.push(format!("slot {slot} ({device}): {what}"));
+            match self.verdict(device) {
+                None => say(format!("no verdict, expected {}", expect.verdict.word())),
+                Some((verdict, code)) => {
+                    if verdict.word() != expect.verdict.word() {
+                        say(format!("{verdict} ({code:?}), expected {}", expect.verdict.word()));
+                    } else if expect.code.is_some() && code != expect.code {
+                        say(format!("code {code:?}, expected {:?}", expect.code));
+                    }
+                }
+            }
+            let (spki, dct) = self
+                .rig
+                .world
+                .with_device(device, |d| (d.key_spki(), d.dct().to_vec()))
+                .expect("the device exists");
+            let registered = self.rig.cloud.registered(device);
+            match expect.key {
+                EndKey::Same if spki != start.spki => say("another key than at the start".into()),
+                EndKey::New if spki == start.spki || spki.is_none() => say("no new key".into()),
+                EndKey::Same | EndKey::New if registered != spki => say("the cloud holds another key than the device".into()),
+                EndKey::PresentValid if spki.is_none() => say("no valid key".into()),
+                EndKey::UnchangedBytes if slot_of(device, &self.rig, &dct) != slot_of(device, &self.rig, &start.dct) => say("the key slot changed".into()),
+                _ => {}
+            }
+            let uploads = self.rig.cloud.uploads(device).iter().filter(|u| u.accepted).count();
+            if uploads != expect.uploads as usize {
+                say(format!("{uploads} uploads, expected {}", expect.uploads));
+            }
+            let failed = self.facts(device).iter().any(|f| matches!(f, Fact::StepFailed { .. }));
+            if expect.retried && !failed {
+                say("no step failed and was tried again".into());
+            }
+        }
+        for mishap in self.rig.world.mishaps() {
+            if !mishap.fired {
+                wrong.push(format!("a mishap never happened: {mishap:?}"));
+            }
+        }
+        wrong
+    }
+
+    /// The facts of a device, in order.
+    pub fn facts(&self, device: DeviceId) -> Vec<Fact> {
+        let records = self.records.lock().unwrap();
+        let mut runs = BTreeMap::new();
+        let mut facts = Vec::new();
+        for record in records.iter() {
+            if let Fact::RunStarted { run, device, .. } = &record.fact {
+                runs.insert(*run, *device);
+            }
+            let of = match &record.fact {
+                Fact::DeviceSeen {
+                    identity: Identity { device, .. },
+                    ..
+                } => Some(*device),
+                fact => fact.run().and_then(|run| runs.get(&run).copied()),
+            };
+            if of == Some(device) {
+                facts.push(record.fact.clone());
+            }
+        }
+        facts
+    }
+
+    /// The last verdict of a device.
+    pub fn verdict(&self, device: DeviceId) -> Option<(Verdict, Option<String>)> {
+        self.facts(device).iter().rev().find_map(|f| match f {
+            Fact::RunEnded { verdict, code, .. } => Some((*verdict, code.map(|c| c.text().to_owned()))),
+            _ => None,
+        })
+    }
+
+    /// Everything that is on record, a line each.
+    pub fn story(&self) -> String {
+        let records = self.records.lock().unwrap();
+        let lines: Vec<String> = records
+            .iter()
+            .map(|r| {
+                let mut l = format!("  {} {} {:?}", r.seq, r.at, r.fact);
+                l.truncate(420);
+                l
+            })
+            .collect();
+        lines.join("\n")
+    }
+}
+
+/// The private key slot of a device.
+fn slot_of(device: DeviceId, rig: &Rig, dct: &[u8]) -> Vec<u8> {
+    let slot = rig.scenario.slots.values().find(|slot| slot.id == device).expect("a slot for each device");
+    let platform = Platform::from_id(slot.platform.number()).expect("a known platform");
+    let private = platform.key_segments(platform.row().transport).private;
+    dct[private.offset as usize..(private.offset + private.len) as usize].to_vec()
+}
+
+/// True if every device has a verdict, no run waits, and nothing is owed.
+fn all_judged(view: &RackView, records: &[Record], devices: usize) -> bool {
+    let judged: BTreeSet<DeviceId> =
+        records.iter().filter_map(|r| if let Fact::RunEnded { device, .. } = r.fact { Some(device) } else { None }).collect();
+    let still = view.slots.iter().all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
+    judged.len() == devices && still && view.interrupted.is_empty() && view.owed == 0
+}
+
+/// More virtual time than any scenario needs.
+const LONGEST: Duration = Duration::from_secs(3600);
