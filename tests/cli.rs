@@ -249,6 +249,7 @@ fn the_outbox_says_what_is_owed_and_what_was_refused() {
         (&refused[0]["code"], &refused[0]["reason"]),
         (&"cloud-denied".into(), &"no such role".into())
     );
+    assert_eq!(refused[0]["times"], 2);
     assert!(refused[0]["next"].as_str().unwrap().ends_with('.'));
 }
 
@@ -538,12 +539,19 @@ impl Bench {
                 attempt: 1,
             },
             Fact::ItemAnswered {
-                item: import.id,
+                item: import.id.clone(),
                 attempt: 1,
-                answer: Answer::Refused {
-                    code: Code::CloudDenied,
-                    reason: "no such role".into(),
-                },
+                answer: refused(),
+            },
+            // Believed when it came twice.
+            Fact::ItemSent {
+                item: import.id.clone(),
+                attempt: 2,
+            },
+            Fact::ItemAnswered {
+                item: import.id,
+                attempt: 2,
+                answer: refused(),
             },
             queued(3, &three),
             sent(3, &three),
@@ -726,6 +734,13 @@ fn answered(n: u8, key: &PublicKey, answer: Answer) -> Fact {
 
 fn accepted() -> Answer {
     Answer::Accepted { at: None, note: None }
+}
+
+fn refused() -> Answer {
+    Answer::Refused {
+        code: Code::CloudDenied,
+        reason: "no such role".into(),
+    }
 }
 
 fn ended(n: u8, verdict: Verdict, code: Option<Code>) -> Fact {
