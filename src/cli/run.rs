@@ -137,3 +137,6 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Res
     end?;
     Ok(numbers.exit())
 }
+
+#[cfg(test)]
+mod tests;
