@@ -478,6 +478,54 @@ fn a_reader_that_goes_away_is_no_error() {
     assert!(end.stderr.is_empty(), "{}", String::from_utf8_lossy(&end.stderr));
 }
 
+#[test]
+fn an_interrupt_at_a_question_ends_with_6() {
+    let bench = Bench::new();
+    let token = bench.path("token");
+    let mut child = bench
+        .start(&[
+            "login",
+            "--user",
+            "u",
+            "--cloud-url",
+            "https://127.0.0.1:1",
+            "--token-file",
+            &token,
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    if !hears(pid, 2) {
+        println!("not run: this system does not show which signals a process hears");
+        child.kill().unwrap();
+    } else {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(6));
+    }
+    child.wait().unwrap();
+    assert!(!Path::new(&token).exists());
+}
+
+/// Waits until a process has taken over a signal; false if the system does not tell, or it ended.
+fn hears(pid: rustix::process::Pid, signal: u32) -> bool {
+    loop {
+        let Ok(status) = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())) else {
+            return false;
+        };
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let Some(caught) = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()) else {
+            return false;
+        };
+        if caught & (1 << (signal - 1)) != 0 {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// How a command ended.
 struct End {
     code: i32,

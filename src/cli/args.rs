@@ -55,7 +55,7 @@ pub(crate) struct Globals {
         help_heading = "Global options"
     )]
     pub(crate) color: ColorChoice,
-    /// Say more
+    /// Say more: every fact, every state of a slot, how far a long task is
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
     pub(crate) verbose: u8,
 }

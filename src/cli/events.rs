@@ -98,8 +98,9 @@ impl Events {
 
     fn record(&mut self, record: &Record) {
         let fact = &record.fact;
+        let mut again = false;
         if let Fact::DeviceSeen { slot, identity, .. } = fact {
-            self.devices.insert(identity.device, *slot);
+            again = self.devices.insert(identity.device, *slot) == Some(*slot);
         }
         self.summary.record(record);
         if let (Some(slot), Some(run)) = (facts::slot(fact), fact.run()) {
@@ -112,6 +113,10 @@ impl Events {
         }
         if self.printer.is_json() {
             return self.printer.object(&FactEvent::new(record, slot, device));
+        }
+        // A device that started again is seen again: nothing new.
+        if again && self.printer.verbosity() == 0 {
+            return;
         }
         if let Some(text) = self.line(fact) {
             self.printer.line(head(slot, device).join(text));
@@ -139,10 +144,14 @@ impl Events {
                 outcome,
                 took_ms,
                 ..
-            } => Text::new()
-                .then(of(run, *step)?)
-                .then(facts::outcome_words(outcome))
-                .paint(Paint::Dim, format!(" ({})", facts::took(*took_ms))),
+            } => Text::new().then(of(run, *step)?).then(facts::outcome_words(outcome)).paint(
+                Paint::Dim,
+                if *took_ms < 100 {
+                    String::new()
+                } else {
+                    format!(" ({})", facts::took(*took_ms))
+                },
+            ),
             Fact::StepFailed { run, step, error, .. } => Text::new()
                 .then(of(run, *step)?)
                 .paint(Paint::Warn, error.code)
@@ -293,6 +302,7 @@ struct SlotEvent<'a> {
     slot: SlotNo,
     state: &'static str,
     device: Option<DeviceId>,
+    step: Option<StepKind>,
     code: Option<Code>,
     why: &'a str,
     next: Option<&'static str>,
@@ -305,6 +315,7 @@ impl<'a> SlotEvent<'a> {
             slot: view.slot,
             state: view.word,
             device: view.device,
+            step: view.step,
             code: view.code,
             why: &view.why,
             next: view.code.map(Code::next_action),
@@ -342,11 +353,16 @@ fn ended(word: Text, code: Option<Code>, why: &str) -> Text {
 fn worth(view: &SlotView, verbosity: u8) -> Option<Text> {
     match (view.word, view.code) {
         ("rejected", Some(code)) => Some(ended(Text::new().paint(Paint::Fault, "rejected"), Some(code), &view.why)),
-        ("waiting for the cloud", _) => Some(Text::new().paint(Paint::Busy, "held in DFU mode: waiting for the cloud")),
         ("waiting to be taken out", _) => Some(Text::new().paint(Paint::Busy, view.word)),
+        _ if in_dfu(view) => Some(Text::new().paint(Paint::Busy, "held in DFU mode until the cloud has answered")),
         (word, _) if verbosity > 0 => Some(Text::new().paint(Paint::Dim, word)),
         _ => None,
     }
+}
+
+/// True if the slot waits for the cloud with its device in DFU mode: the key steps do (ARCHITECTURE.md 4.4).
+fn in_dfu(view: &SlotView) -> bool {
+    view.word == WAITING && matches!(view.step, Some(StepKind::Register | StepKind::RegisterPresent))
 }
 
 /// What is under way in a slot.
@@ -354,8 +370,8 @@ fn held(view: &SlotView) -> Option<String> {
     let device = view.device.map(|device| format!(" {}", device.short())).unwrap_or_default();
     let step = view.step.map(|step| format!(" ({step})")).unwrap_or_default();
     match view.word {
-        "waiting for the cloud" => Some(format!("slot {}{device}: held in DFU mode{step}", view.slot)),
-        "running" | "restarting" => Some(format!("slot {}{device}: {}{step}", view.slot, view.word)),
+        _ if in_dfu(view) => Some(format!("slot {}{device}: held in DFU mode{step}", view.slot)),
+        "running" | "restarting" | WAITING => Some(format!("slot {}{device}: {}{step}", view.slot, view.word)),
         _ => None,
     }
 }
@@ -367,6 +383,9 @@ fn tenths(done: u64, of: u64) -> u64 {
         (done.min(of) as u128 * 10 / u128::from(of)) as u64
     }
 }
+
+/// The word of a slot that waits for the cloud, as [`RackView`] has it.
+const WAITING: &str = "waiting for the cloud";
 
 #[cfg(test)]
 mod tests {
@@ -484,7 +503,7 @@ mod tests {
             events.on(&Event::View(&view("waiting for the cloud", None)));
         });
         assert_eq!(kept.words(), ["slot 1 00ab01: held in DFU mode (register the key)"]);
-        assert_eq!(text, "slot  1 00ab01  held in DFU mode: waiting for the cloud\n");
+        assert_eq!(text, "slot  1 00ab01  held in DFU mode until the cloud has answered\n");
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Numbers {
             }
         }
         text.then(format!(
-            "; {} registered, {} proved, {} handshakes, {} uploads, {} retries, {:.1} s",
+            "; registered {}, proved {}, handshakes {}, uploads {}, retries {}; {:.1} s",
             self.registered, self.proved, self.handshakes, self.uploads, self.retries, self.seconds
         ))
     }

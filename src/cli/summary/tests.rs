@@ -183,7 +183,7 @@ fn what_was_done_is_told_of_each_device_and_counted() {
          3     e00fce68000000000000ab03  boron     waits for its device               nothing\n\
          slot 2 00ab02: the key slot holds no usable key and the recipe does not allow a new one\n\
          \u{20} next: Use a recipe with key policy read-or-generate.\n\
-         3 devices, 1 PASS, 1 FAIL, 1 waiting for their device; 1 registered, 1 proved, 1 handshakes, 2 uploads, 2 retries, 2.5 s\n"
+         3 devices, 1 PASS, 1 FAIL, 1 waiting for their device; registered 1, proved 1, handshakes 1, uploads 2, retries 2; 2.5 s\n"
     );
 }
 
