@@ -1,5 +1,7 @@
 //! The command line from outside: what it prints, where, and with which exit code it ends.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests, too")]
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

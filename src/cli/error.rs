@@ -14,10 +14,12 @@ use super::{
 use crate::{
     cloud::{answer, http::HttpSetupError, login::LoginError, token::TokenFileError},
     config::ConfigErrors,
+    edge::BusError,
     keys::PublicKeyError,
     model::outbox::Answer,
-    station::StationError,
-    store::StoreError,
+    sim::{cloud::https::NotServing, world::scenario::ScenarioError},
+    station::{StationError, shelf::ShelfError},
+    store::{StationKeyError, StoreError},
 };
 
 /// Why a command failed.
@@ -60,6 +62,27 @@ pub enum CliError {
     /// The station stopped by itself.
     #[error("the station stopped")]
     Station(#[from] StationError),
+    /// The firmware of a recipe cannot be used.
+    #[error("could not use the firmware of a recipe")]
+    Shelf(#[source] Box<ShelfError>),
+    /// The key that seals undo copies cannot be used.
+    #[error("could not use the station key")]
+    StationKey(#[from] StationKeyError),
+    /// The ports cannot be used.
+    #[error("could not use the USB ports")]
+    Bus(#[from] BusError),
+    /// The stand-in cloud cannot be served.
+    #[error("could not serve the stand-in cloud")]
+    StandIn(#[source] NotServing),
+    /// A scenario cannot be used.
+    #[error("could not use the scenario")]
+    Scenario(#[from] ScenarioError),
+    /// The world differs from what the scenario says must come out.
+    #[error("the world is not as the scenario says: {}", count(*.found, "difference"))]
+    World {
+        /// How many differences there are.
+        found: usize,
+    },
     /// A file could not be used.
     #[error("could not {doing} \"{}\"", .path.display())]
     File {
@@ -189,6 +212,12 @@ impl From<&Answer> for Answered {
     }
 }
 
+impl From<ShelfError> for CliError {
+    fn from(error: ShelfError) -> Self {
+        Self::Shelf(Box::new(error))
+    }
+}
+
 impl From<ConfigErrors> for CliError {
     fn from(errors: ConfigErrors) -> Self {
         Self::Config {
@@ -232,7 +261,12 @@ impl CliError {
             | Self::Named { .. }
             | Self::UnknownDevice { .. }
             | Self::ManyDevices { .. }
+            | Self::Shelf(_)
+            | Self::StationKey(_)
+            | Self::Scenario(_)
             | Self::Overwrite { .. } => ExitCode::Usage,
+            Self::Bus(_) | Self::StandIn(_) => ExitCode::Fault,
+            Self::World { .. } => ExitCode::Failed,
             Self::Token(_) | Self::Login(_) | Self::Cloud { .. } => ExitCode::Cloud,
             Self::Store(_) | Self::File { .. } | Self::Key { .. } | Self::Differences { .. } | Self::Output(_) => {
                 ExitCode::Ledger
@@ -253,6 +287,12 @@ impl CliError {
             Self::NoState => "name a directory with --state DIR",
             Self::Missing { next, .. } => next,
             Self::Absent { .. } | Self::Interrupted => return None,
+            Self::Shelf(_) => "correct the recipe; `keyrack check` names every problem",
+            Self::StationKey(_) => "correct undo_key in station.toml, or the permissions of the file",
+            Self::Bus(_) => "run `keyrack check`",
+            Self::StandIn(_) => "choose another port with --port",
+            Self::Scenario(_) => "correct the scenario file",
+            Self::World { .. } => "look at what is said above; --keep DIR leaves the simulated world for a look",
             Self::Store(error) | Self::Station(StationError::Store(error)) => of_store(error),
             Self::Station(StationError::Core(_)) => "keep the ledger and report it; nothing was done that is not on record",
             Self::Station(StationError::Bus(_)) => "run `keyrack check`",

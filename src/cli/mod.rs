@@ -14,7 +14,8 @@
 //! | `devices.rs`, `device.rs`, `keys.rs`, `outbox.rs`, `replay.rs`, `backup.rs` | the ledger |
 //! | `login.rs`, `prompt.rs`, `cloud.rs` | the token |
 //! | `assemble.rs` | a station out of its configuration |
-//! | `demo.rs`, `sim.rs` | the simulated world |
+//! | `rig/` | a simulated rack with all that a station on it needs: demo, scenarios, crash tests |
+//! | `stage.rs`, `demo.rs`, `sim.rs` | the simulated world, served in real time |
 
 mod args;
 mod assemble;
@@ -42,6 +43,7 @@ pub mod rig;
 mod run;
 mod signals;
 mod sim;
+mod stage;
 mod summary;
 mod table;
 

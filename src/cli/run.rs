@@ -61,6 +61,9 @@ pub(super) struct RunArgs {
     /// End after this many verdicts; runs that are under way then are finished first
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     devices: Option<u32>,
+    /// The socket of a simulated world, in place of the USB ports of this machine (`keyrack sim world`)
+    #[arg(long, value_name = "SOCKET")]
+    world: Option<PathBuf>,
     #[command(flatten)]
     cloud: CloudArgs,
 }
@@ -73,22 +76,20 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, CliErro
         });
     }
     let config = places::config(&context.globals, &context.environment)?;
-    let parts = assemble::station(&config, &overrides(args, context.globals.state.clone()))?;
+    let parts = assemble::station(&config, &overrides(args), context)?;
     work(parts, args.devices, context)
 }
 
-fn overrides(args: &RunArgs, state: Option<PathBuf>) -> Overrides {
+fn overrides(args: &RunArgs) -> Overrides {
     Overrides {
-        state,
         operator: args.operator.clone(),
         work_order: args.work_order.clone().zip(args.quantity).map(|(id, quantity)| WorkOrder {
             id,
             product: None,
             quantity,
         }),
-        cloud_url: args.cloud.cloud_url.clone(),
-        token_file: args.cloud.token_file.clone(),
-        ca_file: args.cloud.ca_file.clone(),
+        cloud: args.cloud.clone(),
+        world: args.world.clone(),
     }
 }
 

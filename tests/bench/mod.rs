@@ -12,19 +12,17 @@ use std::{
 
 use keyrack::{
     cli::rig::{Options, Rig},
+    cloud::Api,
     edge::{Clock, Entropy, Http, entropy::SystemEntropy},
     model::{DeviceId, Fact, Platform, Record, SlotNo, StationId, Verdict, fact::Identity},
     rack::{Command, RackView},
     sim::{
         clock::{Group, VirtualClock},
         cloud::DirectHttp,
-        world::{
-            World,
-            scenario::{EndKey, Scenario},
-        },
+        world::{World, scenario::Scenario},
     },
     station::{self, Event, Station, Tuning, undo::MemoryUndo},
-    store::{self, Durability, Store},
+    store::{self, Durability, Reader, Store},
 };
 
 /// How a stretch of work ended.
@@ -65,7 +63,7 @@ impl Bench {
         VirtualClock::run(|clock| {
             let world = World::on_virtual_clock(clock);
             let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-            let rig = Rig::build(scenario, world, entropy, options);
+            let rig = Rig::build(scenario, world, entropy, options).unwrap();
             let root = if std::path::Path::new("/dev/shm").is_dir() {
                 "/dev/shm".into()
             } else {
@@ -99,7 +97,10 @@ impl Bench {
         let setting = self.rig.setting(&shelf.book);
         let devices = self.rig.start.len();
         let deadline = self.clock.now() + limit;
-        let api = Arc::new(self.rig.log_in(http).unwrap_or_else(|e| panic!("log in: {e}")));
+        let token = self.rig.log_in(&*http).unwrap_or_else(|e| panic!("log in: {e}"));
+        let api = Api::new(http, token.secret);
+        api.set_account(self.rig.scenario.cloud.owner.clone());
+        let api = Arc::new(api);
         if !self.begun.swap(true, Ordering::Relaxed) {
             self.rig.begin();
         }
@@ -183,50 +184,7 @@ impl Bench {
 
     /// What differs from what the scenario says.
     pub fn judge(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for (slot, expect) in &self.rig.scenario.expect {
-            let device = self.rig.device_of(SlotNo(*slot)).expect("a device for each slot");
-            let start = &self.rig.start[&device];
-            let mut say = |what: String| wrong.push(format!("slot {slot} ({device}): {what}"));
-            match self.verdict(device) {
-                None => say(format!("no verdict, expected {}", expect.verdict.word())),
-                Some((verdict, code)) => {
-                    if verdict.word() != expect.verdict.word() {
-                        say(format!("{verdict} ({code:?}), expected {}", expect.verdict.word()));
-                    } else if expect.code.is_some() && code != expect.code {
-                        say(format!("code {code:?}, expected {:?}", expect.code));
-                    }
-                }
-            }
-            let (spki, dct) = self
-                .rig
-                .world
-                .with_device(device, |d| (d.key_spki(), d.dct().to_vec()))
-                .expect("the device exists");
-            let registered = self.rig.cloud.registered(device);
-            match expect.key {
-                EndKey::Same if spki != start.spki => say("another key than at the start".into()),
-                EndKey::New if spki == start.spki || spki.is_none() => say("no new key".into()),
-                EndKey::Same | EndKey::New if registered != spki => say("the cloud holds another key than the device".into()),
-                EndKey::PresentValid if spki.is_none() => say("no valid key".into()),
-                EndKey::UnchangedBytes if slot_of(device, &self.rig, &dct) != slot_of(device, &self.rig, &start.dct) => say("the key slot changed".into()),
-                _ => {}
-            }
-            let uploads = self.rig.cloud.uploads(device).iter().filter(|u| u.accepted).count();
-            if uploads != expect.uploads as usize {
-                say(format!("{uploads} uploads, expected {}", expect.uploads));
-            }
-            let failed = self.facts(device).iter().any(|f| matches!(f, Fact::StepFailed { .. }));
-            if expect.retried && !failed {
-                say("no step failed and was tried again".into());
-            }
-        }
-        for mishap in self.rig.world.mishaps() {
-            if !mishap.fired {
-                wrong.push(format!("a mishap never happened: {mishap:?}"));
-            }
-        }
-        wrong
+        self.rig.judge(&Reader::open(&self.ledger).unwrap()).unwrap()
     }
 
     /// The facts of a device, in order.
@@ -275,19 +233,22 @@ impl Bench {
     }
 }
 
-/// The private key slot of a device.
-fn slot_of(device: DeviceId, rig: &Rig, dct: &[u8]) -> Vec<u8> {
-    let slot = rig.scenario.slots.values().find(|slot| slot.id == device).expect("a slot for each device");
-    let platform = Platform::from_id(slot.platform.number()).expect("a known platform");
-    let private = platform.key_segments(platform.row().transport).private;
-    dct[private.offset as usize..(private.offset + private.len) as usize].to_vec()
-}
-
 /// True if every device has a verdict, no run waits, and nothing is owed.
 fn all_judged(view: &RackView, records: &[Record], devices: usize) -> bool {
-    let judged: BTreeSet<DeviceId> =
-        records.iter().filter_map(|r| if let Fact::RunEnded { device, .. } = r.fact { Some(device) } else { None }).collect();
-    let still = view.slots.iter().all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
+    let judged: BTreeSet<DeviceId> = records
+        .iter()
+        .filter_map(|r| {
+            if let Fact::RunEnded { device, .. } = r.fact {
+                Some(device)
+            } else {
+                None
+            }
+        })
+        .collect();
+    let still = view
+        .slots
+        .iter()
+        .all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
     judged.len() == devices && still && view.interrupted.is_empty() && view.owed == 0
 }
 

@@ -9,6 +9,7 @@ use crate::{
         print::tests::printer,
         rig::{Options, Rig},
     },
+    cloud::Api,
     edge::{Entropy, Http, entropy::SystemEntropy},
     model::StationId,
     sim::{
@@ -61,15 +62,19 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
             Simulated::on_virtual_clock(clock),
             Arc::clone(&entropy),
             &Options::default(),
-        );
+        )
+        .unwrap();
         let shelf = rig.shelf().unwrap();
         let http: Arc<dyn Http> = Arc::new(DirectHttp::new(rig.cloud.clone()));
+        let token = rig.log_in(&*http).unwrap();
+        let api = Api::new(http, token.secret);
+        api.set_account(rig.scenario.cloud.owner.clone());
         let parts = Parts {
             world: World {
                 clock: Arc::clone(&group) as Arc<dyn Clock>,
                 entropy,
                 bus: Arc::new(rig.world.bus()),
-                api: Arc::new(rig.log_in(http).unwrap()),
+                api: Arc::new(api),
                 undo: Arc::new(MemoryUndo::default()),
             },
             store: Store::open(

@@ -1,20 +1,21 @@
 //! A simulated rack with everything that a station on it needs: what the demo, the scenario tests and the crash tests
 //! share. It only puts together; what happens is up to the station and the simulated world.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod firmware;
+mod folder;
+mod judge;
+
+pub(super) use folder::private_folder;
+
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use crate::{
-    cloud::{Api, login},
+    cloud::login,
     edge::{Entropy, Http},
-    firmware::{Extension, Module, ModuleBuilder, sha256_of},
+    firmware::sha256_of,
     model::{
         DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
-        module::ModuleFunction,
-        platform::{Family, Transport},
+        platform::{Network, Transport},
         recipe::{FirmwareFile, KeyPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
     },
     rack::{Book, Setting},
@@ -47,6 +48,8 @@ pub struct Options {
     pub prove: bool,
     /// Let devices go with their key owed.
     pub finish_owed: bool,
+    /// Real modules in place of generated ones, where this folder has some that go together.
+    pub real_firmware: Option<PathBuf>,
     /// How long devices take; `None` leaves that to the scenario.
     pub timing: Option<Timing>,
     /// Limits of the recipes.
@@ -62,6 +65,7 @@ impl Default for Options {
             application: 48 << 10,
             prove: true,
             finish_owed: false,
+            real_firmware: None,
             timing: None,
             timeouts: Timeouts::default(),
         }
@@ -81,6 +85,8 @@ pub struct Rig {
     recipes: Vec<Recipe>,
     files: BTreeMap<String, Arc<[u8]>>,
     password: Secret<String>,
+    /// What is worth saying about how it was built.
+    pub notes: Vec<String>,
 }
 
 /// What a device held at the start.
@@ -97,9 +103,12 @@ pub struct Start {
 impl Rig {
     /// Builds the world of a scenario: devices plugged in, cloud ready, mishaps armed.
     ///
+    /// # Errors
+    /// If a folder with real firmware cannot be read.
+    ///
     /// # Panics
     /// If the scenario contradicts itself: scenarios are checked when they are parsed.
-    pub fn build(scenario: Scenario, world: World, entropy: Arc<dyn Entropy>, options: &Options) -> Self {
+    pub fn build(scenario: Scenario, world: World, entropy: Arc<dyn Entropy>, options: &Options) -> io::Result<Self> {
         let mut random = [0; 16];
         entropy.fill(&mut random);
         let password = Secret::new(hex(&random));
@@ -134,9 +143,10 @@ impl Rig {
             recipes: Vec::new(),
             files: BTreeMap::new(),
             password,
+            notes: Vec::new(),
         };
-        rig.write_recipes(options);
-        rig
+        rig.write_recipes(options)?;
+        Ok(rig)
     }
 
     /// From here on things go wrong as the scenario says. The station has its token by now.
@@ -174,7 +184,15 @@ impl Rig {
     /// The ports of the rack: those of the devices, and the empty slots beside them, where one may be plugged in later.
     fn ports(&self) -> BTreeMap<SlotNo, PortPath> {
         let most = self.scenario.slots.keys().max().copied().unwrap_or(0).max(LEAST_SLOTS);
-        let slots = (1..=most).map(|n| (SlotNo(n), self.scenario.slots.get(&n).map_or_else(|| hubs::default_port(n), |slot| slot.port.clone())));
+        let slots = (1..=most).map(|n| {
+            (
+                SlotNo(n),
+                self.scenario
+                    .slots
+                    .get(&n)
+                    .map_or_else(|| hubs::default_port(n), |slot| slot.port.clone()),
+            )
+        });
         slots.collect()
     }
 
@@ -182,11 +200,8 @@ impl Rig {
     ///
     /// # Errors
     /// If the cloud refuses.
-    pub fn log_in(&self, http: Arc<dyn Http>) -> Result<Api, login::LoginError> {
-        let token = login::password(&*http, &self.scenario.cloud.owner, &self.password, None, &mut || None)?;
-        let api = Api::new(http, token.secret);
-        api.set_account(self.scenario.cloud.owner.clone());
-        Ok(api)
+    pub fn log_in(&self, http: &dyn Http) -> Result<login::Token, login::LoginError> {
+        login::password(http, &self.scenario.cloud.owner, &self.password, None, &mut || None)
     }
 
     /// The device that began in a slot.
@@ -194,29 +209,30 @@ impl Rig {
         self.start.iter().find(|(_, start)| start.slot == slot).map(|(id, _)| *id)
     }
 
-    /// Writes the firmware files into a folder, for a look.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn write_files(&self, folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-        self.files
-            .iter()
-            .map(|(name, bytes)| {
-                let path = folder.join(name);
-                std::fs::write(&path, bytes).map(|()| path)
-            })
-            .collect()
-    }
-
-    fn write_recipes(&mut self, options: &Options) {
-        let keys = self.scenario.keys.as_ref().map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
+    fn write_recipes(&mut self, options: &Options) -> io::Result<()> {
+        let keys = self
+            .scenario
+            .keys
+            .as_ref()
+            .map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
         let platforms: Vec<(Platform, u16)> = platforms(&self.scenario);
         for (platform, os) in platforms {
-            let mut firmware = Vec::new();
+            let mut listed = Vec::new();
             if options.firmware {
-                for (name, module) in modules(platform, os, options.application) {
+                let mut files = Vec::new();
+                if let Some(folder) = &options.real_firmware {
+                    files = firmware::real(folder, platform, &mut self.notes)?;
+                    if files.is_empty() {
+                        self.notes
+                            .push(format!("{platform}: no real firmware there, generated modules are used"));
+                    }
+                }
+                if files.is_empty() {
+                    files = firmware::generated(platform, os, options.application);
+                }
+                for (name, module) in files {
                     let bytes: Arc<[u8]> = module.file().into();
-                    firmware.push(FirmwareFile {
+                    listed.push(FirmwareFile {
                         name: name.clone(),
                         sha256: sha256_of(&bytes),
                     });
@@ -241,8 +257,8 @@ impl Rig {
                 text,
                 platform,
                 product: product.map(|p| ProductId(p.id.to_string())),
-                activate_sim: true,
-                firmware,
+                activate_sim: platform.row().network == Network::Cellular,
+                firmware: listed,
                 keys,
                 server,
                 wifi: Some(Wifi {
@@ -254,6 +270,7 @@ impl Rig {
                 timeouts: options.timeouts.clone(),
             });
         }
+        Ok(())
     }
 }
 
@@ -267,39 +284,6 @@ fn platforms(scenario: &Scenario) -> Vec<(Platform, u16)> {
         }
     }
     found.into_iter().collect()
-}
-
-/// The firmware of a recipe: an application of `len` bytes in all, and for nRF a bootloader, which goes through the
-/// running system.
-fn modules(platform: Platform, os: u16, len: usize) -> Vec<(String, Module)> {
-    let seed = u64::from(platform.id());
-    let application = |content| {
-        let builder = |index| ModuleBuilder::new(ModuleFunction::UserPart, index, 2).platform(platform).seeded_content(seed, content);
-        match platform.family() {
-            Family::Nrf52840 => builder(2).start(0xb_4000).needs(ModuleFunction::SystemPart, 1, os),
-            Family::Rtl872x => {
-                let start = RTL_END - u32::try_from(len).unwrap_or(0);
-                let location = Extension::DynamicLocation { start, dynalib_load: 0, dynalib_start: start };
-                builder(1).ends_at(RTL_END).suffix_extensions([location]).needs(ModuleFunction::SystemPart, 1, os)
-            }
-            Family::Stm32f2 if platform == Platform::Electron => builder(1).start(0x0808_0000).needs(ModuleFunction::SystemPart, 2, os),
-            Family::Stm32f2 => builder(1).start(0x080a_0000).needs(ModuleFunction::SystemPart, 2, os),
-            Family::Stm32f1 => builder(1).start(0x0800_5000),
-        }
-    };
-    let built = |builder: ModuleBuilder| builder.build().expect("a module of our own making");
-    // What header and suffix take: applications of RTL grow to the left from a fixed end and begin with a sector.
-    let rest = built(application(1)).bytes().len() - 1;
-    let mut all = vec![(format!("{platform}-application.bin"), built(application(len.saturating_sub(rest).max(1))))];
-    if platform.family() == Family::Nrf52840 {
-        let bootloader = ModuleBuilder::new(ModuleFunction::Bootloader, 0, 3200)
-            .platform(platform)
-            .start(0xf_4000)
-            .vector_table(0x200)
-            .seeded_content(seed + 1, 16 << 10);
-        all.push((format!("{platform}-bootloader.bin"), built(bootloader)));
-    }
-    all
 }
 
 fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
@@ -371,8 +355,6 @@ fn products(scenario: &Scenario) -> BTreeMap<u16, ProductSetup> {
         .collect()
 }
 
-/// Applications of RTL devices end here (device-protocol.md 5.4).
-const RTL_END: u32 = 0x0860_0000;
 /// A rack has at least this many slots.
 const LEAST_SLOTS: u16 = 8;
 
