@@ -64,7 +64,7 @@ pub enum CliError {
     Station(#[from] StationError),
     /// The firmware of a recipe cannot be used.
     #[error("could not use the firmware of a recipe")]
-    Shelf(#[from] ShelfError),
+    Shelf(#[source] Box<ShelfError>),
     /// The key that seals undo copies cannot be used.
     #[error("could not use the station key")]
     StationKey(#[from] StationKeyError),
@@ -88,6 +88,16 @@ pub enum CliError {
     File {
         /// What we were doing, as a verb.
         doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that an option or the configuration names cannot be read.
+    #[error("could not read {what} \"{}\"", .path.display())]
+    Named {
+        /// What it is.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
@@ -202,6 +212,12 @@ impl From<&Answer> for Answered {
     }
 }
 
+impl From<ShelfError> for CliError {
+    fn from(error: ShelfError) -> Self {
+        Self::Shelf(Box::new(error))
+    }
+}
+
 impl From<ConfigErrors> for CliError {
     fn from(errors: ConfigErrors) -> Self {
         Self::Config {
@@ -242,6 +258,7 @@ impl CliError {
             | Self::Missing { .. }
             | Self::Absent { .. }
             | Self::CloudSetup(_)
+            | Self::Named { .. }
             | Self::UnknownDevice { .. }
             | Self::ManyDevices { .. }
             | Self::Shelf(_)
@@ -279,6 +296,7 @@ impl CliError {
             Self::Store(error) | Self::Station(StationError::Store(error)) => of_store(error),
             Self::Station(StationError::Core(_)) => "keep the ledger and report it; nothing was done that is not on record",
             Self::Station(StationError::Bus(_)) => "run `keyrack check`",
+            Self::Named { .. } => "name the right file, or put it there",
             Self::File { .. } => "look at the permissions and the free space of the disk",
             Self::Token(TokenFileError::Shared { .. }) => {
                 "run `chmod 600` on the file; if others use this machine, run `keyrack logout` and `keyrack login`"

@@ -51,12 +51,12 @@ use std::{path::PathBuf, sync::Arc};
 
 use clap::Parser;
 
-pub use args::{Cli, Command};
 pub use error::CliError;
 pub use exit::ExitCode;
 pub use print::Printer;
 
 use crate::{config, store::Reader};
+use args::{Cli, Command};
 use environment::Environment;
 use print::Streams;
 
