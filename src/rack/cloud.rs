@@ -12,6 +12,7 @@ use crate::{
 use super::{
     Admitted, Effect, Reply,
     input::Call,
+    judge::undo_is_over,
     proof::{Given, Proof, judge, pause_before},
     run::Run,
     slot::Slot,
@@ -67,6 +68,12 @@ impl Turn {
             self.rack.outbox.locked = Some(reason.clone());
         }
         let Some(run) = item.run() else { return };
+        if let Some(run) = self
+            .run(run)
+            .filter(|r| r.ended() && r.keys.undo.is_some() && undo_is_over(r))
+        {
+            self.destroy_undo(&run);
+        }
         let Some(slot) = self.slot_of(run) else { return };
         let Slot::AwaitingCloud { attached, .. } = self.slot(slot).clone() else {
             return;
@@ -110,14 +117,7 @@ impl Turn {
             return self.go_on(slot, attached, id);
         }
         let error = refusal(kind, &entry.last);
-        let took_ms = u64::try_from(self.now.since(since).as_millis()).unwrap_or(u64::MAX);
-        self.fact(Fact::StepFailed {
-            run: id,
-            step,
-            attempt: attempts(&run, step),
-            error: error.clone(),
-            took_ms,
-        });
+        self.step_failure(id, step, since, &error);
         if kind == StepKind::Register && run.keys.changed() && entry.ambiguous {
             let why = format!("{error}; an earlier attempt may have been done");
             self.judge(
@@ -129,7 +129,7 @@ impl Turn {
                 why,
             );
         } else if self.must_roll_back(&run) {
-            self.roll_back(slot, attached, &run);
+            self.roll_back(slot, attached, &run, 1);
         } else {
             self.fail(slot, Some(attached.clone()), id, &error);
         }
@@ -165,15 +165,7 @@ impl Turn {
 
     /// A cloud step failed for good before anything was changed.
     fn give_up(&mut self, slot: SlotNo, attached: &Attached, id: RunId, step: u8, since: Mono, error: &StepError) {
-        let attempt = self.run(id).map_or(1, |run| attempts(&run, step));
-        let took_ms = u64::try_from(self.now.since(since).as_millis()).unwrap_or(u64::MAX);
-        self.fact(Fact::StepFailed {
-            run: id,
-            step,
-            attempt,
-            error: error.clone(),
-            took_ms,
-        });
+        self.step_failure(id, step, since, error);
         self.fail(slot, Some(attached.clone()), id, error);
     }
 

@@ -7,12 +7,14 @@
 mod bench;
 mod cloud;
 pub mod input;
+mod judge;
 pub mod plan;
 mod proof;
 mod report;
 pub mod run;
 pub mod slot;
 mod steps;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -58,6 +60,8 @@ pub struct Rack {
     slots: BTreeMap<SlotNo, Slot>,
     bus: Arc<Vec<Attached>>,
     orders: u32,
+    /// Verdicts that wait for the clean-up of their device.
+    sentences: BTreeMap<RunId, judge::Sentence>,
     /// Set by [`Command::Finish`] and [`Command::Quit`].
     ending: Option<Ending>,
 }
@@ -80,6 +84,7 @@ impl Rack {
             slots,
             bus: Arc::default(),
             orders: 0,
+            sentences: BTreeMap::new(),
             ending: None,
         }
     }
