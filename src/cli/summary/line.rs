@@ -83,7 +83,12 @@ impl Line {
                 (self.code, self.why, self.next) = (None, String::new(), None);
             }
             Fact::RunInterrupted { code, .. } => {
-                (self.code, self.why, self.next) = (Some(*code), lower(code.what()), Some(code.next_action()));
+                let next = match code {
+                    // The whole station was stopped: no device has to be touched.
+                    Code::Stopped => "Start the station again: the run goes on by itself.",
+                    other => other.next_action(),
+                };
+                (self.code, self.why, self.next) = (Some(*code), lower(code.what()), Some(next));
             }
             Fact::StepEnded { step, outcome, .. } => self.deed(self.step(*step), outcome),
             Fact::KeyRead {
