@@ -65,8 +65,5 @@ fn shown(piece: &Piece, identity: &Identity) -> bool {
     if piece.kind != PieceKind::Module || matches!(function, ModuleFunction::Asset | ModuleFunction::NcpFirmware) {
         return true;
     }
-    matches!(
-        presence(&piece.module, &identity.modules, None),
-        Presence::Same | Presence::SameVersion | Presence::Uncertain
-    )
+    matches!(presence(&piece.module, &identity.modules, None), Presence::Same | Presence::SameVersion | Presence::Uncertain)
 }

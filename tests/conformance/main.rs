@@ -7,49 +7,54 @@
 //! Section numbers are those of device-protocol.md. Nothing here sleeps: time is a number that the rig moves.
 
 #[cfg(test)]
-mod rig;
-#[cfg(test)]
-mod wire;
-
-#[cfg(test)]
-mod model_boot;
-#[cfg(test)]
-mod model_descriptors;
-#[cfg(test)]
-mod model_keys;
-#[cfg(test)]
-mod model_requests;
-#[cfg(test)]
-mod model_service;
-
-#[cfg(test)]
-mod model_protection;
-#[cfg(test)]
-mod server;
-
-#[cfg(test)]
-mod model_dfu;
-
-#[cfg(test)]
-mod naive_dfu;
-#[cfg(test)]
-mod naive_service;
-
-#[cfg(test)]
-mod foreign_device;
-#[cfg(test)]
-mod foreign_host;
-
-#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod client_control;
 #[cfg(test)]
 mod client_dfu;
-
+#[cfg(test)]
+mod client_keys;
+#[cfg(test)]
+mod client_modes;
+#[cfg(test)]
+mod client_trouble;
 #[cfg(test)]
 mod client_vectors;
 #[cfg(test)]
+mod foreign_device;
+#[cfg(test)]
+mod foreign_host;
+#[cfg(test)]
+mod model_boot;
+#[cfg(test)]
 mod model_cloud;
 #[cfg(test)]
+mod model_descriptors;
+#[cfg(test)]
+mod model_dfu;
+#[cfg(test)]
 mod model_firmware;
+#[cfg(test)]
+mod model_flash;
+#[cfg(test)]
+mod model_keys;
+#[cfg(test)]
+mod model_network;
+#[cfg(test)]
+mod model_protection;
+#[cfg(test)]
+mod model_requests;
+#[cfg(test)]
+mod model_service;
+#[cfg(test)]
+mod model_update;
+#[cfg(test)]
+mod naive_dfu;
+#[cfg(test)]
+mod naive_service;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod wire;

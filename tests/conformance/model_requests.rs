@@ -1,9 +1,9 @@
-//! 2.3 to 2.8: the request catalogue.
+//! 2.3 to 2.5 and 2.8: the request catalogue.
 
-use keyrack::sim::device::{AccessPoint, Forge, Spec};
+use keyrack::sim::device::Spec;
 
 use crate::{
-    rig::{ALL, ARGON, BORON, ELECTRON, GEN2, MSOM, NRF, P2, PHOTON, RTL, Rig, TRACKER, spec},
+    rig::{ALL, ARGON, BORON, ELECTRON, GEN2, MSOM, NRF, P2, PHOTON, RTL, Rig, spec},
     wire::{Fields, Message, hex},
 };
 
@@ -14,13 +14,13 @@ fn ask(rig: &mut Rig, request: u16, payload: Message) -> (i32, Fields) {
 }
 
 /// The result of a request that has no reply body.
-fn told(rig: &mut Rig, request: u16, payload: Message) -> i32 {
+pub(crate) fn told(rig: &mut Rig, request: u16, payload: Message) -> i32 {
     let (result, body) = ask(rig, request, payload);
     assert!(body.is_empty());
     result
 }
 
-fn got(rig: &mut Rig, request: u16, payload: Message) -> Fields {
+pub(crate) fn got(rig: &mut Rig, request: u16, payload: Message) -> Fields {
     let (result, body) = ask(rig, request, payload);
     assert_eq!(result, 0, "request {request}");
     body
@@ -215,116 +215,6 @@ fn cloud_connection() {
 }
 
 #[test]
-fn interfaces() {
-    for (platform, kind) in [(ARGON, 8), (P2, 8), (BORON, 16)] {
-        let mut rig = Rig::normal(platform);
-        let list = got(&mut rig, 400, Message::new()).messages(1);
-        let entry = list.iter().find(|i| i.int(3) == kind).expect("the interface of its radio");
-        let interface = got(&mut rig, 401, Message::new().int(1, entry.int(1))).messages(1).remove(0);
-        assert_eq!(interface.int(1), entry.int(1));
-        assert_eq!(interface.text(2), entry.text(2));
-        if kind == 8 {
-            assert_eq!(interface.bytes(8).unwrap().len(), 6, "{platform}: hardware address");
-        }
-    }
-}
-
-fn air() -> Vec<AccessPoint> {
-    let point = |ssid: &str, password: &str, security| AccessPoint {
-        ssid: ssid.into(),
-        password: password.into(),
-        bssid: [2, 0, 0, 0, 0, security],
-        security,
-        channel: 6,
-        rssi: -50,
-    };
-    vec![point("factory", "correct horse", 3), point("guests", "", 0)]
-}
-
-#[test]
-fn wifi() {
-    for platform in [ARGON, P2] {
-        let mut rig = Rig::boot(Spec {
-            air: air(),
-            ..spec(platform)
-        });
-        let found: Vec<(String, u64)> = got(&mut rig, 506, Message::new())
-            .messages(1)
-            .iter()
-            .map(|n| (n.text(1), n.int(3)))
-            .collect();
-        assert!(found.contains(&("factory".into(), 3)) && found.contains(&("guests".into(), 0)));
-        let credentials = Message::new().int(1, 1).text(2, "correct horse").done();
-        let network = Message::new().text(1, "factory").int(3, 3).bytes(4, &credentials);
-        assert_eq!(told(&mut rig, 507, network), 0, "{platform}");
-        let known = got(&mut rig, 502, Message::new()).messages(1);
-        assert_eq!(known.iter().map(|n| n.text(1)).collect::<Vec<_>>(), ["factory"]);
-        assert_eq!(known[0].int(3), 1, "it has a password");
-        assert_eq!(told(&mut rig, 503, Message::new().text(1, "factory")), 0);
-        assert!(got(&mut rig, 502, Message::new()).is_empty());
-    }
-}
-
-#[test]
-fn joining_needs_the_right_password() {
-    let mut rig = Rig::boot(Spec {
-        air: air(),
-        ..spec(ARGON)
-    });
-    let join = |password: &str| {
-        let credentials = Message::new().int(1, 1).text(2, password).done();
-        Message::new().text(1, "factory").int(3, 3).bytes(4, &credentials)
-    };
-    assert_ne!(told(&mut rig, 500, join("wrong horse")), 0);
-    assert_eq!(told(&mut rig, 500, join("correct horse")), 0);
-    let current = got(&mut rig, 505, Message::new());
-    assert_eq!(current.text(1), "factory");
-    assert_eq!(current.bytes(2).unwrap().len(), 6);
-    assert_eq!(told(&mut rig, 504, Message::new()), 0);
-    assert!(got(&mut rig, 502, Message::new()).is_empty());
-}
-
-#[test]
-fn wifi_requests_need_wifi_and_cellular_ones_a_modem() {
-    let mut rig = Rig::normal(BORON);
-    for request in [500, 502, 504, 505, 506, 507] {
-        assert_eq!(rig.request(request, &[]).0, -120, "{request}");
-    }
-    let mut rig = Rig::normal(ARGON);
-    assert_eq!(rig.request(554, &[]).0, -120);
-}
-
-#[test]
-fn iccid_and_imei() {
-    for platform in [BORON, TRACKER, MSOM, ELECTRON] {
-        let mut rig = Rig::boot(Spec {
-            iccid: Some("8934076500002586220".into()),
-            imei: Some("353162234567890".into()),
-            ..spec(platform)
-        });
-        rig.wait_ms(5_000);
-        let reply = got(&mut rig, 554, Message::new());
-        assert_eq!(reply.text(1), "8934076500002586220", "{platform}");
-        if platform != ELECTRON {
-            assert_eq!(reply.text(2), "353162234567890", "{platform}: since 5.8.0");
-        }
-    }
-    let mut old = Rig::boot(Spec {
-        iccid: Some("8934076500002586220".into()),
-        imei: Some("353162234567890".into()),
-        os_version: 5501,
-        ..spec(BORON)
-    });
-    old.wait_ms(5_000);
-    let reply = got(&mut old, 554, Message::new());
-    assert_eq!(
-        (reply.text(1).as_str(), reply.bytes(2)),
-        ("8934076500002586220", None),
-        "before 5.8.0"
-    );
-}
-
-#[test]
 fn module_info() {
     for platform in [ARGON, BORON, P2, MSOM] {
         let mut rig = Rig::normal(platform);
@@ -365,127 +255,6 @@ fn assets_are_as_old_as_5_6() {
     assert_eq!(old.request(91, &[]).0, -120);
 }
 
-// Firmware update (2.6).
-
-fn user_module(platform: u16, version: u16) -> Forge {
-    let (start, length) = match platform {
-        P2 => (0x0860_0000 - 0x3000, 0x3000),
-        PHOTON => (0x080a_0000, 0x3000),
-        _ => (0xb_4000, 0x3000),
-    };
-    Forge {
-        platform,
-        function: 5,
-        index: if platform == BORON { 2 } else { 1 },
-        version,
-        needs: Vec::new(),
-        start,
-        length,
-        product: (0xffff, 0xffff),
-        protects: false,
-        seed: 11,
-    }
-}
-
-/// START and all of DATA; the result of FINISH.
-fn update(rig: &mut Rig, image: &[u8], finish: Message) -> i32 {
-    let reply = got(rig, 250, Message::new().int(1, image.len() as u64));
-    let chunk = usize::try_from(reply.int(1)).unwrap();
-    for piece in image.chunks(chunk) {
-        assert_eq!(told(rig, 253, Message::new().bytes(1, piece)), 0);
-    }
-    told(rig, 251, finish)
-}
-
-#[test]
-fn an_update_on_the_wire() {
-    let mut rig = Rig::normal(BORON);
-    assert_eq!(rig.request(250, &hex("08808004")), (0, hex("088008")), "pieces of 1024 bytes");
-    let mut piece = hex("0a8008");
-    piece.extend([0x5a; 1024]);
-    assert_eq!(piece.len(), 1027);
-    assert_eq!(rig.request(253, &piece), (0, Vec::new()));
-    assert_eq!(told(&mut rig, 251, Message::new()), -210, "bytes are missing");
-    assert_eq!(told(&mut rig, 252, Message::new()), 0);
-}
-
-#[test]
-fn what_start_and_data_refuse() {
-    let mut rig = Rig::normal(BORON);
-    assert_eq!(
-        rig.request(250, &Message::new().int(1, 65_536).int(2, 1).done()).0,
-        -120,
-        "only BIN"
-    );
-    assert_eq!(
-        rig.request(250, &Message::new().int(1, 4 << 20).done()).0,
-        -1351,
-        "larger than the OTA area"
-    );
-    got(&mut rig, 250, Message::new().int(1, 1_500));
-    assert_eq!(told(&mut rig, 253, Message::new().bytes(1, &[0; 1024])), 0);
-    assert_eq!(
-        told(&mut rig, 253, Message::new().bytes(1, &[0; 477])),
-        -290,
-        "one byte too many"
-    );
-    assert_eq!(
-        told(&mut rig, 253, Message::new().bytes(1, &[0; 476])),
-        -210,
-        "the whole update was cancelled"
-    );
-    got(&mut rig, 250, Message::new().int(1, 1_500));
-    assert_eq!(told(&mut rig, 253, Message::new().bytes(1, &[])), -290, "an empty piece");
-}
-
-#[test]
-fn a_valid_update_is_applied() {
-    for platform in [BORON, P2, PHOTON] {
-        let mut rig = Rig::normal(platform);
-        let image = user_module(platform, 77).build();
-        assert_eq!(update(&mut rig, &image, Message::new()), 0, "{platform}");
-        rig.until_reattached();
-        assert!(!rig.is_dfu());
-        let start = user_module(platform, 77).start;
-        assert_eq!(rig.device.flash(start, image.len()), image, "{platform}");
-    }
-}
-
-#[test]
-fn validate_only_changes_nothing() {
-    let mut rig = Rig::normal(BORON);
-    let old = rig.device.flash(0xb_4000, 0x3000);
-    let image = user_module(BORON, 77).build();
-    assert_eq!(update(&mut rig, &image, Message::new().int(1, 1)), 0);
-    rig.wait_ms(10_000);
-    assert!(rig.device.attachment().is_some());
-    assert_eq!(rig.device.flash(0xb_4000, 0x3000), old);
-}
-
-#[test]
-fn what_finish_refuses() {
-    let refused = |image: &[u8]| {
-        let mut rig = Rig::normal(BORON);
-        let old = rig.device.flash(0xb_4000, 0x3000);
-        let result = update(&mut rig, image, Message::new());
-        rig.wait_ms(10_000);
-        assert_eq!(rig.device.flash(0xb_4000, 0x3000), old, "nothing applied");
-        result
-    };
-    let good = user_module(BORON, 77).build();
-    let mut torn = good.clone();
-    torn[0x1234] ^= 1;
-    assert_eq!(refused(&torn), -1330, "integrity");
-    assert_eq!(refused(&user_module(ARGON, 77).build()), -1360, "platform");
-    let needs = Forge {
-        needs: vec![(4, 1, 6300)],
-        ..user_module(BORON, 77)
-    };
-    assert_eq!(refused(&needs.build()), -1340, "dependency");
-    let rubbish = vec![0x5a; 0x3000];
-    assert!((-1390..=-1300).contains(&refused(&rubbish)));
-}
-
 #[test]
 fn nyan_and_echo() {
     for platform in ALL {
@@ -494,19 +263,6 @@ fn nyan_and_echo() {
         assert_eq!(told(&mut rig, 231, Message::new()), 0);
         assert_eq!(rig.request(1, b"echo"), (0, b"echo".to_vec()));
     }
-}
-
-#[test]
-fn a_new_start_cancels_the_update_before() {
-    let mut rig = Rig::normal(BORON);
-    got(&mut rig, 250, Message::new().int(1, 5_000));
-    assert_eq!(told(&mut rig, 253, Message::new().bytes(1, &[0; 1024])), 0);
-    let image = user_module(BORON, 78).build();
-    assert_eq!(
-        update(&mut rig, &image, Message::new().int(1, 1)),
-        0,
-        "nothing is left of the first"
-    );
 }
 
 #[test]
