@@ -117,19 +117,32 @@ pub fn prepare(recipe: Recipe, files: &BTreeMap<String, Arc<[u8]>>) -> Result<Re
         let bytes = files.get(&file.name).ok_or_else(|| ShelfError::Missing { name: name() })?;
         let found = crate::firmware::sha256_of(bytes);
         if found != file.sha256 {
-            return Err(ShelfError::OtherFile { name: name(), found, wanted: file.sha256 });
+            return Err(ShelfError::OtherFile {
+                name: name(),
+                found,
+                wanted: file.sha256,
+            });
         }
         if bytes.starts_with(ZIP) {
             let bundle = Bundle::parse(bytes).map_err(|source| ShelfError::Bundle { name: name(), source })?;
             modules.extend(bundle.modules().cloned());
         } else {
             let module = Module::parse(Arc::clone(bytes)).map_err(|source| ShelfError::Module { name: name(), source })?;
-            module.verify().map_err(|source| ShelfError::Module { name: name(), source })?;
+            module
+                .verify()
+                .map_err(|source| ShelfError::Module { name: name(), source })?;
             modules.push(module);
         }
     }
-    let target = Target { platform: recipe.platform, protection: Protection::Open, mode: UsbMode::Normal };
-    let plan = Plan::new(target, &modules, None).map_err(|source| ShelfError::Plan { recipe: recipe.name.clone(), source })?;
+    let target = Target {
+        platform: recipe.platform,
+        protection: Protection::Open,
+        mode: UsbMode::Normal,
+    };
+    let plan = Plan::new(target, &modules, None).map_err(|source| ShelfError::Plan {
+        recipe: recipe.name.clone(),
+        source,
+    })?;
     let needs: Vec<Dependency> = plan.unchecked.iter().map(|unchecked| unchecked.needs).collect();
     let firmware = plan
         .pieces
@@ -143,9 +156,20 @@ pub fn prepare(recipe: Recipe, files: &BTreeMap<String, Arc<[u8]>>) -> Result<Re
             })
         })
         .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| ShelfError::TooMany { recipe: recipe.name.clone(), count: plan.pieces.len() })?;
-    let prepared = Prepared { recipe: Arc::new(recipe), firmware, needs };
-    Ok(Ready { prepared, pieces: plan.pieces, skipped: plan.skipped })
+        .ok_or_else(|| ShelfError::TooMany {
+            recipe: recipe.name.clone(),
+            count: plan.pieces.len(),
+        })?;
+    let prepared = Prepared {
+        recipe: Arc::new(recipe),
+        firmware,
+        needs,
+    };
+    Ok(Ready {
+        prepared,
+        pieces: plan.pieces,
+        skipped: plan.skipped,
+    })
 }
 
 /// How a bundle begins: it is a zip file.

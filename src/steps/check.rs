@@ -65,5 +65,8 @@ fn shown(piece: &Piece, identity: &Identity) -> bool {
     if piece.kind != PieceKind::Module || matches!(function, ModuleFunction::Asset | ModuleFunction::NcpFirmware) {
         return true;
     }
-    matches!(presence(&piece.module, &identity.modules, None), Presence::Same | Presence::SameVersion | Presence::Uncertain)
+    matches!(
+        presence(&piece.module, &identity.modules, None),
+        Presence::Same | Presence::SameVersion | Presence::Uncertain
+    )
 }

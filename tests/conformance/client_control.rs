@@ -46,7 +46,6 @@ fn identity_in_normal_mode() {
 }
 
 #[test]
-#[ignore = "identify asks only platforms whose network is cellular for an ICCID, and the M-SoM is in the table as Wi-Fi (1.1, 2.7)"]
 fn the_iccid_of_an_m_som() {
     let bench = Bench::boot(Spec {
         iccid: Some("8934076500002586220".into()),
@@ -224,6 +223,7 @@ fn a_refused_dfu_mode_is_a_plain_reset() {
 
 fn user_module(platform: u16) -> Forge {
     Forge {
+        combined: false,
         platform,
         function: 5,
         index: if platform == BORON || platform == ARGON { 2 } else { 1 },

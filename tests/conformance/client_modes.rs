@@ -72,6 +72,7 @@ fn service_mode_is_used_and_ended() {
 fn a_system_part_in_service_mode() {
     for (platform, start) in [(BORON, 0x2_8000), (P2, 0x0806_0000)] {
         let module = Forge {
+            combined: false,
             platform,
             function: 4,
             index: 1,

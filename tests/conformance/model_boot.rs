@@ -96,6 +96,7 @@ fn without_a_valid_user_part_it_runs_in_safe_mode() {
     for platform in [ARGON, BORON, P2] {
         let mut rig = Rig::dfu(platform);
         let module = Forge {
+            combined: false,
             platform,
             function: 5,
             index: if platform == P2 { 1 } else { 2 },
@@ -144,6 +145,7 @@ fn a_new_system_part_over_dfu_runs() {
     let (_, old) = (rig.now, rig.device.flash(0x2_8000, 0x8_c000));
     let end = u32::from_le_bytes(old[0x204..0x208].try_into().unwrap());
     let module = Forge {
+        combined: false,
         platform: BORON,
         function: 4,
         index: 1,
@@ -174,6 +176,7 @@ fn a_new_system_part_over_dfu_runs() {
 #[test]
 fn installed_files_win_over_the_generated_set() {
     let module = Forge {
+        combined: false,
         platform: BORON,
         function: 5,
         index: 2,

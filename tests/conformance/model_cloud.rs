@@ -110,7 +110,6 @@ fn a_refused_device_dials_again() {
 }
 
 #[test]
-#[ignore = "the simulated device does not consume its claim code when it connects (2.4)"]
 fn a_claim_code_is_consumed_at_connect() {
     let mut rig = Rig::boot(with_network(BORON));
     let code: String = ('a'..='z').cycle().take(63).collect();

@@ -75,6 +75,7 @@ fn the_golden_asset_modules() {
 
 fn bootloader(protects: bool, version: u16) -> Vec<u8> {
     Forge {
+        combined: false,
         platform: BORON,
         function: 2,
         index: 0,
@@ -123,6 +124,7 @@ fn ncp_firmware_on_an_argon() {
     let mut rig = Rig::normal(ARGON);
     let before = module(&mut rig, 7, 0).map(|m| m.int(3));
     let image = Forge {
+        combined: false,
         platform: ARGON,
         function: 7,
         index: 0,

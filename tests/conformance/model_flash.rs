@@ -198,6 +198,7 @@ fn a_new_user_part_takes_the_old_one_away() {
     rig.erase(0xd_4000).unwrap();
     rig.write(0xd_4000, &[0x11; 32]).unwrap();
     let module = Forge {
+        combined: false,
         platform: BORON,
         function: 5,
         index: 2,

@@ -257,6 +257,7 @@ fn service_mode_opens_the_dct_and_not_the_ota_region() {
 
 fn system_part(platform: u16, version: u16) -> Vec<u8> {
     Forge {
+        combined: false,
         platform,
         function: 4,
         index: 1,

@@ -320,7 +320,6 @@ fn compressed_updates_were_a_capability_of_2_and_3() {
 }
 
 #[test]
-#[ignore = "a simulated Photon has GET_DEVICE_MODE with every system (2.3: since 1.1.0 on Gen 2)"]
 fn device_mode_on_old_gen_2() {
     let result = |os_version: u16| {
         let mut rig = Rig::boot(Spec {

@@ -15,6 +15,7 @@ fn user_module(platform: u16, version: u16) -> Forge {
         _ => (0xb_4000, 0x3000),
     };
     Forge {
+        combined: false,
         platform,
         function: 5,
         index: if platform == BORON { 2 } else { 1 },
@@ -119,6 +120,7 @@ fn what_finish_refuses() {
     assert_eq!(refused(&torn), -1330, "integrity");
     assert_eq!(refused(&user_module(ARGON, 77).build()), -1360, "platform");
     let needs = Forge {
+        combined: false,
         needs: vec![(4, 1, 6300)],
         ..user_module(BORON, 77)
     };

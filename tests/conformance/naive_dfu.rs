@@ -331,6 +331,7 @@ fn flash_written_without_erase() {
 fn after_erasing(platform: u16, at: u32) -> Rig {
     // A bootloader as long as the real one, so that its tail counts.
     let bootloader = Forge {
+        combined: false,
         platform,
         function: 2,
         index: 0,
