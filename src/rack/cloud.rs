@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    Admitted, Effect, Reply,
+    About, Admitted, Effect, Reply,
     input::Call,
     judge::undo_is_over,
     proof::{Given, Proof, judge, pause_before},
@@ -29,11 +29,18 @@ impl Turn {
                     self.admitted(slot, &attached, *run, step, since, result);
                 }
             }
-            Reply::Looked { run, found } => {
+            Reply::Looked {
+                about: About::Proof(run),
+                found,
+            } => {
                 if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Prove) {
                     self.looked(slot, &attached, *run, step, since, found);
                 }
             }
+            Reply::Looked {
+                about: About::Item(item),
+                found,
+            } => self.looked_for_item(item, found),
         }
     }
 
@@ -59,6 +66,7 @@ impl Turn {
         if !current {
             return;
         }
+        let answer = &self.with_finding(item, answer);
         self.fact(Fact::ItemAnswered {
             item: item.clone(),
             attempt,
@@ -247,7 +255,7 @@ impl Turn {
                         recipe: run.recipe,
                     },
                     _ => Call::Look {
-                        run: id,
+                        about: About::Proof(id),
                         device: run.device,
                         product: prepared.recipe.product.clone(),
                     },

@@ -6,17 +6,18 @@ use crate::{
     edge::Attached,
     model::{
         Code, DeviceId, Fact, Mono, Outcome, RunId, SlotNo, Wall,
-        outbox::{Answer, Item, ItemState},
+        outbox::{Answer, Errand, Item, ItemState},
         platform::UsbMode,
     },
 };
 
 use super::{
-    Effect, Ending, Illegal, Input, Order, Rack, Ticket,
+    About, Effect, Ending, Illegal, Input, Order, Rack, Ticket,
     input::{Call, CommitReply},
     judge::undo_is_over,
     run::{Run, State, StepState},
     slot::{Cancelled, Doing, Slot},
+    upload::Entry,
 };
 
 /// What a turn came to. Nothing of it counts before its facts are on disk.
@@ -241,7 +242,15 @@ impl Turn {
         if self.rack.ending == Some(Ending::Quit) {
             return;
         }
-        for call in self.rack.outbox.due(self.wall, self.rack.setting.import_chunk) {
+        let way = |entry: &Entry| self.rack.way(entry, self.now);
+        for call in self.rack.outbox.due(self.wall, self.rack.setting.import_chunk, &way) {
+            if let Call::Look {
+                about: About::Item(item),
+                ..
+            } = &call
+            {
+                self.ask_before(item);
+            }
             let items: Vec<_> = match &call {
                 Call::Import { items, .. } => items.iter().map(|(item, attempt, _)| (item.clone(), *attempt)).collect(),
                 Call::Upload { item, attempt, .. } => vec![(item.clone(), *attempt)],
@@ -252,6 +261,7 @@ impl Turn {
             }
             self.effects.push(Effect::Call(call));
         }
+        self.forget_looks();
     }
 
     /// Puts an item in the outbox; an unsent older key of the same device is no longer owed.
@@ -259,7 +269,9 @@ impl Turn {
         if self.rack.outbox.get(&item.id).is_some_and(|e| !e.settled()) {
             return;
         }
-        self.supersede(item.device, &item.id);
+        if let Errand::Key { .. } = item.errand {
+            self.supersede(item.device, &item.id);
+        }
         self.fact(Fact::ItemQueued { item });
     }
 

@@ -1,5 +1,6 @@
 //! The core alone, with a worker and a cloud that answer by the book or by a random hand.
 
+mod looks;
 mod stops;
 mod verdicts;
 
@@ -80,6 +81,9 @@ struct Drive {
     /// The worker keeps the order for this kind of step, and the order itself.
     keeps: Option<StepKind>,
     kept: Option<(SlotNo, Ticket)>,
+    /// The last session that the cloud shows when it is asked before an upload, and how often it was.
+    session: Option<Wall>,
+    looks: usize,
     /// The device stays away after a restart.
     stays_away: bool,
     /// The worker reports this in place of doing this kind of step.
@@ -112,6 +116,8 @@ impl Drive {
             holds,
             keeps: None,
             kept: None,
+            session: None,
+            looks: 0,
             stays_away: false,
             fails: None,
         }
@@ -314,10 +320,7 @@ impl Drive {
 
     fn reply(&mut self, call: &Call, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
         let at = Some(self.wall());
-        let answer = match cloud(call) {
-            Some(answer) => answer,
-            None => Answer::Accepted { at, note: None },
-        };
+        let accepted = Answer::Accepted { at, note: None };
         match call {
             Call::Admit { run, .. } => {
                 let result = Admitted::Yes {
@@ -327,6 +330,7 @@ impl Drive {
                 self.give(&Input::Cloud(Reply::Admitted { run: *run, result }));
             }
             Call::Import { items, .. } => {
+                let answer = cloud(call).unwrap_or(accepted);
                 for (item, attempt, _) in items {
                     self.give(&Input::Cloud(Reply::Item {
                         item: item.clone(),
@@ -336,21 +340,31 @@ impl Drive {
                 }
             }
             Call::Upload { item, attempt, .. } => {
+                let answer = cloud(call).unwrap_or(accepted);
                 self.give(&Input::Cloud(Reply::Item {
                     item: item.clone(),
                     attempt: *attempt,
                     answer,
                 }));
             }
-            Call::Look { run, .. } => {
+            Call::Look { about, .. } => {
                 let device = CloudDevice {
-                    last_handshake_at: at,
+                    last_handshake_at: match about {
+                        About::Proof(_) => at,
+                        About::Item(_) => self.session,
+                    },
                     online: Some(true),
+                    product_id: Some(1234),
                     ..CloudDevice::default()
                 };
+                let found = match cloud(call) {
+                    Some(answer) => Looked::Failed(answer),
+                    None => Looked::Device { device, at },
+                };
+                self.looks += usize::from(matches!(about, About::Item(_)));
                 self.give(&Input::Cloud(Reply::Looked {
-                    run: *run,
-                    found: Looked::Device { device, at },
+                    about: about.clone(),
+                    found,
                 }));
             }
         }
@@ -383,6 +397,19 @@ impl Drive {
     fn failed(&mut self, (slot, ticket): (SlotNo, Ticket), code: Code) {
         let result = Err(StepError::new(code, "try"));
         self.give(&Input::Report { slot, ticket, result });
+    }
+
+    /// The station is killed and started again: the facts are all that is left.
+    fn restart(&mut self) {
+        let mut again = Rack::new(self.rack.setting().clone());
+        for (at, fact) in &self.facts {
+            again.apply(*at, fact).expect("a journal that replays");
+        }
+        let decision = again.restart(self.now, self.wall()).expect("a legal restart");
+        let wall = self.wall();
+        self.facts.extend(decision.facts.into_iter().map(|fact| (wall, fact)));
+        self.rack = decision.rack;
+        self.effects = decision.effects;
     }
 
     fn slot(&self) -> &Slot {
@@ -664,16 +691,7 @@ proptest! {
                 }
                 12 => drive.give(&Input::Command(Command::Abort(SlotNo(1)))),
                 _ => {
-                    // The station is killed and started again: the facts are all that is left.
-                    let mut again = Rack::new(drive.rack.setting().clone());
-                    for (at, fact) in &drive.facts {
-                        again.apply(*at, fact).expect("a journal that replays");
-                    }
-                    let decision = again.restart(drive.now, drive.wall()).expect("a legal restart");
-                    let wall = drive.wall();
-                    drive.facts.extend(decision.facts.into_iter().map(|fact| (wall, fact)));
-                    drive.rack = decision.rack;
-                    drive.effects = decision.effects;
+                    drive.restart();
                 }
             }
         }
