@@ -35,6 +35,8 @@ pub enum Ending {
     Quarantined,
     Aborted,
     Owed,
+    /// No verdict: the device was not taken in, and no run began.
+    Rejected,
 }
 
 impl Ending {
@@ -48,6 +50,7 @@ impl Ending {
             Ending::Quarantined => "QUARANTINED",
             Ending::Aborted => "ABORTED",
             Ending::Owed => "OWED",
+            Ending::Rejected => "REJECTED",
         }
     }
 }
