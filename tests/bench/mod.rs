@@ -102,7 +102,8 @@ impl Bench {
         let shelf = self.rig.shelf().expect("firmware that fits");
         let setting = self.rig.setting(&shelf.book);
         let expected: Vec<_> = self.rig.scenario.expect.values().collect();
-        let devices = expected.iter().filter(|e| e.verdict != Ending::Rejected).count();
+        let devices = expected.iter().filter(|e| e.verdict.is_verdict()).count();
+        let waiting = expected.iter().filter(|e| e.verdict == Ending::Interrupted).count();
         let owed = expected.iter().map(|e| e.owed as usize).sum();
         let deadline = self.clock.now() + limit;
         let token = self.rig.log_in(&*http).unwrap_or_else(|e| panic!("log in: {e}"));
@@ -166,7 +167,7 @@ impl Bench {
                 }
                 if let Event::View(view) = &event
                     && !finished
-                    && all_judged(view, &seen.lock().unwrap(), devices, owed)
+                    && all_judged(view, &seen.lock().unwrap(), devices, waiting, owed)
                 {
                     finished = true;
                     remote.command(Command::Finish);
@@ -197,14 +198,28 @@ impl Bench {
     /// What differs from what the scenario says.
     pub fn judge(&self) -> Vec<String> {
         let mut wrong = self.rig.judge(&Reader::open(&self.ledger).unwrap()).unwrap();
-        let view = self.view.lock().unwrap();
+        let view = self.view.lock().unwrap().clone().unwrap_or_default();
         for (slot, expect) in &self.rig.scenario.expect {
-            if expect.verdict == Ending::Rejected {
-                let shown = view.as_ref().and_then(|view| view.slots.iter().find(|s| s.slot == SlotNo(*slot)));
-                let code = shown.and_then(|s| s.code).map(|code| code.text().to_owned());
-                if code != expect.code {
-                    wrong.push(format!("slot {slot}: rejected for {code:?}, expected {:?}", expect.code));
-                }
+            let device = self.rig.device_of(SlotNo(*slot));
+            let code = match expect.verdict {
+                Ending::Rejected => view
+                    .slots
+                    .iter()
+                    .find(|s| s.slot == SlotNo(*slot) && s.word == "rejected")
+                    .and_then(|s| s.code),
+                Ending::Interrupted => view
+                    .interrupted
+                    .iter()
+                    .find(|(_, d, _)| Some(*d) == device)
+                    .map(|(_, _, code)| *code),
+                _ => continue,
+            };
+            if code.map(|code| code.text()) != expect.code.as_deref() {
+                wrong.push(format!(
+                    "slot {slot}: {} for {code:?}, expected {:?}",
+                    expect.verdict.word(),
+                    expect.code
+                ));
             }
         }
         wrong
@@ -257,7 +272,7 @@ impl Bench {
 }
 
 /// True if every device has a verdict, no run waits, and nothing is owed but what is expected to be.
-fn all_judged(view: &RackView, records: &[Record], devices: usize, owed: usize) -> bool {
+fn all_judged(view: &RackView, records: &[Record], devices: usize, waiting: usize, owed: usize) -> bool {
     let judged: BTreeSet<DeviceId> = records
         .iter()
         .filter_map(|r| {
@@ -272,7 +287,7 @@ fn all_judged(view: &RackView, records: &[Record], devices: usize, owed: usize) 
         .slots
         .iter()
         .all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
-    judged.len() == devices && still && view.interrupted.is_empty() && view.owed <= owed
+    judged.len() == devices && still && view.interrupted.len() == waiting && view.owed <= owed
 }
 
 /// More virtual time than any scenario needs.

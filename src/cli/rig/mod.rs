@@ -21,7 +21,7 @@ use crate::{
     rack::{Book, Setting},
     sim::{
         cloud::{BENCH_PRODUCT, CustomerSetup, DeviceSetup, Fault, ProductSetup, Role, Setup, StandIn, UserSetup},
-        device::{Device, DeviceMishap, Spec, StartServer, Timing},
+        device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
         world::{
             World, hubs,
             scenario::{self, Scenario, Slot},
@@ -297,7 +297,15 @@ fn platforms(scenario: &Scenario) -> Vec<(Platform, u16)> {
 fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
     let products = products(scenario);
     let own = |slot: &Slot| products.get(&slot.platform.number()).map(|product| product.id);
-    let customer = |email: &String| products.values().map(|product| CustomerSetup { email: email.clone(), product: product.id }).collect::<Vec<_>>();
+    let customer = |email: &String| {
+        products
+            .values()
+            .map(|product| CustomerSetup {
+                email: email.clone(),
+                product: product.id,
+            })
+            .collect::<Vec<_>>()
+    };
     let customers = scenario.cloud.customers.iter().flat_map(customer).collect();
     Setup {
         customers,
@@ -314,6 +322,7 @@ fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
             .values()
             .map(|slot| DeviceSetup {
                 serial: slot.serial.clone(),
+                mobile_secret: slot.mobile_secret.clone(),
                 owner: slot.owner.clone(),
                 product: slot.in_product.or_else(|| own(slot).filter(|_| slot.imported)),
                 quarantine: own(slot).filter(|_| slot.quarantined),
@@ -327,16 +336,25 @@ fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
     }
 }
 
-/// The device model's view of a device. A copy is random in the same way as the device that it is a copy of.
+/// The device model's view of a device. A copy has the bytes of the key slot that it is a copy of.
 fn spec(scenario: &Scenario, slot: &Slot, stand_in: &StartServer) -> Spec {
     let spec = slot.spec(scenario.seed, stand_in);
-    match slot.same_key_as.and_then(|n| scenario.slots.get(&n)) {
-        Some(other) => Spec {
-            seed: other.spec(scenario.seed, stand_in).seed,
-            ..spec
-        },
-        None => spec,
+    let Some(other) = slot.same_key_as.and_then(|n| scenario.slots.get(&n)) else {
+        return spec;
+    };
+    let original = Device::new(other.spec(scenario.seed, stand_in), Timing::instant());
+    let key = private_slot(other, original.dct()).to_vec();
+    Spec {
+        key: StartKey::Raw(key),
+        ..spec
     }
+}
+
+/// The private key slot of a device, out of its key store.
+fn private_slot<'a>(slot: &Slot, dct: &'a [u8]) -> &'a [u8] {
+    let platform = Platform::from_id(slot.platform.number()).expect("a platform of the table");
+    let private = platform.key_segments(platform.row().transport).private;
+    &dct[private.offset as usize..(private.offset + private.len) as usize]
 }
 
 /// The faults that a scenario names for its cloud, in the stand-in's own words.

@@ -37,9 +37,16 @@ pub enum Ending {
     Owed,
     /// No verdict: the device was not taken in, and no run began.
     Rejected,
+    /// No verdict yet: the run waits for its device.
+    Interrupted,
 }
 
 impl Ending {
+    /// True if a run ends so.
+    pub const fn is_verdict(self) -> bool {
+        !matches!(self, Ending::Rejected | Ending::Interrupted)
+    }
+
     /// The word.
     pub const fn word(self) -> &'static str {
         match self {
@@ -51,6 +58,7 @@ impl Ending {
             Ending::Aborted => "ABORTED",
             Ending::Owed => "OWED",
             Ending::Rejected => "REJECTED",
+            Ending::Interrupted => "INTERRUPTED",
         }
     }
 }

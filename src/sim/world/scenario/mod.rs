@@ -102,6 +102,8 @@ pub struct Slot {
     pub denied: bool,
     /// Whether its product holds it in quarantine.
     pub quarantined: bool,
+    /// The mobile secret on its label. The cloud knows it, and it never crosses the cable.
+    pub mobile_secret: Option<String>,
     /// The slot of the device of which it is a copy: it holds the same key.
     pub same_key_as: Option<u16>,
     /// The slot of the device whose id it shows in place of its own.
@@ -316,6 +318,7 @@ impl Slot {
             id: self.id,
             platform: self.platform.number(),
             serial: self.serial.clone(),
+            mobile_secret: self.mobile_secret.clone(),
             iccid: cellular.then(|| digits("8901", 20, self.id)),
             imei: cellular.then(|| digits("35", 15, self.id)),
             os_version: self.os,
@@ -388,6 +391,7 @@ struct RawSlot {
     denied: bool,
     #[serde(default)]
     quarantined: bool,
+    mobile_secret: Option<String>,
     same_key_as: Option<u16>,
     shows_id_of: Option<u16>,
 }
@@ -435,12 +439,15 @@ fn place(raw: &[RawSlot], seed: u64) -> Result<BTreeMap<u16, Slot>, ScenarioErro
             in_product: slot.in_product,
             denied: slot.denied,
             quarantined: slot.quarantined,
+            mobile_secret: slot.mobile_secret.clone(),
             same_key_as: slot.same_key_as,
             shows_id_of: slot.shows_id_of,
         };
         slots.insert(slot.number, placed);
     }
-    let others = raw.iter().flat_map(|slot| [slot.same_key_as, slot.shows_id_of].into_iter().flatten());
+    let others = raw
+        .iter()
+        .flat_map(|slot| [slot.same_key_as, slot.shows_id_of].into_iter().flatten());
     for slot in others {
         if !slots.contains_key(&slot) {
             let what = "[[slot]]".to_owned();
