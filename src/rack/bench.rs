@@ -267,7 +267,12 @@ impl Turn {
     /// The device did not come back in time, or in another mode than it should.
     fn not_back(&mut self, slot: SlotNo, run: RunId, ending: Option<(u8, Mono)>, mode: UsbMode, tries: u8) {
         let Some(found) = self.found(slot) else {
-            self.interrupt(run, Code::DeviceLost);
+            // Pulled out, or dead: from here both look the same. The run waits, and says what may be the matter.
+            let code = match mode {
+                UsbMode::Normal => Code::NoStart,
+                UsbMode::Dfu => Code::DeviceLost,
+            };
+            self.interrupt(run, code);
             return self.set(slot, Slot::Vacant);
         };
         let (code, doing) = match mode {
@@ -329,6 +334,7 @@ impl Turn {
                 return;
             }
         };
+        self.moved(slot, identity.device);
         let elsewhere = self.rack.slots.iter().any(|(no, other)| {
             *no != slot
                 && other
@@ -362,6 +368,21 @@ impl Turn {
             Some(run) => self.resume(slot, &attached, run),
             None if self.rack.ending.is_some() => self.set(slot, Slot::Vacant),
             None => self.start(slot, &attached, fresh, identity, known),
+        }
+    }
+
+    /// A device that left one slot to re-enumerate came back in another: somebody moved it meanwhile.
+    fn moved(&mut self, to: SlotNo, device: DeviceId) {
+        let from = self.rack.slots.iter().find_map(|(no, slot)| match slot {
+            Slot::AwaitingReturn {
+                run, device: awaited, ..
+            } if *no != to && *awaited == device => Some((*no, *run)),
+            _ => None,
+        });
+        // A device that has not left that slot is another one with the same id.
+        if let Some((from, run)) = from.filter(|(from, _)| self.found(*from).is_none()) {
+            self.interrupt(run, Code::DeviceLost);
+            self.set(from, Slot::Vacant);
         }
     }
 

@@ -74,6 +74,7 @@ impl Turn {
         });
         if let Answer::Auth { reason } = answer {
             self.rack.outbox.locked = Some(reason.clone());
+            self.let_go_unchanged(reason);
         }
         let Some(run) = item.run() else { return };
         if let Some(run) = self
@@ -88,8 +89,15 @@ impl Turn {
         };
         if self.rack.outbox.get(item).is_some_and(super::upload::Entry::settled) {
             self.settled(slot, &attached, item);
-        } else if let Answer::Auth { reason } = answer {
-            self.locked_out(slot, &attached, run, reason);
+        }
+    }
+
+    /// Nothing is sent any more: every run that waits for an item ends here, unless its device has a new key.
+    fn let_go_unchanged(&mut self, reason: &str) {
+        for slot in self.rack.slots.keys().copied().collect::<Vec<_>>() {
+            if let Slot::AwaitingCloud { attached, run, .. } = self.slot(slot).clone() {
+                self.locked_out(slot, &attached, run, reason);
+            }
         }
     }
 
@@ -178,11 +186,16 @@ impl Turn {
     }
 
     /// The token is not accepted. A device that was not changed is let go; one whose key was replaced is held.
-    fn locked_out(&mut self, slot: SlotNo, attached: &Attached, id: RunId, reason: &str) {
+    pub(super) fn locked_out(&mut self, slot: SlotNo, attached: &Attached, id: RunId, reason: &str) {
         let Slot::AwaitingCloud { step, since, .. } = *self.slot(slot) else {
             return;
         };
-        if self.run(id).is_some_and(|run| !run.keys.changed()) {
+        let unchanged = |run: &Run| {
+            let kind = run.steps.get(usize::from(step)).map(|s| s.kind);
+            // What is only looked at is answered, or not, by itself.
+            !run.keys.changed() && !matches!(kind, Some(StepKind::Admit | StepKind::Prove))
+        };
+        if self.run(id).is_some_and(|run| unchanged(&run)) {
             let error = StepError::new(Code::CloudAuth, format!("send to the cloud: {reason}"));
             self.give_up(slot, attached, id, step, since, &error);
         }

@@ -219,7 +219,12 @@ impl Turn {
         match self.rack.outbox.get(&item.id).map(|entry| entry.state) {
             Some(ItemState::Accepted | ItemState::Refused) => self.settled(slot, attached, &item.id),
             Some(ItemState::Held | ItemState::Queued | ItemState::Sent) => {}
-            Some(ItemState::Withdrawn) | None => self.queue(item),
+            Some(ItemState::Withdrawn) | None => match self.rack.outbox.locked.clone() {
+                Some(reason) if self.run(item.run).is_some_and(|run| !run.keys.changed()) => {
+                    self.locked_out(slot, attached, item.run, &reason);
+                }
+                _ => self.queue(item),
+            },
         }
     }
 }

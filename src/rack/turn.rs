@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fact, Mono, Outcome, RunId, SlotNo, Wall,
+        Code, DeviceId, Fact, Fingerprint, Mono, Outcome, RunId, SlotNo, Wall,
         outbox::{Answer, Errand, Item, ItemState},
         platform::UsbMode,
     },
@@ -310,11 +310,26 @@ impl Turn {
         }
         self.fact(fact.clone());
         let device = self.run(ticket.run).map(|run| run.device);
-        let reply = match owners.iter().find(|owner| Some(**owner) != device) {
-            Some(other) => CommitReply::Duplicate(*other),
+        // Two copies that are read in one turn are not in the ledger yet, so the runs are asked as well.
+        let here = self
+            .rack
+            .runs()
+            .filter(|run| key_of(fact).is_some_and(|key| run.keys.present() == Some(key)))
+            .map(|run| run.device);
+        let reply = match owners.iter().copied().chain(here).find(|owner| Some(*owner) != device) {
+            Some(other) => CommitReply::Duplicate(other),
             None => CommitReply::OnDisk,
         };
         self.effects.push(Effect::Committed { slot, ticket, reply });
+    }
+}
+
+/// The key that a fact says is on a device, or will be.
+fn key_of(fact: &Fact) -> Option<Fingerprint> {
+    match fact {
+        Fact::KeyRead { content, .. } => content.key().map(|key| key.fingerprint),
+        Fact::KeyIntended { key, .. } => Some(key.fingerprint),
+        _ => None,
     }
 }
 

@@ -19,7 +19,10 @@ use keyrack::{
     sim::{
         clock::{Group, VirtualClock},
         cloud::DirectHttp,
-        world::{World, scenario::Scenario},
+        world::{
+            World,
+            scenario::{Ending, Scenario},
+        },
     },
     station::{self, Event, Station, Tuning, undo::MemoryUndo},
     store::{self, Durability, Reader, Store},
@@ -44,6 +47,8 @@ pub struct Bench {
     pub rig: Rig,
     pub records: Arc<Mutex<Vec<Record>>>,
     pub ledger: PathBuf,
+    /// What the core showed last.
+    pub view: Arc<Mutex<Option<RackView>>>,
     undo: Arc<MemoryUndo>,
     begun: AtomicBool,
     _folder: tempfile::TempDir,
@@ -74,6 +79,7 @@ impl Bench {
                 clock: clock.clone(),
                 rig,
                 records: Arc::default(),
+                view: Arc::default(),
                 ledger: folder.path().join("ledger"),
                 undo: Arc::default(),
                 begun: AtomicBool::new(false),
@@ -95,7 +101,10 @@ impl Bench {
         let ended = Arc::new(Mutex::new(Ended::Cut));
         let shelf = self.rig.shelf().expect("firmware that fits");
         let setting = self.rig.setting(&shelf.book);
-        let devices = self.rig.start.len();
+        let expected: Vec<_> = self.rig.scenario.expect.values().collect();
+        let devices = expected.iter().filter(|e| e.verdict.is_verdict()).count();
+        let waiting = expected.iter().filter(|e| e.verdict == Ending::Interrupted).count();
+        let owed = expected.iter().map(|e| e.owed as usize).sum();
         let deadline = self.clock.now() + limit;
         let token = self.rig.log_in(&*http).unwrap_or_else(|e| panic!("log in: {e}"));
         let api = Api::new(http, token.secret);
@@ -113,6 +122,7 @@ impl Bench {
         };
         let killer = Arc::clone(group);
         self.rig.world.on_station_cut(Arc::new(move || killer.kill()));
+        let shown = Arc::clone(&self.view);
         let (records, path, told) = (Arc::clone(&self.records), self.ledger.clone(), Arc::clone(&ended));
         let body = move || {
             let store = Store::open(
@@ -152,9 +162,12 @@ impl Bench {
             let mut finished = false;
             let seen = Arc::clone(&records);
             let result = station.run(&mut |event| {
+                if let Event::View(view) = &event {
+                    *shown.lock().unwrap() = Some((*view).clone());
+                }
                 if let Event::View(view) = &event
                     && !finished
-                    && all_judged(view, &seen.lock().unwrap(), devices)
+                    && all_judged(view, &seen.lock().unwrap(), devices, waiting, owed)
                 {
                     finished = true;
                     remote.command(Command::Finish);
@@ -184,7 +197,32 @@ impl Bench {
 
     /// What differs from what the scenario says.
     pub fn judge(&self) -> Vec<String> {
-        self.rig.judge(&Reader::open(&self.ledger).unwrap()).unwrap()
+        let mut wrong = self.rig.judge(&Reader::open(&self.ledger).unwrap()).unwrap();
+        let view = self.view.lock().unwrap().clone().unwrap_or_default();
+        for (slot, expect) in &self.rig.scenario.expect {
+            let device = self.rig.device_of(SlotNo(*slot));
+            let code = match expect.verdict {
+                Ending::Rejected => view
+                    .slots
+                    .iter()
+                    .find(|s| s.slot == SlotNo(*slot) && s.word == "rejected")
+                    .and_then(|s| s.code),
+                Ending::Interrupted => view
+                    .interrupted
+                    .iter()
+                    .find(|(_, d, _)| Some(*d) == device)
+                    .map(|(_, _, code)| *code),
+                _ => continue,
+            };
+            if code.map(|code| code.text()) != expect.code.as_deref() {
+                wrong.push(format!(
+                    "slot {slot}: {} for {code:?}, expected {:?}",
+                    expect.verdict.word(),
+                    expect.code
+                ));
+            }
+        }
+        wrong
     }
 
     /// The facts of a device, in order.
@@ -233,8 +271,8 @@ impl Bench {
     }
 }
 
-/// True if every device has a verdict, no run waits, and nothing is owed.
-fn all_judged(view: &RackView, records: &[Record], devices: usize) -> bool {
+/// True if every device has a verdict, no run waits, and nothing is owed but what is expected to be.
+fn all_judged(view: &RackView, records: &[Record], devices: usize, waiting: usize, owed: usize) -> bool {
     let judged: BTreeSet<DeviceId> = records
         .iter()
         .filter_map(|r| {
@@ -249,7 +287,7 @@ fn all_judged(view: &RackView, records: &[Record], devices: usize) -> bool {
         .slots
         .iter()
         .all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
-    judged.len() == devices && still && view.interrupted.is_empty() && view.owed == 0
+    judged.len() == devices && still && view.interrupted.len() == waiting && view.owed <= owed
 }
 
 /// More virtual time than any scenario needs.

@@ -77,6 +77,9 @@ impl Rig {
                 "activate_sim = {}\nkeys = \"{}\"\nprove = {}",
                 recipe.activate_sim, recipe.keys, recipe.prove
             );
+            if recipe.finish_owed {
+                text.push_str("finish_owed = true\n");
+            }
             for (i, file) in recipe.firmware.iter().enumerate() {
                 let open = if i == 0 { "firmware = [" } else { "    " };
                 let _ = writeln!(

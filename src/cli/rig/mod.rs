@@ -20,11 +20,11 @@ use crate::{
     },
     rack::{Book, Setting},
     sim::{
-        cloud::{BENCH_PRODUCT, DeviceSetup, Fault, ProductSetup, Role, Setup, StandIn, UserSetup},
-        device::{Device, StartServer, Timing},
+        cloud::{BENCH_PRODUCT, CustomerSetup, DeviceSetup, Fault, ProductSetup, Role, Setup, StandIn, UserSetup},
+        device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
         world::{
             World, hubs,
-            scenario::{self, Scenario},
+            scenario::{self, Scenario, Slot},
         },
     },
     station::{
@@ -131,7 +131,10 @@ impl Rig {
                 spki: cloud.server_spki(tcp),
                 host: cloud.server_host(tcp),
             };
-            let device = Device::new(slot.spec(scenario.seed, &stand_in), timing.clone());
+            let mut device = Device::new(spec(&scenario, slot, &stand_in), timing.clone());
+            if let Some(other) = slot.shows_id_of.and_then(|n| scenario.slots.get(&n)) {
+                device.inject(DeviceMishap::ReturnsAsOtherId(other.id));
+            }
             start.insert(
                 slot.id,
                 Start {
@@ -224,8 +227,13 @@ impl Rig {
             .keys
             .as_ref()
             .map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
+        let finish_owed = options.finish_owed || self.scenario.finish_owed;
+        let without: Vec<u16> = self.scenario.without_recipe.iter().map(|p| p.number()).collect();
         let platforms: Vec<(Platform, u16)> = platforms(&self.scenario);
         for (platform, os) in platforms {
+            if without.contains(&platform.id()) {
+                continue;
+            }
             let mut listed = Vec::new();
             if options.firmware {
                 let mut files = Vec::new();
@@ -275,7 +283,7 @@ impl Rig {
                     password: None,
                 }),
                 prove: options.prove,
-                finish_owed: options.finish_owed,
+                finish_owed,
                 timeouts: options.timeouts.clone(),
             });
         }
@@ -297,7 +305,19 @@ fn platforms(scenario: &Scenario) -> Vec<(Platform, u16)> {
 
 fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
     let products = products(scenario);
+    let own = |slot: &Slot| products.get(&slot.platform.number()).map(|product| product.id);
+    let customer = |email: &String| {
+        products
+            .values()
+            .map(|product| CustomerSetup {
+                email: email.clone(),
+                product: product.id,
+            })
+            .collect::<Vec<_>>()
+    };
+    let customers = scenario.cloud.customers.iter().flat_map(customer).collect();
     Setup {
+        customers,
         users: vec![UserSetup {
             name: scenario.cloud.owner.clone(),
             password: password.clone(),
@@ -311,11 +331,11 @@ fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
             .values()
             .map(|slot| DeviceSetup {
                 serial: slot.serial.clone(),
+                mobile_secret: slot.mobile_secret.clone(),
                 owner: slot.owner.clone(),
-                product: products
-                    .get(&slot.platform.number())
-                    .filter(|_| slot.imported)
-                    .map(|product| product.id),
+                product: slot.in_product.or_else(|| own(slot).filter(|_| slot.imported)),
+                quarantine: own(slot).filter(|_| slot.quarantined),
+                denied: slot.denied,
                 protected: slot.protected,
                 ..DeviceSetup::new(slot.id, slot.platform.number())
             })
@@ -323,6 +343,27 @@ fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
         products: products.into_values().collect(),
         ..Setup::default()
     }
+}
+
+/// The device model's view of a device. A copy has the bytes of the key slot that it is a copy of.
+fn spec(scenario: &Scenario, slot: &Slot, stand_in: &StartServer) -> Spec {
+    let spec = slot.spec(scenario.seed, stand_in);
+    let Some(other) = slot.same_key_as.and_then(|n| scenario.slots.get(&n)) else {
+        return spec;
+    };
+    let original = Device::new(other.spec(scenario.seed, stand_in), Timing::instant());
+    let key = private_slot(other, original.dct()).to_vec();
+    Spec {
+        key: StartKey::Raw(key),
+        ..spec
+    }
+}
+
+/// The private key slot of a device, out of its key store.
+fn private_slot<'a>(slot: &Slot, dct: &'a [u8]) -> &'a [u8] {
+    let platform = Platform::from_id(slot.platform.number()).expect("a platform of the table");
+    let private = platform.key_segments(platform.row().transport).private;
+    &dct[private.offset as usize..(private.offset + private.len) as usize]
 }
 
 /// The faults that a scenario names for its cloud, in the stand-in's own words.
