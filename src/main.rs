@@ -1,3 +1,7 @@
 //! The keyrack program: see the library for the map.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keyrack::cli::main().into()
+}

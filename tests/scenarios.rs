@@ -7,9 +7,10 @@ use std::{fs, path::Path};
 
 use bench::{Bench, Ended, LONGEST};
 use keyrack::{
-    cli::rig::{Options, Rig},
-    model::{DeviceId, Fact, Platform, SlotNo},
-    sim::world::scenario::{EndKey, Scenario},
+    cli::rig::Options,
+    model::SlotNo,
+    sim::world::scenario::{Ending, Scenario},
+    store::Reader,
 };
 
 #[test]
@@ -47,63 +48,30 @@ fn every_scenario_ends_as_its_file_says() {
 
 /// What differs from what the scenario says.
 fn judge(bench: &Bench) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut wrong = bench.rig.judge(&Reader::open(&bench.ledger).unwrap()).unwrap();
+    let view = bench.view.lock().unwrap().clone().unwrap_or_default();
     for (slot, expect) in &bench.rig.scenario.expect {
-        let device = bench.rig.device_of(SlotNo(*slot)).expect("a device for each slot");
-        let start = &bench.rig.start[&device];
-        let mut say = |what: String| wrong.push(format!("slot {slot} ({device}): {what}"));
-        match bench.verdict(device) {
-            None => say(format!("no verdict, expected {}", expect.verdict.word())),
-            Some((verdict, code)) => {
-                if verdict.word() != expect.verdict.word() {
-                    say(format!("{verdict} ({code:?}), expected {}", expect.verdict.word()));
-                } else if expect.code.is_some() && code != expect.code {
-                    say(format!("code {code:?}, expected {:?}", expect.code));
-                }
-            }
-        }
-        let (spki, dct) = bench
-            .rig
-            .world
-            .with_device(device, |d| (d.key_spki(), d.dct().to_vec()))
-            .expect("the device exists");
-        let registered = bench.rig.cloud.registered(device);
-        match expect.key {
-            EndKey::Same if spki != start.spki => say("another key than at the start".into()),
-            EndKey::New if spki == start.spki || spki.is_none() => say("no new key".into()),
-            EndKey::Same | EndKey::New if registered != spki => say("the cloud holds another key than the device".into()),
-            EndKey::PresentValid if spki.is_none() => say("no valid key".into()),
-            EndKey::UnchangedBytes if slot_of(device, &bench.rig, &dct) != slot_of(device, &bench.rig, &start.dct) => {
-                say("the key slot changed".into())
-            }
-            _ => {}
-        }
-        let uploads = bench.rig.cloud.uploads(device).iter().filter(|u| u.accepted).count();
-        if uploads != expect.uploads as usize {
-            say(format!("{uploads} uploads, expected {}", expect.uploads));
-        }
-        let failed = bench.facts(device).iter().any(|f| matches!(f, Fact::StepFailed { .. }));
-        if expect.retried && !failed {
-            say("no step failed and was tried again".into());
-        }
-    }
-    for mishap in bench.rig.world.mishaps() {
-        if !mishap.fired {
-            wrong.push(format!("a mishap never happened: {mishap:?}"));
+        let device = bench.rig.device_of(SlotNo(*slot));
+        let code = match expect.verdict {
+            Ending::Rejected => view
+                .slots
+                .iter()
+                .find(|s| s.slot == SlotNo(*slot) && s.word == "rejected")
+                .and_then(|s| s.code),
+            Ending::Interrupted => view
+                .interrupted
+                .iter()
+                .find(|(_, d, _)| Some(*d) == device)
+                .map(|(_, _, code)| *code),
+            _ => continue,
+        };
+        if code.map(|code| code.text()) != expect.code.as_deref() {
+            wrong.push(format!(
+                "slot {slot}: {} for {code:?}, expected {:?}",
+                expect.verdict.word(),
+                expect.code
+            ));
         }
     }
     wrong
-}
-
-/// The private key slot of a device.
-fn slot_of(device: DeviceId, rig: &Rig, dct: &[u8]) -> Vec<u8> {
-    let slot = rig
-        .scenario
-        .slots
-        .values()
-        .find(|slot| slot.id == device)
-        .expect("a slot for each device");
-    let platform = Platform::from_id(slot.platform.number()).expect("a known platform");
-    let private = platform.key_segments(platform.row().transport).private;
-    dct[private.offset as usize..(private.offset + private.len) as usize].to_vec()
 }

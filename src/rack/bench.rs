@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fact, Mono, RunId, SlotNo, StepError, Verdict,
+        Code, DeviceId, Fact, Mono, Outcome, RunId, SlotNo, StepError, StepKind, Verdict,
         fact::{Identity, Protection},
         module::Dependency,
         platform::UsbMode,
@@ -15,7 +15,7 @@ use crate::{
 use super::{
     Effect, Ending, Known, Order,
     run::State,
-    slot::{Cancelled, GRACE, IDENTIFY, IDENTIFY_TRIES, SETTLE, Slot},
+    slot::{Cancelled, Doing, GRACE, IDENTIFY, IDENTIFY_TRIES, SETTLE, Slot},
     turn::{TRIES, Turn, mode_of},
 };
 
@@ -90,6 +90,7 @@ impl Turn {
                 mode,
                 left,
                 ending,
+                aborted,
                 ..
             } => {
                 let Some(found) = found.filter(|f| Some(f.address) != left) else {
@@ -97,6 +98,9 @@ impl Turn {
                 };
                 match told_id(found) {
                     Some(other) if other != device => {
+                        if aborted {
+                            return self.stopped(slot, None, run, Cancelled::Aborted);
+                        }
                         self.interrupt(run, Code::DeviceSwapped);
                         self.settle(slot, Some(found));
                     }
@@ -108,6 +112,28 @@ impl Turn {
                             let attempt = super::turn::attempts(&state, step);
                             self.fact(super::turn::ended(run, step, attempt, outcome, self.now.since(since)));
                         }
+                        if aborted {
+                            return self.stopped(slot, Some(found.clone()), run, Cancelled::Aborted);
+                        }
+                        self.go_on(slot, found, run);
+                    }
+                    // After a bootloader of another version the system may not start before the rest is flashed, too.
+                    _ if mode_of(found) == Some(UsbMode::Dfu) && self.goes_on_in_dfu(run, ending.as_ref()) => {
+                        let found = &found.clone();
+                        if let (Some((step, _, since)), Some(state)) = (ending, self.run(run)) {
+                            let why = "the device waits in DFU mode for the rest of its firmware".to_owned();
+                            let attempt = super::turn::attempts(&state, step);
+                            self.fact(super::turn::ended(
+                                run,
+                                step,
+                                attempt,
+                                Outcome::Warned { why },
+                                self.now.since(since),
+                            ));
+                        }
+                        if aborted {
+                            return self.stopped(slot, Some(found.clone()), run, Cancelled::Aborted);
+                        }
                         self.go_on(slot, found, run);
                     }
                     // It came back in the other mode: it may be on its way. The deadline judges.
@@ -115,6 +141,22 @@ impl Turn {
                 }
             }
         }
+    }
+
+    /// True if the step that ends is an update, and the next one writes firmware over DFU.
+    fn goes_on_in_dfu(&self, run: RunId, ending: Option<&(u8, Outcome, Mono)>) -> bool {
+        let (Some((step, ..)), Some(run)) = (ending, self.rack.run(run)) else {
+            return false;
+        };
+        let kind = |at: usize| run.steps.get(at).map(|step| step.kind);
+        let at = usize::from(*step);
+        matches!(kind(at), Some(StepKind::Update { .. })) && matches!(kind(at + 1), Some(StepKind::Flash { .. }))
+    }
+
+    /// Looks afresh at whoever is in a slot whose run is over or lost its device.
+    pub(super) fn settle_found(&mut self, slot: SlotNo) {
+        let found = self.found(slot);
+        self.settle(slot, found.as_ref());
     }
 
     pub(super) fn settle(&mut self, slot: SlotNo, found: Option<&Attached>) {
@@ -181,25 +223,12 @@ impl Turn {
                         },
                     );
                 }
-                Slot::Running { attached, ticket, .. } => {
-                    // A late action is worse than a late answer: the device is not opened again before it left the bus.
-                    self.effects.push(Effect::Abandon(slot));
-                    self.interrupt(ticket.run, Code::Wedged);
-                    match attached {
-                        Some(attached) => self.set(
-                            slot,
-                            Slot::Set {
-                                attached,
-                                run: ticket.run,
-                                code: Code::Wedged,
-                            },
-                        ),
-                        // It left, so whoever is there now may be opened.
-                        None => {
-                            let found = self.found(slot);
-                            self.settle(slot, found.as_ref());
-                        }
-                    }
+                Slot::Running {
+                    attached, ticket, doing, ..
+                } => self.give_up_worker(slot, attached, ticket.run, doing),
+                Slot::AwaitingReturn { run, aborted: true, .. } => {
+                    let found = self.found(slot);
+                    self.stopped(slot, found, run, Cancelled::Aborted);
                 }
                 Slot::AwaitingReturn {
                     run,
@@ -214,10 +243,36 @@ impl Turn {
         }
     }
 
+    /// A worker did not end when told to. A late action is worse than a late answer: the device is not opened again before
+    /// it left the bus.
+    fn give_up_worker(&mut self, slot: SlotNo, attached: Option<Attached>, run: RunId, doing: Doing) {
+        self.effects.push(Effect::Abandon(slot));
+        if let Doing::CleanUp { .. } = doing {
+            return self.cleaned_up(slot, attached, run);
+        }
+        self.interrupt(run, Code::Wedged);
+        match attached {
+            Some(attached) => self.set(
+                slot,
+                Slot::Set {
+                    attached,
+                    run,
+                    code: Code::Wedged,
+                },
+            ),
+            None => self.settle_found(slot),
+        }
+    }
+
     /// The device did not come back in time, or in another mode than it should.
     fn not_back(&mut self, slot: SlotNo, run: RunId, ending: Option<(u8, Mono)>, mode: UsbMode, tries: u8) {
         let Some(found) = self.found(slot) else {
-            self.interrupt(run, Code::DeviceLost);
+            // Pulled out, or dead: from here both look the same. The run waits, and says what may be the matter.
+            let code = match mode {
+                UsbMode::Normal => Code::NoStart,
+                UsbMode::Dfu => Code::DeviceLost,
+            };
+            self.interrupt(run, code);
             return self.set(slot, Slot::Vacant);
         };
         let (code, doing) = match mode {
@@ -279,6 +334,7 @@ impl Turn {
                 return;
             }
         };
+        self.moved(slot, identity.device);
         let elsewhere = self.rack.slots.iter().any(|(no, other)| {
             *no != slot
                 && other
@@ -312,6 +368,21 @@ impl Turn {
             Some(run) => self.resume(slot, &attached, run),
             None if self.rack.ending.is_some() => self.set(slot, Slot::Vacant),
             None => self.start(slot, &attached, fresh, identity, known),
+        }
+    }
+
+    /// A device that left one slot to re-enumerate came back in another: somebody moved it meanwhile.
+    fn moved(&mut self, to: SlotNo, device: DeviceId) {
+        let from = self.rack.slots.iter().find_map(|(no, slot)| match slot {
+            Slot::AwaitingReturn {
+                run, device: awaited, ..
+            } if *no != to && *awaited == device => Some((*no, *run)),
+            _ => None,
+        });
+        // A device that has not left that slot is another one with the same id.
+        if let Some((from, run)) = from.filter(|(from, _)| self.found(*from).is_none()) {
+            self.interrupt(run, Code::DeviceLost);
+            self.set(from, Slot::Vacant);
         }
     }
 

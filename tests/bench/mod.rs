@@ -12,6 +12,7 @@ use std::{
 
 use keyrack::{
     cli::rig::{Options, Rig, Stored},
+    cloud::Api,
     edge::{Clock, Entropy, Http, entropy::SystemEntropy},
     keys::StationKey,
     model::{DeviceId, Fact, Record, Secret, StationId, Verdict, fact::Identity},
@@ -19,7 +20,10 @@ use keyrack::{
     sim::{
         clock::{Group, VirtualClock},
         cloud::DirectHttp,
-        world::{World, scenario::Scenario},
+        world::{
+            World,
+            scenario::{Ending, Scenario},
+        },
     },
     station::{self, Event, Station, Tuning, undo::SealedUndo},
     store::{self, Durability, Store, UndoVault},
@@ -46,6 +50,8 @@ pub struct Bench {
     pub ledger: PathBuf,
     /// Where the undo copies are, sealed.
     pub undo: PathBuf,
+    /// What the core showed last.
+    pub view: Arc<Mutex<Option<RackView>>>,
     entropy: Arc<dyn Entropy>,
     watch: Mutex<Option<Watch>>,
     begun: AtomicBool,
@@ -61,7 +67,7 @@ impl Bench {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         Self::set_up(
             &entropy,
-            |world| Rig::build(scenario, world, Arc::clone(&entropy), options),
+            |world| Rig::build(scenario, world, Arc::clone(&entropy), options).unwrap(),
             body,
         )
     }
@@ -83,6 +89,7 @@ impl Bench {
                 clock: clock.clone(),
                 rig: rig(World::on_virtual_clock(clock)),
                 records: Arc::default(),
+                view: Arc::default(),
                 ledger: folder.path().join("ledger"),
                 undo: folder.path().join("undo"),
                 entropy: Arc::clone(entropy),
@@ -111,9 +118,15 @@ impl Bench {
         let ended = Arc::new(Mutex::new(Ended::Cut));
         let shelf = self.rig.shelf().expect("firmware that fits");
         let setting = self.rig.setting(&shelf.book);
-        let devices = self.rig.start.len();
+        let expected: Vec<_> = self.rig.scenario.expect.values().collect();
+        let devices = expected.iter().filter(|e| e.verdict.is_verdict()).count();
+        let waiting = expected.iter().filter(|e| e.verdict == Ending::Interrupted).count();
+        let owed = expected.iter().map(|e| e.owed as usize).sum();
         let deadline = self.clock.now() + limit;
-        let api = Arc::new(self.rig.log_in(http).unwrap_or_else(|e| panic!("log in: {e}")));
+        let token = self.rig.log_in(&*http).unwrap_or_else(|e| panic!("log in: {e}"));
+        let api = Api::new(http, token.secret);
+        api.set_account(self.rig.scenario.cloud.owner.clone());
+        let api = Arc::new(api);
         if !self.begun.swap(true, Ordering::Relaxed) {
             self.rig.begin();
         }
@@ -129,6 +142,7 @@ impl Bench {
         let watch = self.watch.lock().unwrap().clone();
         let killer = Arc::clone(group);
         self.rig.world.on_station_cut(Arc::new(move || killer.kill()));
+        let shown = Arc::clone(&self.view);
         let (records, path, told) = (Arc::clone(&self.records), self.ledger.clone(), Arc::clone(&ended));
         let body = move || {
             let store = Store::open(
@@ -171,9 +185,12 @@ impl Bench {
             let mut finished = false;
             let seen = Arc::clone(&records);
             let result = station.run(&mut |event| {
+                if let Event::View(view) = &event {
+                    *shown.lock().unwrap() = Some((*view).clone());
+                }
                 if let Event::View(view) = &event
                     && !finished
-                    && all_judged(view, &seen.lock().unwrap(), devices)
+                    && all_judged(view, &seen.lock().unwrap(), devices, waiting, owed)
                 {
                     finished = true;
                     remote.command(Command::Finish);
@@ -247,8 +264,8 @@ impl Bench {
     }
 }
 
-/// True if every device has a verdict, no run waits, and nothing is owed.
-fn all_judged(view: &RackView, records: &[Record], devices: usize) -> bool {
+/// True if every device has a verdict, no run waits, and nothing is owed but what is expected to be.
+fn all_judged(view: &RackView, records: &[Record], devices: usize, waiting: usize, owed: usize) -> bool {
     let judged: BTreeSet<DeviceId> = records
         .iter()
         .filter_map(|r| {
@@ -263,7 +280,7 @@ fn all_judged(view: &RackView, records: &[Record], devices: usize) -> bool {
         .slots
         .iter()
         .all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
-    judged.len() == devices && still && view.interrupted.is_empty() && view.owed == 0
+    judged.len() == devices && still && view.interrupted.len() == waiting && view.owed <= owed
 }
 
 /// More virtual time than any scenario needs.

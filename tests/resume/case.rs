@@ -119,7 +119,7 @@ impl Case {
         };
         let entropy: Arc<dyn Entropy> = Arc::new(Seeded::new(seed));
         VirtualClock::run(|clock| {
-            let rig = Rig::build(scenario, World::on_virtual_clock(clock), Arc::clone(&entropy), &options);
+            let rig = Rig::build(scenario, World::on_virtual_clock(clock), Arc::clone(&entropy), &options).unwrap();
             let (device, start) = rig.start.iter().next().map(|(id, start)| (*id, start.clone())).unwrap();
             Prepared {
                 device,

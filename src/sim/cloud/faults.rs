@@ -57,6 +57,8 @@ pub enum Effect {
     HtmlError,
     /// 503 without a body.
     Unavailable,
+    /// An error with this status and a reason; 401 is that of a token that is not accepted.
+    Refused(u16),
     /// 200 with `ok:false`.
     OkFalse,
     /// The request has its effect and the answer is 200 without a body.
@@ -145,6 +147,14 @@ pub(super) fn replacement(effect: Effect) -> Option<(Reply, bool)> {
             false,
         ),
         Effect::Unavailable => (html(503, ""), false),
+        Effect::Refused(401) => (
+            Reply::json(
+                401,
+                &serde_json::json!({ "error": "invalid_token", "error_description": "The access token provided is invalid." }),
+            ),
+            false,
+        ),
+        Effect::Refused(status) => (Reply::error(status, "Key error"), false),
         Effect::OkFalse => (
             Reply::json(200, &serde_json::json!({ "ok": false, "error": "something went wrong" })),
             false,

@@ -144,7 +144,9 @@ impl Facts<'_> {
             (CONTROL_STRING, false) => format!("{name} Control Interface"),
             (STATE, _) => self.state?.into(),
             (0xee, _) => "MSFT100\u{ee}".into(),
-            (index, true) if index == self.error_string() => "Device is in protected mode".into(),
+            (index, true) if index == self.error_string() && self.platform.family != Family::Gen2 => {
+                "Device is in protected mode".into()
+            }
             (index, true) => self.memory_map(index.checked_sub(FIRST_ALTERNATE)?)?,
             _ => return None,
         })
@@ -245,7 +247,12 @@ mod tests {
         assert_eq!(map(13, 2).unwrap(), "@External Flash   /0x80000000/1024*004Kg");
         assert_eq!(map(26, 2).unwrap(), "@External Flash   /0x80000000/2048*004Kg");
         assert_eq!(map(32, 1).unwrap(), "@DCT Flash   /0x00000000/1*016Ke");
-        assert_ne!(map(6, 2).unwrap_or_default(), "@Serial Flash");
+        assert_eq!(map(6, 2), None);
+        assert_eq!(
+            map(32, 2).unwrap(),
+            "Device is in protected mode",
+            "the next free index on RTL872x"
+        );
         let protected = Facts {
             enforced: true,
             ..facts(32, true)

@@ -35,9 +35,18 @@ pub enum Ending {
     Quarantined,
     Aborted,
     Owed,
+    /// No verdict: the device was not taken in, and no run began.
+    Rejected,
+    /// No verdict yet: the run waits for its device.
+    Interrupted,
 }
 
 impl Ending {
+    /// True if a run ends so.
+    pub const fn is_verdict(self) -> bool {
+        !matches!(self, Ending::Rejected | Ending::Interrupted)
+    }
+
     /// The word.
     pub const fn word(self) -> &'static str {
         match self {
@@ -48,6 +57,8 @@ impl Ending {
             Ending::Quarantined => "QUARANTINED",
             Ending::Aborted => "ABORTED",
             Ending::Owed => "OWED",
+            Ending::Rejected => "REJECTED",
+            Ending::Interrupted => "INTERRUPTED",
         }
     }
 }

@@ -32,6 +32,10 @@ pub struct Scenario {
     pub seed: u64,
     /// What the recipes do with keys, in their own words: passed on as it is. Without it the runner decides.
     pub keys: Option<String>,
+    /// Whether the recipes let a device go whose key is still owed to the cloud.
+    pub finish_owed: bool,
+    /// Platforms that no recipe is for.
+    pub without_recipe: Vec<PlatformName>,
     /// How long devices take.
     pub pace: Pace,
     /// The devices in their slots, by slot number.
@@ -92,6 +96,18 @@ pub struct Slot {
     pub imported: bool,
     /// Who owns it in the cloud, if anybody.
     pub owner: Option<String>,
+    /// The number of another product, which has it already.
+    pub in_product: Option<u32>,
+    /// Whether the product denies it.
+    pub denied: bool,
+    /// Whether its product holds it in quarantine.
+    pub quarantined: bool,
+    /// The mobile secret on its label. The cloud knows it, and it never crosses the cable.
+    pub mobile_secret: Option<String>,
+    /// The slot of the device of which it is a copy: it holds the same key.
+    pub same_key_as: Option<u16>,
+    /// The slot of the device whose id it shows in place of its own.
+    pub shows_id_of: Option<u16>,
 }
 
 /// What the private key slot of a device holds at first.
@@ -143,7 +159,11 @@ pub struct CloudSetup {
     /// The role of that account in the products.
     #[serde(default)]
     pub role: Role,
-    /// What the stand-in is told to do wrong, in its own words: passed on as they are.
+    /// The customers of every product, by e-mail address.
+    #[serde(default)]
+    pub customers: Vec<String>,
+    /// What the stand-in is told to do wrong, in its own words: passed on as they are, but that `slot = 1` may stand for
+    /// the id of the device in a slot.
     #[serde(default, rename = "fault")]
     pub faults: Vec<toml::Table>,
 }
@@ -154,6 +174,7 @@ impl Default for CloudSetup {
             products: Vec::new(),
             owner: bench_user(),
             role: Role::default(),
+            customers: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -264,8 +285,10 @@ impl Scenario {
             about: raw.about,
             seed: raw.seed,
             keys: raw.keys,
+            finish_owed: raw.finish_owed,
+            without_recipe: raw.without_recipe,
             pace: raw.pace,
-            cloud: raw.cloud,
+            cloud: raw.cloud.resolve(&slots)?,
             slots,
         })
     }
@@ -295,6 +318,7 @@ impl Slot {
             id: self.id,
             platform: self.platform.number(),
             serial: self.serial.clone(),
+            mobile_secret: self.mobile_secret.clone(),
             iccid: cellular.then(|| digits("8901", 20, self.id)),
             imei: cellular.then(|| digits("35", 15, self.id)),
             os_version: self.os,
@@ -328,6 +352,10 @@ struct RawScenario {
     about: String,
     seed: u64,
     keys: Option<String>,
+    #[serde(default, rename = "finish-owed")]
+    finish_owed: bool,
+    #[serde(default, rename = "without-recipe")]
+    without_recipe: Vec<PlatformName>,
     #[serde(default)]
     pace: Pace,
     slot: Vec<RawSlot>,
@@ -358,6 +386,30 @@ struct RawSlot {
     #[serde(default)]
     imported: bool,
     owner: Option<String>,
+    in_product: Option<u32>,
+    #[serde(default)]
+    denied: bool,
+    #[serde(default)]
+    quarantined: bool,
+    mobile_secret: Option<String>,
+    same_key_as: Option<u16>,
+    shows_id_of: Option<u16>,
+}
+
+impl CloudSetup {
+    /// Puts device ids where faults name slots.
+    fn resolve(mut self, slots: &BTreeMap<u16, Slot>) -> Result<Self, ScenarioError> {
+        for fault in &mut self.faults {
+            let Some(slot) = fault.remove("slot") else { continue };
+            let number = slot.as_integer().and_then(|n| u16::try_from(n).ok()).unwrap_or(0);
+            let device = slots.get(&number).ok_or_else(|| ScenarioError::NoDevice {
+                what: "[[cloud.fault]]".to_owned(),
+                slot: number,
+            })?;
+            fault.insert("device".to_owned(), device.id.to_string().into());
+        }
+        Ok(self)
+    }
 }
 
 fn place(raw: &[RawSlot], seed: u64) -> Result<BTreeMap<u16, Slot>, ScenarioError> {
@@ -384,8 +436,23 @@ fn place(raw: &[RawSlot], seed: u64) -> Result<BTreeMap<u16, Slot>, ScenarioErro
             wifi: slot.wifi.clone(),
             imported: slot.imported,
             owner: slot.owner.clone(),
+            in_product: slot.in_product,
+            denied: slot.denied,
+            quarantined: slot.quarantined,
+            mobile_secret: slot.mobile_secret.clone(),
+            same_key_as: slot.same_key_as,
+            shows_id_of: slot.shows_id_of,
         };
         slots.insert(slot.number, placed);
+    }
+    let others = raw
+        .iter()
+        .flat_map(|slot| [slot.same_key_as, slot.shows_id_of].into_iter().flatten());
+    for slot in others {
+        if !slots.contains_key(&slot) {
+            let what = "[[slot]]".to_owned();
+            return Err(ScenarioError::NoDevice { what, slot });
+        }
     }
     Ok(slots)
 }

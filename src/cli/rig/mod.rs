@@ -1,29 +1,30 @@
 //! A simulated rack with everything that a station on it needs: what the demo, the scenario tests and the crash tests
 //! share. It only puts together; what happens is up to the station and the simulated world.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod firmware;
+mod folder;
+mod judge;
+
+pub(super) use folder::private_folder;
+
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use crate::{
-    cloud::{Api, login},
+    cloud::login,
     edge::{Entropy, Http},
-    firmware::{Extension, Module, ModuleBuilder, sha256_of},
+    firmware::sha256_of,
     model::{
         DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
-        module::ModuleFunction,
-        platform::{Family, Transport},
+        platform::{Network, Transport},
         recipe::{FirmwareFile, KeyPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
     },
     rack::{Book, Setting},
     sim::{
-        cloud::{BENCH_PRODUCT, DeviceSetup, Fault, ProductSetup, Role, Setup, StandIn, UserSetup},
-        device::{Device, StartServer, Timing},
+        cloud::{BENCH_PRODUCT, CustomerSetup, DeviceSetup, Fault, ProductSetup, Role, Setup, StandIn, UserSetup},
+        device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
         world::{
             World, hubs,
-            scenario::{self, Scenario},
+            scenario::{self, Scenario, Slot},
         },
     },
     station::{
@@ -47,6 +48,8 @@ pub struct Options {
     pub prove: bool,
     /// Let devices go with their key owed.
     pub finish_owed: bool,
+    /// Real modules in place of generated ones, where this folder has some that go together.
+    pub real_firmware: Option<PathBuf>,
     /// How long devices take; `None` leaves that to the scenario.
     pub timing: Option<Timing>,
     /// Limits of the recipes.
@@ -62,6 +65,7 @@ impl Default for Options {
             application: 48 << 10,
             prove: true,
             finish_owed: false,
+            real_firmware: None,
             timing: None,
             timeouts: Timeouts::default(),
         }
@@ -81,6 +85,8 @@ pub struct Rig {
     recipes: Vec<Recipe>,
     files: BTreeMap<String, Arc<[u8]>>,
     password: Secret<String>,
+    /// What is worth saying about how it was built.
+    pub notes: Vec<String>,
 }
 
 /// A rack as it stands, apart from any world: a crash test makes thousands of equal ones from it, and keys take time.
@@ -109,9 +115,21 @@ pub struct Start {
 impl Rig {
     /// Builds the world of a scenario: devices plugged in, cloud ready, mishaps armed.
     ///
+    /// # Errors
+    /// If a folder with real firmware cannot be read.
+    ///
     /// # Panics
     /// If the scenario contradicts itself: scenarios are checked when they are parsed.
-    pub fn build(scenario: Scenario, world: World, entropy: Arc<dyn Entropy>, options: &Options) -> Self {
+    pub fn build(scenario: Scenario, world: World, entropy: Arc<dyn Entropy>, options: &Options) -> io::Result<Self> {
+        let mut scenario = scenario;
+        if options.real_firmware.is_some() {
+            // The real system part for Argon lies where systems before 6.2.0 do; there is no way back from 6.2.0 over DFU.
+            let argons = scenario
+                .slots
+                .values_mut()
+                .filter(|slot| slot.platform.number() == Platform::Argon.id());
+            argons.for_each(|slot| slot.os = DEVICE_OS_5_5);
+        }
         let mut random = [0; 16];
         entropy.fill(&mut random);
         let password = Secret::new(hex(&random));
@@ -125,7 +143,10 @@ impl Rig {
                 spki: cloud.server_spki(tcp),
                 host: cloud.server_host(tcp),
             };
-            let device = Device::new(slot.spec(scenario.seed, &stand_in), timing.clone());
+            let mut device = Device::new(spec(&scenario, slot, &stand_in), timing.clone());
+            if let Some(other) = slot.shows_id_of.and_then(|n| scenario.slots.get(&n)) {
+                device.inject(DeviceMishap::ReturnsAsOtherId(other.id));
+            }
             start.insert(
                 slot.id,
                 Start {
@@ -146,9 +167,10 @@ impl Rig {
             recipes: Vec::new(),
             files: BTreeMap::new(),
             password,
+            notes: Vec::new(),
         };
-        rig.write_recipes(options);
-        rig
+        rig.write_recipes(options)?;
+        Ok(rig)
     }
 
     /// The rack as it stands: devices in their ports, and what the cloud remembers.
@@ -218,11 +240,8 @@ impl Rig {
     ///
     /// # Errors
     /// If the cloud refuses.
-    pub fn log_in(&self, http: Arc<dyn Http>) -> Result<Api, login::LoginError> {
-        let token = login::password(&*http, &self.scenario.cloud.owner, &self.password, None, &mut || None)?;
-        let api = Api::new(http, token.secret);
-        api.set_account(self.scenario.cloud.owner.clone());
-        Ok(api)
+    pub fn log_in(&self, http: &dyn Http) -> Result<login::Token, login::LoginError> {
+        login::password(http, &self.scenario.cloud.owner, &self.password, None, &mut || None)
     }
 
     /// The device that began in a slot.
@@ -230,33 +249,35 @@ impl Rig {
         self.start.iter().find(|(_, start)| start.slot == slot).map(|(id, _)| *id)
     }
 
-    /// Writes the firmware files into a folder, for a look.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn write_files(&self, folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-        self.files
-            .iter()
-            .map(|(name, bytes)| {
-                let path = folder.join(name);
-                std::fs::write(&path, bytes).map(|()| path)
-            })
-            .collect()
-    }
-
-    fn write_recipes(&mut self, options: &Options) {
+    fn write_recipes(&mut self, options: &Options) -> io::Result<()> {
         let keys = self
             .scenario
             .keys
             .as_ref()
             .map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
+        let finish_owed = options.finish_owed || self.scenario.finish_owed;
+        let without: Vec<u16> = self.scenario.without_recipe.iter().map(|p| p.number()).collect();
         let platforms: Vec<(Platform, u16)> = platforms(&self.scenario);
         for (platform, os) in platforms {
-            let mut firmware = Vec::new();
+            if without.contains(&platform.id()) {
+                continue;
+            }
+            let mut listed = Vec::new();
             if options.firmware {
-                for (name, module) in modules(platform, os, options.application) {
+                let mut files = Vec::new();
+                if let Some(folder) = &options.real_firmware {
+                    files = firmware::real(folder, platform, &mut self.notes)?;
+                    if files.is_empty() {
+                        self.notes
+                            .push(format!("{platform}: no real firmware there, generated modules are used"));
+                    }
+                }
+                if files.is_empty() {
+                    files = firmware::generated(platform, os, options.application);
+                }
+                for (name, module) in files {
                     let bytes: Arc<[u8]> = module.file().into();
-                    firmware.push(FirmwareFile {
+                    listed.push(FirmwareFile {
                         name: name.clone(),
                         sha256: sha256_of(&bytes),
                     });
@@ -281,8 +302,8 @@ impl Rig {
                 text,
                 platform,
                 product: product.map(|p| ProductId(p.id.to_string())),
-                activate_sim: true,
-                firmware,
+                activate_sim: platform.row().network == Network::Cellular,
+                firmware: listed,
                 keys,
                 server,
                 wifi: Some(Wifi {
@@ -290,10 +311,11 @@ impl Rig {
                     password: None,
                 }),
                 prove: options.prove,
-                finish_owed: options.finish_owed,
+                finish_owed,
                 timeouts: options.timeouts.clone(),
             });
         }
+        Ok(())
     }
 }
 
@@ -318,6 +340,7 @@ impl Stored {
             recipes: self.recipes.clone(),
             files: self.files.clone(),
             password: self.password.clone(),
+            notes: Vec::new(),
         }
     }
 }
@@ -334,58 +357,21 @@ fn platforms(scenario: &Scenario) -> Vec<(Platform, u16)> {
     found.into_iter().collect()
 }
 
-/// The firmware of a recipe: an application of `len` bytes in all, and for nRF a bootloader, which goes through the
-/// running system.
-fn modules(platform: Platform, os: u16, len: usize) -> Vec<(String, Module)> {
-    let seed = u64::from(platform.id());
-    let application = |content| {
-        let builder = |index| {
-            ModuleBuilder::new(ModuleFunction::UserPart, index, 2)
-                .platform(platform)
-                .seeded_content(seed, content)
-        };
-        match platform.family() {
-            Family::Nrf52840 => builder(2).start(0xb_4000).needs(ModuleFunction::SystemPart, 1, os),
-            Family::Rtl872x => {
-                let start = RTL_END - u32::try_from(len).unwrap_or(0);
-                let location = Extension::DynamicLocation {
-                    start,
-                    dynalib_load: 0,
-                    dynalib_start: start,
-                };
-                builder(1)
-                    .ends_at(RTL_END)
-                    .suffix_extensions([location])
-                    .needs(ModuleFunction::SystemPart, 1, os)
-            }
-            Family::Stm32f2 if platform == Platform::Electron => {
-                builder(1).start(0x0808_0000).needs(ModuleFunction::SystemPart, 2, os)
-            }
-            Family::Stm32f2 => builder(1).start(0x080a_0000).needs(ModuleFunction::SystemPart, 2, os),
-            Family::Stm32f1 => builder(1).start(0x0800_5000),
-        }
-    };
-    let built = |builder: ModuleBuilder| builder.build().expect("a module of our own making");
-    // What header and suffix take: applications of RTL grow to the left from a fixed end and begin with a sector.
-    let rest = built(application(1)).bytes().len() - 1;
-    let mut all = vec![(
-        format!("{platform}-application.bin"),
-        built(application(len.saturating_sub(rest).max(1))),
-    )];
-    if platform.family() == Family::Nrf52840 {
-        let bootloader = ModuleBuilder::new(ModuleFunction::Bootloader, 0, 3200)
-            .platform(platform)
-            .start(0xf_4000)
-            .vector_table(0x200)
-            .seeded_content(seed + 1, 16 << 10);
-        all.push((format!("{platform}-bootloader.bin"), built(bootloader)));
-    }
-    all
-}
-
 fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
     let products = products(scenario);
+    let own = |slot: &Slot| products.get(&slot.platform.number()).map(|product| product.id);
+    let customer = |email: &String| {
+        products
+            .values()
+            .map(|product| CustomerSetup {
+                email: email.clone(),
+                product: product.id,
+            })
+            .collect::<Vec<_>>()
+    };
+    let customers = scenario.cloud.customers.iter().flat_map(customer).collect();
     Setup {
+        customers,
         users: vec![UserSetup {
             name: scenario.cloud.owner.clone(),
             password: password.clone(),
@@ -399,11 +385,11 @@ fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
             .values()
             .map(|slot| DeviceSetup {
                 serial: slot.serial.clone(),
+                mobile_secret: slot.mobile_secret.clone(),
                 owner: slot.owner.clone(),
-                product: products
-                    .get(&slot.platform.number())
-                    .filter(|_| slot.imported)
-                    .map(|product| product.id),
+                product: slot.in_product.or_else(|| own(slot).filter(|_| slot.imported)),
+                quarantine: own(slot).filter(|_| slot.quarantined),
+                denied: slot.denied,
                 protected: slot.protected,
                 ..DeviceSetup::new(slot.id, slot.platform.number())
             })
@@ -411,6 +397,27 @@ fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
         products: products.into_values().collect(),
         ..Setup::default()
     }
+}
+
+/// The device model's view of a device. A copy has the bytes of the key slot that it is a copy of.
+fn spec(scenario: &Scenario, slot: &Slot, stand_in: &StartServer) -> Spec {
+    let spec = slot.spec(scenario.seed, stand_in);
+    let Some(other) = slot.same_key_as.and_then(|n| scenario.slots.get(&n)) else {
+        return spec;
+    };
+    let original = Device::new(other.spec(scenario.seed, stand_in), Timing::instant());
+    let key = private_slot(other, original.dct()).to_vec();
+    Spec {
+        key: StartKey::Raw(key),
+        ..spec
+    }
+}
+
+/// The private key slot of a device, out of its key store.
+fn private_slot<'a>(slot: &Slot, dct: &'a [u8]) -> &'a [u8] {
+    let platform = Platform::from_id(slot.platform.number()).expect("a platform of the table");
+    let private = platform.key_segments(platform.row().transport).private;
+    &dct[private.offset as usize..(private.offset + private.len) as usize]
 }
 
 /// The faults that a scenario names for its cloud, in the stand-in's own words.
@@ -452,8 +459,8 @@ fn products(scenario: &Scenario) -> BTreeMap<u16, ProductSetup> {
         .collect()
 }
 
-/// Applications of RTL devices end here (device-protocol.md 5.4).
-const RTL_END: u32 = 0x0860_0000;
+/// Device OS 5.5.0 as a module version (device-protocol.md 5.6).
+const DEVICE_OS_5_5: u16 = 5501;
 /// A rack has at least this many slots.
 const LEAST_SLOTS: u16 = 8;
 

@@ -1,0 +1,187 @@
+//! A station out of its configuration: bus, cloud, ledger, recipes with their firmware. Nothing of it is touched but the
+//! ledger's lock.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    Context,
+    cloud::{Access, CloudArgs},
+    error::CliError,
+    places,
+    rig::private_folder,
+};
+use crate::{
+    cloud::{Api, Metered, limits::TokenBucket},
+    config::{self, recipe_from_text},
+    edge::{Bus, Clock, Entropy, Http, clock::SystemClock, entropy::SystemEntropy},
+    keys::seal::StationKey,
+    model::{Fact, Secret, recipe::WorkOrder},
+    rack::Setting,
+    sim::world::remote::RemoteBus,
+    station::{
+        Shelf, Tuning, World,
+        shelf::prepare,
+        undo::{MemoryUndo, SealedUndo},
+    },
+    steps::UndoCopies,
+    store::{Options, Store, UndoVault, station_key},
+};
+
+/// What the command line says otherwise than the configuration.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Overrides {
+    /// Who is at the station.
+    pub(super) operator: Option<String>,
+    /// What was ordered.
+    pub(super) work_order: Option<WorkOrder>,
+    /// Where the cloud is, and the token for it.
+    pub(super) cloud: CloudArgs,
+    /// The socket of a simulated world, in place of the machine's USB ports.
+    pub(super) world: Option<PathBuf>,
+}
+
+/// All that [`crate::station::Station::start`] takes.
+pub(super) struct Parts {
+    /// Everything outside of us.
+    pub(super) world: World,
+    /// The ledger, open and locked.
+    pub(super) store: Store,
+    /// What the core is told.
+    pub(super) setting: Setting,
+    /// Recipes and firmware.
+    pub(super) shelf: Shelf,
+    /// How the station works.
+    pub(super) tuning: Tuning,
+}
+
+/// Puts a station together.
+///
+/// # Errors
+/// Everything that is wrong with the configuration at once, or the first thing that is wrong outside of it.
+pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> Result<Parts, CliError> {
+    let config = config::load(path)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let bus: Arc<dyn Bus> = match &overrides.world {
+        Some(socket) => Arc::new(RemoteBus::connect(socket, Arc::clone(&clock))?),
+        None => {
+            return Err(CliError::Absent {
+                what: "the USB bus of this machine (a simulated one: --world SOCKET)",
+            });
+        }
+    };
+    let api = api(&config, overrides, context, &clock)?;
+    let state = places::state(
+        context.globals.state.as_deref(),
+        config.state.as_deref(),
+        &context.environment,
+    )?;
+    let folder = places::ledger(&state);
+    private_folder(&state).map_err(|source| CliError::File {
+        doing: "make",
+        path: state.clone(),
+        source,
+    })?;
+    let store = Store::open(&folder, config.id.clone(), Options::default())?;
+    let undo = undo(&config, &state, &folder, &entropy)?;
+    let shelf = shelf(&config, &store)?;
+    let setting = Setting {
+        station: config.id.clone(),
+        ports: config.slots.iter().map(|slot| (slot.number, slot.port.clone())).collect(),
+        book: shelf.book.clone(),
+        operator: overrides.operator.clone().or(config.operator),
+        work_order: overrides.work_order.clone().or(config.work_order),
+        import_chunk: usize::try_from(config.cloud.import_chunk).unwrap_or(usize::MAX),
+    };
+    let world = World {
+        clock,
+        entropy,
+        bus,
+        api: Arc::new(api),
+        undo,
+    };
+    Ok(Parts {
+        world,
+        store,
+        setting,
+        shelf,
+        tuning: Tuning::default(),
+    })
+}
+
+fn api(config: &config::Station, overrides: &Overrides, context: &Context, clock: &Arc<dyn Clock>) -> Result<Api, CliError> {
+    let access = Access::new(&overrides.cloud, Some(config), context)?;
+    let token = access.token()?;
+    let bucket = TokenBucket::general(config.cloud.requests_per_second);
+    let http: Arc<dyn Http> = Arc::new(Metered::new(access.http()?, Arc::clone(clock), bucket));
+    let api = Api::new(http, token.token.clone());
+    // Whose token it is tells which owner is ours; without an answer the first look of each run says the same.
+    match token.username {
+        Some(name) => api.set_account(name),
+        None => {
+            if let Ok(name) = api.user() {
+                api.set_account(name);
+            }
+        }
+    }
+    Ok(api)
+}
+
+fn undo(
+    config: &config::Station,
+    state: &Path,
+    ledger: &Path,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Arc<dyn UndoCopies>, CliError> {
+    let Some((folder, key_file)) = config.undo.places(state) else {
+        return Ok(Arc::new(MemoryUndo::default()));
+    };
+    let key = station_key(&key_file, ledger, || {
+        let mut bytes = [0; 32];
+        entropy.fill(&mut bytes);
+        Secret::new(bytes)
+    })?;
+    Ok(Arc::new(SealedUndo::new(
+        UndoVault::open(&folder)?,
+        StationKey::new(key),
+        Arc::clone(entropy),
+    )))
+}
+
+/// The recipes of the configuration, and those of runs that are still open under another text.
+fn shelf(config: &config::Station, store: &Store) -> Result<Shelf, CliError> {
+    let read = |path: &Path| fs::read(config.path(path));
+    let mut shelf = Shelf::default();
+    for spec in &config.recipes {
+        let resolved = spec.resolve(&read)?;
+        shelf.offer(prepare(resolved.recipe, &resolved.firmware)?);
+    }
+    for (_, records) in store.open_runs()? {
+        let hashes = records.iter().filter_map(|r| {
+            if let Fact::RunStarted { recipe, .. } = r.fact {
+                Some(recipe)
+            } else {
+                None
+            }
+        });
+        for hash in hashes {
+            if shelf.book.by_hash(hash).is_some() {
+                continue;
+            }
+            // A run whose firmware is gone is told so when its device is back; the others go on.
+            let Some((_, text)) = store.recipe(hash)? else { continue };
+            let old = recipe_from_text(&text).and_then(|spec| spec.resolve(&read));
+            if let Ok(ready) = old
+                .map_err(CliError::from)
+                .and_then(|r| prepare(r.recipe, &r.firmware).map_err(CliError::from))
+            {
+                shelf.keep(ready);
+            }
+        }
+    }
+    Ok(shelf)
+}

@@ -1,0 +1,193 @@
+//! Facts as sentences, for people who follow a run or read the journal.
+
+use super::error::count;
+use crate::model::{
+    DeviceId, Fact, Outcome, SlotNo,
+    key::SlotContent,
+    outbox::{Answer, Errand, Item, ItemId},
+};
+
+/// What happened, in words, without saying to whom.
+pub(super) fn sentence(fact: &Fact) -> String {
+    match fact {
+        Fact::StationStarted { version } => format!("station started, keyrack {version}"),
+        Fact::RecipeRecorded { hash, name, .. } => format!("recipe {name} recorded ({})", hash.short()),
+        Fact::DeviceSeen { identity, port, .. } => {
+            let mut text = format!("seen at {port}: {}, {:?} mode", identity.platform, identity.mode).to_lowercase();
+            if let Some(version) = &identity.os_version {
+                text += &format!(", Device OS {version}");
+            }
+            if let Some(serial) = &identity.serial {
+                text += &format!(", serial {serial}");
+            }
+            text
+        }
+        Fact::RunStarted {
+            plan,
+            recipe,
+            operator,
+            work_order,
+            ..
+        } => {
+            let mut text = format!("run begins: {}, recipe {}", count(plan.len(), "step"), recipe.short());
+            if let Some(operator) = operator {
+                text += &format!(", operator {operator}");
+            }
+            if let Some(order) = work_order {
+                text += &format!(", work order {}", order.id);
+            }
+            text
+        }
+        Fact::RunInterrupted { code, .. } => format!("run interrupted: {code}: {}", lower(code.what())),
+        Fact::RunResumed { slot, .. } => format!("run goes on in slot {slot}"),
+        Fact::StepStarted { step, attempt, .. } => format!("step {} begins{}", step + 1, again(u32::from(*attempt))),
+        Fact::StepEnded {
+            step, outcome, took_ms, ..
+        } => {
+            format!("step {} ended after {}: {}", step + 1, took(*took_ms), outcome_words(outcome))
+        }
+        Fact::StepFailed {
+            step, error, attempt, ..
+        } => format!(
+            "step {} failed{}: {}: {error}",
+            step + 1,
+            again(u32::from(*attempt)),
+            error.code
+        ),
+        Fact::KeyRead { content, .. } => format!("key slot read: {}", content_words(content)),
+        Fact::UndoSealed { .. } => "undo copy sealed and read back".to_owned(),
+        Fact::UndoDestroyed { .. } => "undo copy destroyed".to_owned(),
+        Fact::KeyIntended { key, .. } => format!("new {} key {} is about to be written", key.kind, key.fingerprint.short()),
+        Fact::KeyWritten { fingerprint, .. } => format!("new key {} written and read back", fingerprint.short()),
+        Fact::KeyAbandoned { fingerprint, why, .. } => format!("new key {} given up: {why}", fingerprint.short()),
+        Fact::KeyRestored { fingerprint, .. } => format!("old key {} is back, read back and equal", fingerprint.short()),
+        Fact::ItemQueued { item } => format!("owed: {}", errand(item)),
+        Fact::ItemSent { item, attempt } => format!("{} sent{}", kind(item), again(*attempt)),
+        Fact::ItemAnswered { item, answer, .. } => format!("{}: {}", kind(item), answer_words(answer)),
+        Fact::ItemWithdrawn { item, why } => format!("{} is no longer owed: {why}", kind(item)),
+        Fact::CloudSeen { handshake_at, .. } => match handshake_at {
+            Some(at) => format!("the cloud saw it last at {at}"),
+            None => "the cloud has not seen it yet".to_owned(),
+        },
+        Fact::HandshakeSeen { at, .. } => format!("new handshake at {at}"),
+        Fact::RunEnded {
+            verdict,
+            code,
+            why,
+            proved,
+            ..
+        } => {
+            let mut text = verdict.word().to_owned();
+            if *proved {
+                text += " (proved)";
+            }
+            if let Some(code) = code {
+                text += &format!(" {code}");
+            }
+            if why.is_empty() { text } else { format!("{text}: {why}") }
+        }
+    }
+}
+
+/// The device that a fact names, if it does.
+pub(super) fn device(fact: &Fact) -> Option<DeviceId> {
+    match fact {
+        Fact::DeviceSeen { identity, .. } => Some(identity.device),
+        Fact::ItemQueued { item } => Some(item.device),
+        Fact::RunStarted { device, .. }
+        | Fact::KeyRead { device, .. }
+        | Fact::UndoSealed { device, .. }
+        | Fact::UndoDestroyed { device, .. }
+        | Fact::KeyIntended { device, .. }
+        | Fact::KeyWritten { device, .. }
+        | Fact::KeyAbandoned { device, .. }
+        | Fact::KeyRestored { device, .. }
+        | Fact::CloudSeen { device, .. }
+        | Fact::HandshakeSeen { device, .. }
+        | Fact::RunEnded { device, .. } => Some(*device),
+        _ => None,
+    }
+}
+
+/// The slot that a fact names, if it does.
+pub(super) fn slot(fact: &Fact) -> Option<SlotNo> {
+    match fact {
+        Fact::DeviceSeen { slot, .. } | Fact::RunStarted { slot, .. } | Fact::RunResumed { slot, .. } => Some(*slot),
+        _ => None,
+    }
+}
+
+/// What an outcome is, with the evidence.
+pub(super) fn outcome_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done => "done".to_owned(),
+        Outcome::Warned { why } => format!("done, with a warning: {why}"),
+        Outcome::Skipped { why } => format!("not needed: {why}"),
+    }
+}
+
+/// What the cloud answered.
+pub(super) fn answer_words(answer: &Answer) -> String {
+    match answer {
+        Answer::Accepted { note: None, .. } => "accepted".to_owned(),
+        Answer::Accepted { note: Some(note), .. } => format!("accepted: {note}"),
+        Answer::Refused { code, reason } => format!("refused ({code}): {reason}"),
+        Answer::Later { why, .. } => format!("not now: {why}"),
+        Answer::Auth { reason } => format!("the token is not accepted: {reason}"),
+        Answer::Ambiguous { why } => format!("it is not known whether it arrived: {why}"),
+    }
+}
+
+/// What is owed.
+pub(super) fn errand(item: &Item) -> String {
+    let product = item
+        .product
+        .as_ref()
+        .map(|product| format!(" of product {product}"))
+        .unwrap_or_default();
+    match &item.errand {
+        Errand::Import { activate_sim } => {
+            format!("import{product}{}", if *activate_sim { ", with SIM activation" } else { "" })
+        }
+        Errand::Key { key } => format!("upload of {} key {}{product}", key.kind, key.fingerprint.short()),
+    }
+}
+
+/// A length of time for a person.
+pub(super) fn took(millis: u64) -> String {
+    match millis {
+        0..=99_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        _ => format!("{} min {:02} s", millis / 60_000, millis % 60_000 / 1000),
+    }
+}
+
+/// The first letter small, no full stop: to stand inside of a sentence.
+pub(super) fn lower(sentence: &str) -> String {
+    let sentence = sentence.trim_end_matches('.');
+    let mut chars = sentence.chars();
+    match chars.next() {
+        Some(first) if !chars.as_str().starts_with(char::is_uppercase) => first.to_lowercase().chain(chars).collect(),
+        _ => sentence.to_owned(),
+    }
+}
+
+fn content_words(content: &SlotContent) -> String {
+    match content {
+        SlotContent::Valid { key, .. } => format!("valid {} key {}", key.kind, key.fingerprint.short()),
+        SlotContent::Blank => "blank".to_owned(),
+        SlotContent::Corrupt { why } => format!("corrupt: {why}"),
+        SlotContent::Unreadable { why } => format!("unreadable: {why}"),
+    }
+}
+
+fn kind(item: &ItemId) -> &'static str {
+    if item.0.ends_with("/import") { "import" } else { "key upload" }
+}
+
+fn again(attempt: u32) -> String {
+    if attempt > 1 {
+        format!(" (attempt {attempt})")
+    } else {
+        String::new()
+    }
+}

@@ -1,0 +1,184 @@
+//! `keyrack run`: the station without a screen.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    Context,
+    assemble::{self, Overrides, Parts},
+    cloud::CloudArgs,
+    error::CliError,
+    events::Events,
+    exit::ExitCode,
+    help, places,
+    print::Printer,
+    signals::Signals,
+    summary,
+};
+use crate::{
+    edge::{Clock, clock::SystemClock},
+    model::recipe::WorkOrder,
+    rack::Command,
+    station::{Event, Station},
+    store::{Reader, Standing},
+};
+
+/// Provision every device that is plugged in
+///
+/// Every device in a slot of the rack gets the recipe for its platform. Runs that a power cut or a signal interrupted
+/// go on when their device is back, in any slot. The first SIGINT, SIGTERM or SIGHUP stops each slot at its next safe
+/// point and says what is held in DFU mode; a second SIGINT or SIGTERM ends at once, which is as safe as a power cut.
+#[derive(Args, Debug)]
+#[command(after_long_help = help::after(
+    &[
+        ("keyrack run --headless", "provisions until it is stopped"),
+        (
+            "keyrack run --headless --operator eva --work-order WO-17 --quantity 500 --json",
+            "the same with one event a line, and the work order in every record",
+        ),
+        ("keyrack run --headless --devices 8", "ends when eight runs have their verdict and the others are done"),
+    ],
+    &ExitCode::ALL,
+))]
+pub(super) struct RunArgs {
+    /// Without a screen; there is no other way in this version
+    #[arg(long)]
+    headless: bool,
+    /// Who is at the station
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+    /// What was ordered
+    #[arg(long, value_name = "ID", requires = "quantity")]
+    work_order: Option<String>,
+    /// How many devices are ordered
+    #[arg(long, value_name = "N", requires = "work_order", value_parser = clap::value_parser!(u32).range(1..))]
+    quantity: Option<u32>,
+    /// End after this many verdicts; runs that are under way then are finished first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    devices: Option<u32>,
+    /// The socket of a simulated world, in place of the USB ports of this machine (`keyrack sim world`)
+    #[arg(long, value_name = "SOCKET")]
+    world: Option<PathBuf>,
+    #[command(flatten)]
+    cloud: CloudArgs,
+}
+
+pub(super) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, CliError> {
+    if !args.headless {
+        return Err(CliError::Missing {
+            what: "this version of keyrack has no screen",
+            next: "use `keyrack run --headless`",
+        });
+    }
+    let config = places::config(&context.globals, &context.environment)?;
+    let parts = assemble::station(&config, &overrides(args), context)?;
+    work(parts, args.devices, context)
+}
+
+fn overrides(args: &RunArgs) -> Overrides {
+    Overrides {
+        operator: args.operator.clone(),
+        work_order: args.work_order.clone().zip(args.quantity).map(|(id, quantity)| WorkOrder {
+            id,
+            product: None,
+            quantity,
+        }),
+        cloud: args.cloud.clone(),
+        world: args.world.clone(),
+    }
+}
+
+/// Runs a station until it ends, says what happens, and sums up. `devices` ends it after so many verdicts.
+///
+/// # Errors
+/// What the station stopped for by itself; what happened before is summed up all the same.
+pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Result<ExitCode, CliError> {
+    // The station may live in virtual time; how long it took, a person wants to know in real time.
+    let clock = SystemClock::new();
+    let began = clock.now();
+    let mut events = Events::new(Arc::clone(&context.printer));
+    for (_, records) in parts.store.open_runs()? {
+        records.iter().for_each(|record| events.recall(record));
+    }
+    let signals = Signals::watch(&clock, Arc::clone(&context.printer), events.held())?;
+    let Parts {
+        world,
+        store,
+        setting,
+        shelf,
+        tuning,
+    } = parts;
+    let order = setting.work_order.clone();
+    let ledger = store.dir().to_owned();
+    let station = Station::start(world, store, setting, shelf, &tuning, &mut |event| events.on(&event));
+    let (end, summary) = match station {
+        Err(error) => (Err(error), events.into_summary()),
+        Ok(mut station) => {
+            let remote = station.remote();
+            signals.connect(remote.clone());
+            let mut finishing = false;
+            let end = station.run(&mut |event: Event<'_>| {
+                events.on(&event);
+                let enough = devices.is_some_and(|n| events.summary().judged() >= n as usize);
+                if enough && !finishing {
+                    finishing = true;
+                    remote.command(Command::Finish);
+                }
+            });
+            let mut summary = events.into_summary();
+            for device in summary.devices() {
+                let row = station.store().device(device)?;
+                if row.is_some_and(|row| matches!(row.standing, Standing::Apart(_))) {
+                    summary.set_apart(device);
+                }
+            }
+            (end, summary)
+        }
+    };
+    signals.close();
+    if let Some(order) = order {
+        tell_order(&order, &ledger, &context.printer)?;
+    }
+    let numbers = summary.numbers(clock.now().since(began).as_secs_f64());
+    summary::print(&summary, &numbers, &context.printer);
+    end?;
+    Ok(numbers.exit())
+}
+
+/// How far the work order is, over all sessions.
+fn tell_order(order: &WorkOrder, ledger: &Path, printer: &Printer) -> Result<(), CliError> {
+    let progress = Reader::open(ledger)?.order(&order.id)?;
+    let (passed, owed) = progress.as_ref().map_or((0, 0), |progress| (progress.passed, progress.owed));
+    if printer.is_json() {
+        printer.object(&OrderEvent {
+            event: "order",
+            id: &order.id,
+            quantity: order.quantity,
+            passed,
+            owed,
+        });
+    } else {
+        printer.line(format!(
+            "work order {}: {passed} of {} passed, {owed} owed",
+            order.id, order.quantity
+        ));
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct OrderEvent<'a> {
+    event: &'static str,
+    id: &'a str,
+    quantity: u32,
+    passed: u64,
+    owed: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! What came of it: one line for each run, and the numbers.
+
+mod line;
+mod numbers;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{
+    print::{Paint, Printer, Text},
+    table::Table,
+};
+use crate::model::{
+    Code, DeviceId, Fact, Platform, Record, RunId, Verdict,
+    outbox::{Answer, ItemId},
+};
+use line::Line;
+use numbers::Numbers;
+
+/// Accumulates what the facts of this session say.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    platforms: BTreeMap<DeviceId, Platform>,
+    runs: BTreeMap<RunId, Line>,
+    apart: BTreeSet<DeviceId>,
+    registered: BTreeSet<DeviceId>,
+    handshakes: u64,
+    retries: u64,
+    uploads: u64,
+    locked: Option<String>,
+}
+
+impl Summary {
+    /// Takes in a record of an earlier session: what is known of runs that may go on.
+    pub(super) fn recall(&mut self, record: &Record) {
+        let (handshakes, retries, uploads) = (self.handshakes, self.retries, self.uploads);
+        self.record(record);
+        (self.handshakes, self.retries, self.uploads) = (handshakes, retries, uploads);
+        if let Some(line) = record.fact.run().and_then(|run| self.runs.get_mut(&run)) {
+            line.began_here = false;
+        }
+    }
+
+    /// Takes in a record.
+    pub(super) fn record(&mut self, record: &Record) {
+        match &record.fact {
+            Fact::DeviceSeen { identity, .. } => {
+                self.platforms.insert(identity.device, identity.platform);
+            }
+            Fact::RunStarted {
+                run, device, slot, plan, ..
+            } => {
+                self.runs.insert(*run, Line::new(*run, *device, *slot, plan.clone()));
+            }
+            Fact::StepStarted { attempt, .. } if *attempt > 1 => self.retries += 1,
+            Fact::ItemSent { item, attempt } => {
+                self.uploads += u64::from(is_key(item));
+                self.retries += u64::from(*attempt > 1);
+            }
+            Fact::ItemAnswered {
+                item,
+                answer: Answer::Accepted { .. },
+                ..
+            } if is_key(item) => {
+                if let Some(line) = item.run().and_then(|run| self.runs.get_mut(&run)) {
+                    line.deeds.registered = true;
+                    self.registered.insert(line.device);
+                }
+            }
+            Fact::HandshakeSeen { .. } => self.handshakes += 1,
+            _ => {}
+        }
+        if let Some(line) = record.fact.run().and_then(|run| self.runs.get_mut(&run)) {
+            // A run of an earlier session whose upload is answered now is not a run of this one.
+            line.began_here |= line.verdict.is_none();
+            line.record(&record.fact);
+        }
+    }
+
+    /// What the ledger says of the devices at the end.
+    pub(super) fn set_apart(&mut self, device: DeviceId) {
+        self.apart.insert(device);
+    }
+
+    /// Why nothing is sent, if so.
+    pub(super) fn set_locked(&mut self, why: Option<String>) {
+        self.locked = why;
+    }
+
+    /// What is known of a run.
+    pub(super) fn run(&self, run: RunId) -> Option<&Line> {
+        self.runs.get(&run)
+    }
+
+    /// The devices of the runs of this session.
+    pub(super) fn devices(&self) -> BTreeSet<DeviceId> {
+        self.lines().map(|line| line.device).collect()
+    }
+
+    /// How many runs of this session have their verdict.
+    pub(super) fn judged(&self) -> usize {
+        self.lines().filter(|line| line.verdict.is_some()).count()
+    }
+
+    /// The runs of this session, by slot.
+    pub(super) fn results(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = self
+            .lines()
+            .cloned()
+            .map(|mut line| {
+                line.platform = self.platforms.get(&line.device).copied();
+                line.done = line.deeds.words();
+                line
+            })
+            .collect();
+        lines.sort_by_key(|line| (line.slot, line.run));
+        lines
+    }
+
+    /// The numbers.
+    pub(super) fn numbers(&self, seconds: f64) -> Numbers {
+        let of = |verdict| self.lines().filter(|line| line.verdict == Some(verdict)).count();
+        Numbers {
+            event: "summary",
+            devices: self.devices().len(),
+            pass: of(Verdict::Pass),
+            fail: of(Verdict::Fail),
+            fault: of(Verdict::Fault),
+            rolled_back: of(Verdict::RolledBack),
+            quarantined: of(Verdict::Quarantined),
+            aborted: of(Verdict::Aborted),
+            owed: of(Verdict::Owed),
+            apart: self.apart.len(),
+            interrupted: self.lines().filter(|line| line.verdict.is_none()).count(),
+            registered: self.registered.len(),
+            proved: self
+                .lines()
+                .filter(|line| line.proved && line.verdict == Some(Verdict::Pass))
+                .count(),
+            handshakes: self.handshakes,
+            retries: self.retries,
+            uploads: self.uploads,
+            seconds: (seconds * 1000.0).round() / 1000.0,
+            locked: self.locked.clone(),
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.runs.values().filter(|line| line.began_here)
+    }
+}
+
+/// Prints the table, the reasons, and the numbers.
+pub(super) fn print(summary: &Summary, numbers: &Numbers, printer: &Printer) {
+    if printer.is_json() {
+        for line in summary.results() {
+            printer.object(&Result {
+                event: "result",
+                line: &line,
+            });
+        }
+        return printer.object(numbers);
+    }
+    let lines = summary.results();
+    let mut table = Table::new(["slot", "device", "platform", "verdict", "code", "done"]);
+    for line in &lines {
+        let verdict = match line.verdict {
+            Some(verdict) if line.proved => Text::new().paint(Paint::of(verdict), "PROVED"),
+            Some(verdict) => Text::new().paint(Paint::of(verdict), verdict.word()),
+            None => Text::new().paint(Paint::Warn, "waits for its device"),
+        };
+        table.row([
+            line.slot.to_string().into(),
+            line.device.to_string().into(),
+            line.platform
+                .map_or_else(|| "?".to_owned(), |platform| platform.to_string())
+                .into(),
+            verdict,
+            line.code.map(|code| code.to_string()).unwrap_or_default().into(),
+            line.done.clone().into(),
+        ]);
+    }
+    printer.line("");
+    table.print(printer);
+    for line in lines.iter().filter(|line| !line.why.is_empty()) {
+        printer.line(
+            Text::new()
+                .paint(Paint::Bold, format!("slot {} {}", line.slot, line.device.short()))
+                .then(format!(": {}", line.why)),
+        );
+        if let Some(next) = line.next {
+            printer.line(Text::new().paint(Paint::Busy, "  next:").then(" ").then(next));
+        }
+    }
+    if let Some(why) = &numbers.locked {
+        printer.line(
+            Text::new()
+                .paint(Paint::Fault, "the cloud does not accept the token")
+                .then(format!(": {why}")),
+        );
+        printer.line(
+            Text::new()
+                .paint(Paint::Busy, "  next:")
+                .then(" ")
+                .then(Code::CloudAuth.next_action()),
+        );
+    }
+    printer.line(numbers.words());
+}
+
+#[derive(Serialize)]
+struct Result<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    line: &'a Line,
+}
+
+fn is_key(item: &ItemId) -> bool {
+    item.0.contains("/key/")
+}
+
+#[cfg(test)]
+pub(super) mod tests;
