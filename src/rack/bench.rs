@@ -300,14 +300,7 @@ impl Turn {
                 return;
             }
         };
-        let elsewhere = self.rack.slots.iter().any(|(no, other)| {
-            *no != slot
-                && other
-                    .run()
-                    .and_then(|run| self.rack.run(run))
-                    .is_some_and(|run| run.device == identity.device)
-        });
-        if elsewhere {
+        if self.is_elsewhere(slot, identity.device) {
             let why = format!("{} is already at work in another slot", identity.device);
             self.set(
                 slot,
@@ -336,8 +329,48 @@ impl Turn {
         }
     }
 
+    /// True if the device is plugged in at another slot as well. One that left its slot in the middle of a run, and is here
+    /// now, is let go there.
+    fn is_elsewhere(&mut self, here: SlotNo, device: DeviceId) -> bool {
+        let others: Vec<(SlotNo, Option<RunId>, bool)> = self
+            .rack
+            .slots
+            .iter()
+            .filter(|(no, _)| **no != here)
+            .filter_map(|(no, other)| {
+                let (run, its) = match other {
+                    Slot::Judged { device, .. } => (None, *device),
+                    Slot::Set { run, .. } => (None, self.rack.run(*run)?.device),
+                    other => (other.run(), self.rack.run(other.run()?)?.device),
+                };
+                (its == device).then(|| (*no, run, other.attached().is_some()))
+            })
+            .collect();
+        for (no, run, attached) in others {
+            match run {
+                _ if attached => return true,
+                Some(run) => {
+                    if let Slot::Running { .. } = self.slot(no) {
+                        self.effects.push(Effect::Abandon(no));
+                    }
+                    self.interrupt(run, Code::DeviceLost);
+                    self.settle_found(no);
+                }
+                None => {}
+            }
+        }
+        false
+    }
+
     fn resume(&mut self, slot: SlotNo, attached: &Attached, run: RunId) {
         let Some(state) = self.run(run) else { return };
+        if state.returns >= MOST_RETURNS {
+            let error = StepError::new(
+                Code::DeviceLost,
+                format!("it went away {MOST_RETURNS} times in a row without getting any further"),
+            );
+            return self.fail(slot, Some(attached.clone()), run, &error);
+        }
         if self.rack.setting.book.by_hash(state.recipe).is_none() {
             return self.set(
                 slot,
@@ -410,6 +443,10 @@ impl Turn {
         }
     }
 }
+
+/// How often a run takes its device back without any step ending in between: a device that falls off the bus at every
+/// attempt must not go round for ever.
+const MOST_RETURNS: u8 = 20;
 
 /// The id in the serial number string that the operating system read, if it is one. Old bootloaders have a fixed text.
 fn told_id(attached: &Attached) -> Option<DeviceId> {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fact, Mono, Outcome, RunId, SlotNo, Wall,
+        Code, DeviceId, Fact, Fingerprint, Mono, Outcome, RunId, SlotNo, Wall,
         outbox::{Answer, Errand, Item, ItemState},
         platform::UsbMode,
     },
@@ -310,11 +310,26 @@ impl Turn {
         }
         self.fact(fact.clone());
         let device = self.run(ticket.run).map(|run| run.device);
+        // Another slot may have read the same key in this very turn, before the ledger knows of it.
+        let at_work = self
+            .rack
+            .runs()
+            .filter(|run| key_of(fact).is_some_and(|key| run.keys.knows(key)));
+        let owners: Vec<DeviceId> = owners.iter().copied().chain(at_work.map(|run| run.device)).collect();
         let reply = match owners.iter().find(|owner| Some(**owner) != device) {
             Some(other) => CommitReply::Duplicate(*other),
             None => CommitReply::OnDisk,
         };
         self.effects.push(Effect::Committed { slot, ticket, reply });
+    }
+}
+
+/// The key that a fact says is, or is to be, in a slot.
+fn key_of(fact: &Fact) -> Option<Fingerprint> {
+    match fact {
+        Fact::KeyRead { content, .. } => content.key().map(|key| key.fingerprint),
+        Fact::KeyIntended { key, .. } => Some(key.fingerprint),
+        _ => None,
     }
 }
 
