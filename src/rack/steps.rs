@@ -19,7 +19,7 @@ use super::{
     input::Call,
     proof::pause_before,
     run::Run,
-    slot::{Doing, Slot},
+    slot::{Doing, Shown, Slot},
     turn::{Turn, begun, mode_of},
 };
 
@@ -173,7 +173,7 @@ impl Turn {
                 deadline: self.now + limit,
                 ask,
                 asked: 0,
-                resumed: false,
+                shown: Shown::Nothing(Code::CloudUnreachable),
             },
         );
         match kind {
