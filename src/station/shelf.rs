@@ -75,7 +75,7 @@ pub enum ShelfError {
         recipe: String,
         /// Why.
         #[source]
-        source: PlanError,
+        source: Box<PlanError>,
     },
     /// More pieces than a plan can number.
     #[error("recipe {recipe} has {count} pieces of firmware; at most 200 are possible")]
@@ -142,9 +142,9 @@ pub fn prepare(recipe: Recipe, files: &BTreeMap<String, Arc<[u8]>>) -> Result<Re
         protection: Protection::Open,
         mode: UsbMode::Normal,
     };
-    let plan = Plan::new(target, &modules, None).map_err(|source| ShelfError::Plan {
+    let plan = Plan::new(target, &modules, None).map_err(|e| ShelfError::Plan {
         recipe: recipe.name.clone(),
-        source,
+        source: Box::new(e),
     })?;
     let needs: Vec<Dependency> = plan.unchecked.iter().map(|unchecked| unchecked.needs).collect();
     let firmware = plan

@@ -681,7 +681,7 @@ proptest! {
 
     /// Whatever comes, in whatever order: no illegal decision, and replaying the facts gives the same runs and outbox.
     #[test]
-    fn replay_equals_live(hands in proptest::collection::vec(0u8..14, 1..120), policy in 0u8..3, start in 0u8..3) {
+    fn replay_equals_live(hands in proptest::collection::vec(0u8..15, 1..120), policy in 0u8..3, start in 0u8..3) {
         let policy = [KeyPolicy::Read, KeyPolicy::Generate, KeyPolicy::ReadOrGenerate][usize::from(policy)];
         let start = [valid(1), SlotContent::Blank, SlotContent::Corrupt { why: "x".into() }][usize::from(start)].clone();
         let mut drive = Drive::new(recipe(policy), start);
@@ -703,6 +703,7 @@ proptest! {
                     }
                 }
                 12 => drive.give(&Input::Command(Command::Abort(SlotNo(1)))),
+                13 => drive.give(&Input::Command(Command::Quit)),
                 _ => {
                     drive.restart();
                 }
