@@ -13,8 +13,8 @@ use std::{
 use keyrack::{
     cli::rig::{Options, Rig},
     cloud::Api,
-    edge::{Clock, Entropy, Http, entropy::SystemEntropy},
-    model::{DeviceId, Fact, Platform, Record, SlotNo, StationId, Verdict, fact::Identity},
+    edge::{Bus, Clock, Entropy, Http, entropy::SystemEntropy},
+    model::{DeviceId, Fact, Record, SlotNo, StationId, Verdict, fact::Identity},
     rack::{Command, RackView},
     sim::{
         clock::{Group, VirtualClock},
@@ -49,6 +49,12 @@ pub struct Bench {
     pub ledger: PathBuf,
     /// What the core showed last.
     pub view: Arc<Mutex<Option<RackView>>>,
+    /// The ports as the next station meets them; those of the world unless something is put between.
+    pub bus: Mutex<Arc<dyn Bus>>,
+    /// The most pages that the ledger of the next station may have: a full disk.
+    pub pages: Mutex<Option<u32>>,
+    /// Why the last station stopped by itself.
+    pub stopped: Arc<Mutex<Option<String>>>,
     undo: Arc<MemoryUndo>,
     begun: AtomicBool,
     _folder: tempfile::TempDir,
@@ -75,7 +81,11 @@ impl Bench {
                 std::env::temp_dir()
             };
             let folder = tempfile::Builder::new().prefix("keyrack-").tempdir_in(root).unwrap();
+            let bus: Arc<dyn Bus> = Arc::new(rig.world.bus());
             let bench = Bench {
+                bus: Mutex::new(bus),
+                pages: Mutex::default(),
+                stopped: Arc::default(),
                 clock: clock.clone(),
                 rig,
                 records: Arc::default(),
@@ -116,7 +126,7 @@ impl Bench {
         let world = station::World {
             clock: Arc::clone(group) as Arc<dyn Clock>,
             entropy: Arc::new(SystemEntropy),
-            bus: Arc::new(self.rig.world.bus()),
+            bus: Arc::clone(&self.bus.lock().unwrap()),
             api,
             undo: Arc::clone(&self.undo) as Arc<_>,
         };
@@ -124,8 +134,9 @@ impl Bench {
         self.rig.world.on_station_cut(Arc::new(move || killer.kill()));
         let shown = Arc::clone(&self.view);
         let (records, path, told) = (Arc::clone(&self.records), self.ledger.clone(), Arc::clone(&ended));
+        let (pages, stopped) = (*self.pages.lock().unwrap(), Arc::clone(&self.stopped));
         let body = move || {
-            let store = Store::open(
+            let mut store = Store::open(
                 &path,
                 StationId("rig".into()),
                 store::Options {
@@ -133,6 +144,9 @@ impl Bench {
                 },
             )
             .expect("a ledger");
+            if let Some(most) = pages {
+                store.limit_pages(most).unwrap();
+            }
             let clock = Arc::clone(&world.clock);
             let mut on_event = {
                 let records = Arc::clone(&records);
@@ -144,7 +158,11 @@ impl Bench {
             };
             let mut station = match Station::start(world, store, setting, shelf, &Tuning { uplinks: 1 }, &mut on_event) {
                 Ok(station) => station,
-                Err(e) => panic!("start: {e:?}"),
+                Err(e) => {
+                    *stopped.lock().unwrap() = Some(format!("{e:?}"));
+                    *told.lock().unwrap() = Ended::Failed;
+                    return;
+                }
             };
             let remote = station.remote();
             let late = {
@@ -178,7 +196,7 @@ impl Bench {
                 Ok(()) if clock.now() >= deadline => Ended::OutOfTime,
                 Ok(()) => Ended::Idle,
                 Err(e) => {
-                    println!("station: {e:?}");
+                    *stopped.lock().unwrap() = Some(format!("{e:?}"));
                     Ended::Failed
                 }
             };
