@@ -112,7 +112,8 @@ impl Bench {
         let shelf = self.rig.shelf().expect("firmware that fits");
         let setting = self.rig.setting(&shelf.book);
         let expected: Vec<_> = self.rig.scenario.expect.values().collect();
-        let devices = expected.iter().filter(|e| e.verdict.is_verdict()).count();
+        let judged = self.rig.scenario.expect.iter().filter(|(_, e)| e.verdict.is_verdict());
+        let devices: BTreeSet<DeviceId> = judged.filter_map(|(slot, _)| self.rig.device_of(SlotNo(*slot))).collect();
         let waiting = expected.iter().filter(|e| e.verdict == Ending::Interrupted).count();
         let owed = expected.iter().map(|e| e.owed as usize).sum();
         let deadline = self.clock.now() + limit;
@@ -185,7 +186,7 @@ impl Bench {
                 }
                 if let Event::View(view) = &event
                     && !finished
-                    && all_judged(view, &seen.lock().unwrap(), devices, waiting, owed)
+                    && all_judged(view, &seen.lock().unwrap(), &devices, waiting, owed)
                 {
                     finished = true;
                     remote.command(Command::Finish);
@@ -290,7 +291,7 @@ impl Bench {
 }
 
 /// True if every device has a verdict, no run waits, and nothing is owed but what is expected to be.
-fn all_judged(view: &RackView, records: &[Record], devices: usize, waiting: usize, owed: usize) -> bool {
+fn all_judged(view: &RackView, records: &[Record], devices: &BTreeSet<DeviceId>, waiting: usize, owed: usize) -> bool {
     let judged: BTreeSet<DeviceId> = records
         .iter()
         .filter_map(|r| {
@@ -305,7 +306,7 @@ fn all_judged(view: &RackView, records: &[Record], devices: usize, waiting: usiz
         .slots
         .iter()
         .all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
-    judged.len() == devices && still && view.interrupted.len() == waiting && view.owed <= owed
+    judged.is_superset(devices) && still && view.interrupted.len() == waiting && view.owed <= owed
 }
 
 /// More virtual time than any scenario needs.
