@@ -24,27 +24,27 @@ use super::{backup, check, demo, device, devices, exit::ExitCode, help, keys, lo
         &ExitCode::ALL,
     )
 )]
-pub struct Cli {
+pub(super) struct Cli {
     /// Options of all commands.
     #[command(flatten)]
-    pub globals: Globals,
+    pub(super) globals: Globals,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(super) command: Command,
 }
 
 /// Options of all commands.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Globals {
+pub(crate) struct Globals {
     /// Print results as JSON, one object a line
     #[arg(long, global = true, help_heading = "Global options")]
-    pub json: bool,
+    pub(crate) json: bool,
     /// The station's configuration [default: ./station.toml, then ~/.config/keyrack, then /etc/keyrack]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
-    pub config: Option<PathBuf>,
-    /// Where ledger and undo copies are [default: as configured, else ~/.local/state/keyrack]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the station keeps what it must not lose [default: as configured, else ~/.local/state/keyrack]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
-    pub state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
     /// When to use colours; NO_COLOR turns them off, too
     #[arg(
         long,
@@ -54,15 +54,15 @@ pub struct Globals {
         default_value_t,
         help_heading = "Global options"
     )]
-    pub color: ColorChoice,
-    /// Say more
+    pub(crate) color: ColorChoice,
+    /// Say more: every fact, every state of a slot, how far a long task is
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ColorChoice {
+pub(crate) enum ColorChoice {
     /// On a terminal, unless NO_COLOR is set.
     #[default]
     Auto,
@@ -70,32 +70,20 @@ pub enum ColorChoice {
     Never,
 }
 
-/// What keyrack can do.
+/// What keyrack can do. What `--help` says about a command is written at its options.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Provision every device that is plugged in
+pub(super) enum Command {
     Run(run::RunArgs),
-    /// Find everything that is wrong, before anything is touched
     Check(check::CheckArgs),
-    /// List the devices of the ledger
     Devices(devices::DevicesArgs),
-    /// Show the whole history of one device
     Device(device::DeviceArgs),
-    /// Public keys as files
     Keys(keys::KeysArgs),
-    /// Show what is owed to the cloud
     Outbox(outbox::OutboxArgs),
-    /// Print the journal, or prove that the ledger is what it says
     Replay(replay::ReplayArgs),
-    /// Copy the ledger to another disk, also while the station runs
     Backup(backup::BackupArgs),
-    /// Get a token from the cloud and keep it
     Login(login::LoginArgs),
-    /// Revoke the token and remove it
     Logout(login::LogoutArgs),
-    /// Provision a simulated rack with a simulated cloud
     Demo(demo::DemoArgs),
-    /// Run the simulated world by itself
     Sim(sim::SimArgs),
 }
 

@@ -12,6 +12,7 @@ use super::{
     cloud::{Access, CloudArgs},
     error::CliError,
     places,
+    rig::private_folder,
 };
 use crate::{
     cloud::{Api, Metered, limits::TokenBucket},
@@ -80,7 +81,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         &context.environment,
     )?;
     let folder = places::ledger(&state);
-    fs::create_dir_all(&state).map_err(|source| CliError::File {
+    private_folder(&state).map_err(|source| CliError::File {
         doing: "make",
         path: state.clone(),
         source,

@@ -16,7 +16,7 @@ use super::{Context, error::CliError, exit::ExitCode, help};
     &[("keyrack backup --to /mnt/backup/ledger.db", "makes or replaces the copy on another disk")],
     help::READING,
 ))]
-pub struct BackupArgs {
+pub(super) struct BackupArgs {
     /// The file of the copy, outside of the ledger's directory
     #[arg(long, value_name = "PATH")]
     to: PathBuf,

@@ -63,8 +63,8 @@ impl Access {
     pub(super) fn http(&self) -> Result<Arc<ReqwestHttp>, CliError> {
         let ca_pem = match &self.ca_file {
             None => None,
-            Some(path) => Some(fs::read(path).map_err(|source| CliError::File {
-                doing: "read the certificate authority",
+            Some(path) => Some(fs::read(path).map_err(|source| CliError::Named {
+                what: "the certificate authority",
                 path: path.clone(),
                 source,
             })?),

@@ -31,7 +31,7 @@ use crate::{model::Verdict, sim::world::scenario::Scenario, store::Reader};
     ],
     &[ExitCode::Passed, ExitCode::Failed, ExitCode::Usage, ExitCode::Fault, ExitCode::Ledger, ExitCode::Interrupted, ExitCode::Internal],
 ))]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// How many slots the rack has; the eight devices of the scenario are repeated
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=120))]
     slots: u16,

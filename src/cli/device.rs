@@ -32,7 +32,7 @@ use crate::{
     ],
     help::READING,
 ))]
-pub struct DeviceArgs {
+pub(super) struct DeviceArgs {
     /// Id, serial number, ICCID or IMEI, or the end of the id
     #[arg(value_name = "DEVICE")]
     device: String,

@@ -28,7 +28,7 @@ use crate::{
     ],
     help::READING,
 ))]
-pub struct DevicesArgs {
+pub(super) struct DevicesArgs {
     /// Only those whose cloud may hold another key
     #[arg(long)]
     apart: bool,

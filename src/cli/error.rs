@@ -1,7 +1,9 @@
 //! Why a command failed, what is printed then, and with which exit code it ends.
 //!
-//! Each error says what we were doing and holds its cause; one function prints the chain, and one gives the one next
-//! action.
+//! Each error says what we were doing and holds its cause; one function prints the chain. Exit code and next action of
+//! each are in `error/advice.rs`.
+
+mod advice;
 
 use std::{error::Error as _, io, path::PathBuf};
 
@@ -64,7 +66,7 @@ pub enum CliError {
     Station(#[from] StationError),
     /// The firmware of a recipe cannot be used.
     #[error("could not use the firmware of a recipe")]
-    Shelf(#[from] ShelfError),
+    Shelf(#[source] Box<ShelfError>),
     /// The key that seals undo copies cannot be used.
     #[error("could not use the station key")]
     StationKey(#[from] StationKeyError),
@@ -88,6 +90,16 @@ pub enum CliError {
     File {
         /// What we were doing, as a verb.
         doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that an option or the configuration names cannot be read.
+    #[error("could not read {what} \"{}\"", .path.display())]
+    Named {
+        /// What it is.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
@@ -202,6 +214,12 @@ impl From<&Answer> for Answered {
     }
 }
 
+impl From<ShelfError> for CliError {
+    fn from(error: ShelfError) -> Self {
+        Self::Shelf(Box::new(error))
+    }
+}
+
 impl From<ConfigErrors> for CliError {
     fn from(errors: ConfigErrors) -> Self {
         Self::Config {
@@ -233,83 +251,13 @@ impl Problem {
 }
 
 impl CliError {
-    /// The exit code.
-    pub fn exit(&self) -> ExitCode {
-        match self {
-            Self::NoConfig { .. }
-            | Self::Config { .. }
-            | Self::NoState
-            | Self::Missing { .. }
-            | Self::Absent { .. }
-            | Self::CloudSetup(_)
-            | Self::UnknownDevice { .. }
-            | Self::ManyDevices { .. }
-            | Self::Shelf(_)
-            | Self::StationKey(_)
-            | Self::Scenario(_)
-            | Self::Overwrite { .. } => ExitCode::Usage,
-            Self::Bus(_) | Self::StandIn(_) => ExitCode::Fault,
-            Self::World { .. } => ExitCode::Failed,
-            Self::Token(_) | Self::Login(_) | Self::Cloud { .. } => ExitCode::Cloud,
-            Self::Store(_) | Self::File { .. } | Self::Key { .. } | Self::Differences { .. } | Self::Output(_) => {
-                ExitCode::Ledger
-            }
-            Self::Station(StationError::Store(_)) => ExitCode::Ledger,
-            Self::Station(StationError::Core(_)) | Self::Signals(_) => ExitCode::Internal,
-            Self::Station(StationError::Bus(_)) => ExitCode::Fault,
-            Self::Findings { exit, .. } => *exit,
-            Self::Interrupted | Self::Terminal(_) => ExitCode::Interrupted,
-        }
-    }
-
-    /// The one next action, if there is one.
-    pub fn next(&self) -> Option<String> {
-        let next = match self {
-            Self::NoConfig { .. } => "name the file with --config FILE, or put station.toml in the present directory",
-            Self::Config { .. } => "correct the file and run `keyrack check`",
-            Self::NoState => "name a directory with --state DIR",
-            Self::Missing { next, .. } => next,
-            Self::Absent { .. } | Self::Interrupted => return None,
-            Self::Shelf(_) => "correct the recipe; `keyrack check` names every problem",
-            Self::StationKey(_) => "correct undo_key in station.toml, or the permissions of the file",
-            Self::Bus(_) => "run `keyrack check`",
-            Self::StandIn(_) => "choose another port with --port",
-            Self::Scenario(_) => "correct the scenario file",
-            Self::World { .. } => "look at what is said above; --keep DIR leaves the simulated world for a look",
-            Self::Store(error) | Self::Station(StationError::Store(error)) => of_store(error),
-            Self::Station(StationError::Core(_)) => "keep the ledger and report it; nothing was done that is not on record",
-            Self::Station(StationError::Bus(_)) => "run `keyrack check`",
-            Self::File { .. } => "look at the permissions and the free space of the disk",
-            Self::Token(TokenFileError::Shared { .. }) => {
-                "run `chmod 600` on the file; if others use this machine, run `keyrack logout` and `keyrack login`"
-            }
-            Self::Token(TokenFileError::Write { .. }) => "name another file with --token-file FILE",
-            Self::Token(_) => "run `keyrack login`",
-            Self::Login(error) => of_login(error),
-            Self::CloudSetup(_) => "correct --cloud-url and --ca-file, or [cloud] in station.toml",
-            Self::Cloud { source, .. } => source.next,
-            Self::UnknownDevice { .. } => {
-                "look with `keyrack devices --search TEXT`; an id, a serial number, or the end of an id fits"
-            }
-            Self::ManyDevices { .. } => "give more digits of the id",
-            Self::Overwrite { .. } => "export to another directory, or use --force if the ledger is right",
-            Self::Key { .. } => "run `keyrack replay --verify`; read the key of the device again",
-            Self::Differences { .. } => "keep the ledger as it is and report it; restore from a backup if it was damaged",
-            Self::Findings { .. } => "do what each line says and run `keyrack check` again",
-            Self::Signals(_) => "report it with the text above",
-            Self::Terminal(_) => "give the password on standard input instead",
-            Self::Output(_) => "free space where the output goes",
-        };
-        Some(next.to_owned())
-    }
-
     /// What we were doing, and every cause once, outermost first.
     fn chain(&self) -> (String, Vec<String>) {
         let (mut causes, mut last) = (Vec::new(), self.to_string());
         let top = last.clone();
         let mut next = self.source();
         while let Some(cause) = next {
-            let text = cause.to_string();
+            let text = one_line(&cause.to_string());
             // Transparent errors say what their cause says.
             if text != last {
                 causes.push(text.clone());
@@ -375,34 +323,6 @@ pub(super) struct Report {
     exit: u8,
 }
 
-fn of_store(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Locked { .. } => "stop the other station, or name another directory with --state DIR",
-        StoreError::Newer { .. } => "use the newer keyrack",
-        StoreError::Older { .. } => "start the station once, which brings the ledger up to date",
-        StoreError::Foreign { .. } => "name another directory with --state DIR",
-        StoreError::Absent { .. } => "name the directory with --state DIR, or start the station once, which makes the ledger",
-        StoreError::Exposed { .. } => "run `chmod 700` on the directory",
-        StoreError::Full { .. } => "free disk space and start again: nothing was done that is not on record",
-        StoreError::CopyInside { .. } => "name a place on another disk",
-        StoreError::File { .. } => "look at the permissions of the directory and at the disk",
-        _ => "keep the ledger and look at the disk; `keyrack replay --verify` tells what is wrong",
-    }
-}
-
-fn of_login(error: &LoginError) -> &'static str {
-    match error {
-        LoginError::BadCredentials => "check user and password; ten failures in a row lock this address out for half an hour",
-        LoginError::CodeNeeded | LoginError::BadCode(_) => "log in again with a fresh one-time code",
-        LoginError::SingleSignOn => "make a token in the console and put it into the token file, mode 600",
-        LoginError::LockedOut { .. } | LoginError::RateLimited { .. } => "wait half an hour, then try once",
-        LoginError::Transport(_) | LoginError::Unavailable(_) => "look at the network and try again",
-        LoginError::BadClient(_) | LoginError::Refused(_) | LoginError::Malformed => {
-            "look at --cloud-url: is it the address of the cloud's API?"
-        }
-    }
-}
-
 fn places(looked: &[PathBuf]) -> String {
     match looked {
         [] => String::new(),
@@ -423,6 +343,12 @@ fn first(paths: &[PathBuf]) -> String {
         .map(|p| format!("\"{}\"", p.display()))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// Other crates draw pictures of several lines; as a cause one line has to do.
+fn one_line(text: &str) -> String {
+    let parts: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    parts.join(" ")
 }
 
 /// A number with its noun.

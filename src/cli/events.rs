@@ -1,12 +1,12 @@
 //! What the station says while it works, as lines for people or as one JSON object a line. It owns what is worth saying;
 //! it decides nothing.
 
+mod json;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-
-use serde::Serialize;
 
 use super::{
     facts,
@@ -14,10 +14,12 @@ use super::{
     summary::Summary,
 };
 use crate::{
-    model::{Code, DeviceId, Fact, Record, RunId, SlotNo, StationId, StepKind, Wall, outbox::Answer},
+    model::{Code, DeviceId, Fact, Record, RunId, SlotNo, StepKind, outbox::Answer},
     rack::{RackView, view::SlotView},
     station::Event,
 };
+pub(super) use json::FactEvent;
+use json::{LockEvent, ProgressEvent, SlotEvent};
 
 /// Follows a station.
 pub(super) struct Events {
@@ -98,8 +100,9 @@ impl Events {
 
     fn record(&mut self, record: &Record) {
         let fact = &record.fact;
+        let mut again = false;
         if let Fact::DeviceSeen { slot, identity, .. } = fact {
-            self.devices.insert(identity.device, *slot);
+            again = self.devices.insert(identity.device, *slot) == Some(*slot);
         }
         self.summary.record(record);
         if let (Some(slot), Some(run)) = (facts::slot(fact), fact.run()) {
@@ -112,6 +115,10 @@ impl Events {
         }
         if self.printer.is_json() {
             return self.printer.object(&FactEvent::new(record, slot, device));
+        }
+        // A device that started again is seen again: nothing new.
+        if again && self.printer.verbosity() == 0 {
+            return;
         }
         if let Some(text) = self.line(fact) {
             self.printer.line(head(slot, device).join(text));
@@ -139,10 +146,14 @@ impl Events {
                 outcome,
                 took_ms,
                 ..
-            } => Text::new()
-                .then(of(run, *step)?)
-                .then(facts::outcome_words(outcome))
-                .paint(Paint::Dim, format!(" ({})", facts::took(*took_ms))),
+            } => Text::new().then(of(run, *step)?).then(facts::outcome_words(outcome)).paint(
+                Paint::Dim,
+                if *took_ms < 100 {
+                    String::new()
+                } else {
+                    format!(" ({})", facts::took(*took_ms))
+                },
+            ),
             Fact::StepFailed { run, step, error, .. } => Text::new()
                 .then(of(run, *step)?)
                 .paint(Paint::Warn, error.code)
@@ -241,83 +252,6 @@ impl Events {
     }
 }
 
-/// A record as an event: the same from a running station and from `replay`.
-#[derive(Serialize)]
-pub(super) struct FactEvent<'a> {
-    event: &'static str,
-    seq: u64,
-    at: Wall,
-    station: &'a StationId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slot: Option<SlotNo>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<DeviceId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<RunId>,
-    fact: &'a Fact,
-}
-
-impl<'a> FactEvent<'a> {
-    /// With the slot and the device that it is about, as far as is known.
-    pub(super) fn new(record: &'a Record, slot: Option<SlotNo>, device: Option<DeviceId>) -> Self {
-        Self {
-            event: "fact",
-            seq: record.seq,
-            at: record.at,
-            station: &record.station,
-            slot,
-            device,
-            run: record.fact.run(),
-            fact: &record.fact,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct ProgressEvent {
-    event: &'static str,
-    slot: SlotNo,
-    device: DeviceId,
-    step: u8,
-    steps: usize,
-    #[serde(flatten)]
-    kind: Option<StepKind>,
-    done: u64,
-    of: u64,
-    percent: u64,
-}
-
-#[derive(Serialize)]
-struct SlotEvent<'a> {
-    event: &'static str,
-    slot: SlotNo,
-    state: &'static str,
-    device: Option<DeviceId>,
-    code: Option<Code>,
-    why: &'a str,
-    next: Option<&'static str>,
-}
-
-impl<'a> SlotEvent<'a> {
-    fn new(view: &'a SlotView) -> Self {
-        Self {
-            event: "slot",
-            slot: view.slot,
-            state: view.word,
-            device: view.device,
-            code: view.code,
-            why: &view.why,
-            next: view.code.map(Code::next_action),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct LockEvent<'a> {
-    event: &'static str,
-    locked: Option<&'a str>,
-}
-
 /// Where and who, in columns.
 fn head(slot: Option<SlotNo>, device: Option<DeviceId>) -> Text {
     let slot = slot.map_or_else(|| " ".repeat(8), |slot| format!("slot {:>2} ", slot.0));
@@ -342,11 +276,16 @@ fn ended(word: Text, code: Option<Code>, why: &str) -> Text {
 fn worth(view: &SlotView, verbosity: u8) -> Option<Text> {
     match (view.word, view.code) {
         ("rejected", Some(code)) => Some(ended(Text::new().paint(Paint::Fault, "rejected"), Some(code), &view.why)),
-        ("waiting for the cloud", _) => Some(Text::new().paint(Paint::Busy, "held in DFU mode: waiting for the cloud")),
         ("waiting to be taken out", _) => Some(Text::new().paint(Paint::Busy, view.word)),
+        _ if in_dfu(view) => Some(Text::new().paint(Paint::Busy, "held in DFU mode until the cloud has answered")),
         (word, _) if verbosity > 0 => Some(Text::new().paint(Paint::Dim, word)),
         _ => None,
     }
+}
+
+/// True if the slot waits for the cloud with its device in DFU mode: the key steps do (ARCHITECTURE.md 4.4).
+fn in_dfu(view: &SlotView) -> bool {
+    view.word == WAITING && matches!(view.step, Some(StepKind::Register | StepKind::RegisterPresent))
 }
 
 /// What is under way in a slot.
@@ -354,8 +293,8 @@ fn held(view: &SlotView) -> Option<String> {
     let device = view.device.map(|device| format!(" {}", device.short())).unwrap_or_default();
     let step = view.step.map(|step| format!(" ({step})")).unwrap_or_default();
     match view.word {
-        "waiting for the cloud" => Some(format!("slot {}{device}: held in DFU mode{step}", view.slot)),
-        "running" | "restarting" => Some(format!("slot {}{device}: {}{step}", view.slot, view.word)),
+        _ if in_dfu(view) => Some(format!("slot {}{device}: held in DFU mode{step}", view.slot)),
+        "running" | "restarting" | WAITING => Some(format!("slot {}{device}: {}{step}", view.slot, view.word)),
         _ => None,
     }
 }
@@ -367,3 +306,9 @@ fn tenths(done: u64, of: u64) -> u64 {
         (done.min(of) as u128 * 10 / u128::from(of)) as u64
     }
 }
+
+/// The word of a slot that waits for the cloud, as [`RackView`] has it.
+const WAITING: &str = "waiting for the cloud";
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use crate::{
     &[("keyrack keys export --dir keys", "writes ID.pub.pem for each device")],
     help::READING,
 ))]
-pub struct KeysArgs {
+pub(super) struct KeysArgs {
     /// What to do with them.
     #[command(subcommand)]
     errand: Errand,
@@ -31,7 +31,6 @@ pub struct KeysArgs {
 
 #[derive(Debug, Subcommand)]
 enum Errand {
-    /// Write ID.pub.pem for each device
     Export(ExportArgs),
 }
 

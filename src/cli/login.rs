@@ -39,7 +39,7 @@ use crate::{
     ],
     &[ExitCode::Passed, ExitCode::Usage, ExitCode::Cloud, ExitCode::Ledger, ExitCode::Interrupted],
 ))]
-pub struct LoginArgs {
+pub(super) struct LoginArgs {
     /// The account, an e-mail address; asked for at a terminal
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -58,7 +58,7 @@ pub struct LoginArgs {
     &[("keyrack logout", "revokes the token of this station")],
     &[ExitCode::Passed, ExitCode::Usage, ExitCode::Cloud, ExitCode::Ledger],
 ))]
-pub struct LogoutArgs {
+pub(super) struct LogoutArgs {
     /// Remove the file even if the cloud cannot be asked; the token then stays good until it ends
     #[arg(long)]
     force: bool,

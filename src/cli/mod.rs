@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `args.rs`, `help.rs` | the commands and what `--help` says about them |
 //! | `exit.rs`, `error.rs` | how a command can end, and what is said when it ends badly |
-//! | `print.rs`, `table.rs` | the only writers to standard output and standard error |
+//! | `print.rs`, `text.rs`, `table.rs` | the only writers to standard output and standard error |
 //! | `environment.rs`, `places.rs`, `harden.rs` | variables, default places of files, no core dumps |
 //! | `run.rs`, `events.rs`, `facts.rs`, `summary.rs`, `signals.rs` | the station without a screen |
 //! | `check/` | everything that is wrong, before anything is touched |
@@ -46,17 +46,18 @@ mod sim;
 mod stage;
 mod summary;
 mod table;
+mod text;
 
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Parser;
 
-pub use args::{Cli, Command};
 pub use error::CliError;
 pub use exit::ExitCode;
 pub use print::Printer;
 
 use crate::{config, store::Reader};
+use args::{Cli, Command};
 use environment::Environment;
 use print::Streams;
 

@@ -1,11 +1,13 @@
 //! `keyrack outbox`: what is owed to the cloud, and what it refused.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde::Serialize;
 
 use super::{
     Context,
-    error::CliError,
+    error::{CliError, count},
     exit::ExitCode,
     facts, help,
     print::{Paint, Text},
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{
-        Code, Fact, Wall,
+        Code, Fact, Record, Wall,
         outbox::{Answer, ItemId, ItemState},
     },
     store::{ItemRow, Reader},
@@ -22,17 +24,18 @@ use crate::{
 /// Show what is owed to the cloud
 ///
 /// Items go out by themselves while the station runs. A held item is a new key that is not yet confirmed to be on its
-/// device: it must not be sent. --refused looks through the whole journal for what the cloud refused for good, and why.
+/// device: it must not be sent. --refused looks through the whole journal for what the cloud refused and did not accept later, and why. A refusal is believed when it
+/// came twice.
 #[derive(Args, Debug)]
 #[command(after_long_help = help::after(
     &[
         ("keyrack outbox", "what is owed, oldest first, with the last answer"),
-        ("keyrack outbox --refused --json", "what was refused for good, one object a line"),
+        ("keyrack outbox --refused --json", "what was refused, one object a line"),
     ],
     help::READING,
 ))]
-pub struct OutboxArgs {
-    /// What was refused for good instead
+pub(super) struct OutboxArgs {
+    /// What was refused instead
     #[arg(long)]
     refused: bool,
     /// At most this many
@@ -40,13 +43,15 @@ pub struct OutboxArgs {
     limit: u32,
 }
 
+/// The last refusal of an item.
 #[derive(Serialize)]
-struct Refused<'a> {
+struct Refusal {
     event: &'static str,
-    item: &'a ItemId,
+    item: ItemId,
     at: Wall,
     code: Code,
-    reason: &'a str,
+    reason: String,
+    times: usize,
     next: &'static str,
 }
 
@@ -112,52 +117,70 @@ pub(super) fn attempts(row: &ItemRow) -> String {
     }
 }
 
+/// Refusals that stand: nothing was accepted or withdrawn after them.
 fn refused(reader: &Reader, limit: u32, context: &Context) -> Result<ExitCode, CliError> {
     let printer = &context.printer;
-    let (mut after, mut found) = (0, 0);
+    let mut standing: BTreeMap<ItemId, Refusal> = BTreeMap::new();
+    let mut after = 0;
     loop {
         let page = reader.records(after, PAGE)?;
-        for record in &page {
-            let Fact::ItemAnswered {
-                item,
-                answer: Answer::Refused { code, reason },
-                ..
-            } = &record.fact
-            else {
-                continue;
-            };
-            found += 1;
-            if printer.is_json() {
-                printer.object(&Refused {
-                    event: "refused",
-                    item,
-                    at: record.at,
-                    code: *code,
-                    reason,
-                    next: code.next_action(),
-                });
-            } else {
-                printer.line(
-                    Text::new()
-                        .paint(Paint::Dim, record.at)
-                        .then(format!(" {item} "))
-                        .paint(Paint::Bad, code)
-                        .then(format!(": {reason}; next: {}", code.next_action())),
-                );
-            }
-            if found == limit {
-                return Ok(ExitCode::Passed);
-            }
-        }
+        page.iter().for_each(|record| follow(&mut standing, record));
         match page.last() {
-            Some(last) if page.len() == PAGE as usize && !printer.is_closed() => after = last.seq,
+            Some(last) if page.len() == PAGE as usize => after = last.seq,
             _ => break,
         }
     }
-    if found == 0 && !printer.is_json() {
+    let mut refusals: Vec<Refusal> = standing.into_values().collect();
+    refusals.sort_by(|a, b| (a.at, &a.item).cmp(&(b.at, &b.item)));
+    for refusal in refusals.iter().take(limit as usize) {
+        if printer.is_json() {
+            printer.object(refusal);
+            continue;
+        }
+        printer.line(
+            Text::new()
+                .paint(Paint::Dim, refusal.at)
+                .then(format!(" {} ", refusal.item))
+                .paint(Paint::Bad, refusal.code)
+                .then(format!(": {}; refused {}", refusal.reason, count(refusal.times, "time"))),
+        );
+        printer.line(Text::new().paint(Paint::Busy, "  next:").then(format!(" {}", refusal.next)));
+    }
+    if refusals.is_empty() && !printer.is_json() {
         printer.line("nothing was refused");
     }
     Ok(ExitCode::Passed)
+}
+
+fn follow(standing: &mut BTreeMap<ItemId, Refusal>, record: &Record) {
+    match &record.fact {
+        Fact::ItemAnswered {
+            item,
+            answer: Answer::Refused { code, reason },
+            ..
+        } => {
+            let times = standing.get(item).map_or(0, |refusal| refusal.times) + 1;
+            let refusal = Refusal {
+                event: "refused",
+                item: item.clone(),
+                at: record.at,
+                code: *code,
+                reason: reason.clone(),
+                times,
+                next: code.next_action(),
+            };
+            standing.insert(item.clone(), refusal);
+        }
+        Fact::ItemAnswered {
+            item,
+            answer: Answer::Accepted { .. },
+            ..
+        }
+        | Fact::ItemWithdrawn { item, .. } => {
+            standing.remove(item);
+        }
+        _ => {}
+    }
 }
 
 /// Records that are read at once.

@@ -30,7 +30,7 @@ use crate::{
     ],
     help::READING,
 ))]
-pub struct ReplayArgs {
+pub(super) struct ReplayArgs {
     /// Rebuild every table from the journal and compare
     #[arg(long, conflicts_with = "run")]
     verify: bool,

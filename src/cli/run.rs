@@ -1,8 +1,12 @@
 //! `keyrack run`: the station without a screen.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{
     Context,
@@ -12,6 +16,7 @@ use super::{
     events::Events,
     exit::ExitCode,
     help, places,
+    print::Printer,
     signals::Signals,
     summary,
 };
@@ -20,6 +25,7 @@ use crate::{
     model::recipe::WorkOrder,
     rack::Command,
     station::{Event, Station},
+    store::{Reader, Standing},
 };
 
 /// Provision every device that is plugged in
@@ -39,7 +45,7 @@ use crate::{
     ],
     &ExitCode::ALL,
 ))]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// Without a screen; there is no other way in this version
     #[arg(long)]
     headless: bool,
@@ -107,8 +113,10 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Res
         shelf,
         tuning,
     } = parts;
+    let order = setting.work_order.clone();
+    let ledger = store.dir().to_owned();
     let station = Station::start(world, store, setting, shelf, &tuning, &mut |event| events.on(&event));
-    let (end, mut summary) = match station {
+    let (end, summary) = match station {
         Err(error) => (Err(error), events.into_summary()),
         Ok(mut station) => {
             let remote = station.remote();
@@ -125,7 +133,7 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Res
             let mut summary = events.into_summary();
             for device in summary.devices() {
                 let row = station.store().device(device)?;
-                if row.is_some_and(|row| matches!(row.standing, crate::store::Standing::Apart(_))) {
+                if row.is_some_and(|row| matches!(row.standing, Standing::Apart(_))) {
                     summary.set_apart(device);
                 }
             }
@@ -133,12 +141,44 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Res
         }
     };
     signals.close();
-    if let Err(error) = &end {
-        summary.set_locked(None);
-        context.printer.note(format!("the station stopped: {error}"));
+    if let Some(order) = order {
+        tell_order(&order, &ledger, &context.printer)?;
     }
     let numbers = summary.numbers(clock.now().since(began).as_secs_f64());
     summary::print(&summary, &numbers, &context.printer);
     end?;
     Ok(numbers.exit())
 }
+
+/// How far the work order is, over all sessions.
+fn tell_order(order: &WorkOrder, ledger: &Path, printer: &Printer) -> Result<(), CliError> {
+    let progress = Reader::open(ledger)?.order(&order.id)?;
+    let (passed, owed) = progress.as_ref().map_or((0, 0), |progress| (progress.passed, progress.owed));
+    if printer.is_json() {
+        printer.object(&OrderEvent {
+            event: "order",
+            id: &order.id,
+            quantity: order.quantity,
+            passed,
+            owed,
+        });
+    } else {
+        printer.line(format!(
+            "work order {}: {passed} of {} passed, {owed} owed",
+            order.id, order.quantity
+        ));
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct OrderEvent<'a> {
+    event: &'static str,
+    id: &'a str,
+    quantity: u32,
+    passed: u64,
+    owed: u64,
+}
+
+#[cfg(test)]
+mod tests;

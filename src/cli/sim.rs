@@ -15,14 +15,14 @@ use crate::sim::world::scenario::Scenario;
     &[("keyrack sim world /tmp/world", "serves a simulated rack and a stand-in cloud until it is stopped")],
     &ENDS,
 ))]
-pub struct SimArgs {
+pub(super) struct SimArgs {
     /// Which part.
     #[command(subcommand)]
     part: Part,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Part {
+pub(super) enum Part {
     /// A stand-in cloud on this machine, with the devices of the demo known to it
     #[command(after_long_help = help::after(
         &[
@@ -47,7 +47,7 @@ pub enum Part {
 }
 
 #[derive(Args, Debug)]
-pub struct Serve {
+pub(super) struct Serve {
     /// The folder for configuration, certificate, token, socket; made for you alone
     folder: PathBuf,
     /// Another scenario than the demo's
@@ -97,7 +97,7 @@ pub(super) fn run(args: &SimArgs, context: &Context) -> Result<ExitCode, CliErro
 }
 
 #[derive(Serialize)]
-pub struct Served<'a> {
+pub(super) struct Served<'a> {
     event: &'static str,
     url: &'a str,
     ca_file: Option<PathBuf>,

@@ -82,7 +82,7 @@ fn identify_running(link: &mut Link, attached: &Attached) -> Result<Identity, De
     let deadline = control.within(OPTIONAL_LIMIT);
     let serial = optional(control.call(&GetSerialNumberRequest {}, deadline))?;
     identity.serial = serial.and_then(|reply| printable(reply.serial));
-    if platform.row().network == Network::Cellular {
+    if platform.has_modem() {
         let deadline = control.within(OPTIONAL_LIMIT);
         // A modem that is off fails this one.
         if let Some(reply) = optional(control.call(&GetIccidRequest {}, deadline))? {

@@ -191,6 +191,11 @@ impl Platform {
         self.row().transport.key_kind()
     }
 
+    /// True if it has a cellular modem, with an ICCID and an IMEI. The M-SoM has one beside its Wi-Fi.
+    pub fn has_modem(self) -> bool {
+        self.row().network == Network::Cellular || self == Platform::Msom
+    }
+
     /// The USB identity in a mode. Normal is 0xC000 | id and DFU is 0xD000 | id; the Core came before that rule.
     pub fn usb(self, mode: UsbMode) -> UsbId {
         match (self, mode) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fact, Mono, RunId, SlotNo, StepError, Verdict,
+        Code, DeviceId, Fact, Mono, Outcome, RunId, SlotNo, StepError, StepKind, Verdict,
         fact::{Identity, Protection},
         module::Dependency,
         platform::UsbMode,
@@ -15,7 +15,7 @@ use crate::{
 use super::{
     Effect, Ending, Known, Order,
     run::State,
-    slot::{Cancelled, GRACE, IDENTIFY, IDENTIFY_TRIES, SETTLE, Slot},
+    slot::{Cancelled, Doing, GRACE, IDENTIFY, IDENTIFY_TRIES, SETTLE, Slot},
     turn::{TRIES, Turn, mode_of},
 };
 
@@ -90,6 +90,7 @@ impl Turn {
                 mode,
                 left,
                 ending,
+                aborted,
                 ..
             } => {
                 let Some(found) = found.filter(|f| Some(f.address) != left) else {
@@ -97,6 +98,9 @@ impl Turn {
                 };
                 match told_id(found) {
                     Some(other) if other != device => {
+                        if aborted {
+                            return self.stopped(slot, None, run, Cancelled::Aborted);
+                        }
                         self.interrupt(run, Code::DeviceSwapped);
                         self.settle(slot, Some(found));
                     }
@@ -108,6 +112,28 @@ impl Turn {
                             let attempt = super::turn::attempts(&state, step);
                             self.fact(super::turn::ended(run, step, attempt, outcome, self.now.since(since)));
                         }
+                        if aborted {
+                            return self.stopped(slot, Some(found.clone()), run, Cancelled::Aborted);
+                        }
+                        self.go_on(slot, found, run);
+                    }
+                    // After a bootloader of another version the system may not start before the rest is flashed, too.
+                    _ if mode_of(found) == Some(UsbMode::Dfu) && self.goes_on_in_dfu(run, ending.as_ref()) => {
+                        let found = &found.clone();
+                        if let (Some((step, _, since)), Some(state)) = (ending, self.run(run)) {
+                            let why = "the device waits in DFU mode for the rest of its firmware".to_owned();
+                            let attempt = super::turn::attempts(&state, step);
+                            self.fact(super::turn::ended(
+                                run,
+                                step,
+                                attempt,
+                                Outcome::Warned { why },
+                                self.now.since(since),
+                            ));
+                        }
+                        if aborted {
+                            return self.stopped(slot, Some(found.clone()), run, Cancelled::Aborted);
+                        }
                         self.go_on(slot, found, run);
                     }
                     // It came back in the other mode: it may be on its way. The deadline judges.
@@ -115,6 +141,22 @@ impl Turn {
                 }
             }
         }
+    }
+
+    /// True if the step that ends is an update, and the next one writes firmware over DFU.
+    fn goes_on_in_dfu(&self, run: RunId, ending: Option<&(u8, Outcome, Mono)>) -> bool {
+        let (Some((step, ..)), Some(run)) = (ending, self.rack.run(run)) else {
+            return false;
+        };
+        let kind = |at: usize| run.steps.get(at).map(|step| step.kind);
+        let at = usize::from(*step);
+        matches!(kind(at), Some(StepKind::Update { .. })) && matches!(kind(at + 1), Some(StepKind::Flash { .. }))
+    }
+
+    /// Looks afresh at whoever is in a slot whose run is over or lost its device.
+    pub(super) fn settle_found(&mut self, slot: SlotNo) {
+        let found = self.found(slot);
+        self.settle(slot, found.as_ref());
     }
 
     pub(super) fn settle(&mut self, slot: SlotNo, found: Option<&Attached>) {
@@ -181,21 +223,12 @@ impl Turn {
                         },
                     );
                 }
-                Slot::Running { attached, ticket, .. } => {
-                    // A late action is worse than a late answer: the device is not opened again before it left the bus.
-                    self.effects.push(Effect::Abandon(slot));
-                    self.interrupt(ticket.run, Code::Wedged);
-                    match attached {
-                        Some(attached) => self.set(
-                            slot,
-                            Slot::Set {
-                                attached,
-                                run: ticket.run,
-                                code: Code::Wedged,
-                            },
-                        ),
-                        None => self.set(slot, Slot::Vacant),
-                    }
+                Slot::Running {
+                    attached, ticket, doing, ..
+                } => self.give_up_worker(slot, attached, ticket.run, doing),
+                Slot::AwaitingReturn { run, aborted: true, .. } => {
+                    let found = self.found(slot);
+                    self.stopped(slot, found, run, Cancelled::Aborted);
                 }
                 Slot::AwaitingReturn {
                     run,
@@ -207,6 +240,27 @@ impl Turn {
                 Slot::AwaitingCloud { .. } => self.cloud_deadline(slot),
                 Slot::Vacant | Slot::Judged { .. } | Slot::Rejected { .. } | Slot::Set { .. } => {}
             }
+        }
+    }
+
+    /// A worker did not end when told to. A late action is worse than a late answer: the device is not opened again before
+    /// it left the bus.
+    fn give_up_worker(&mut self, slot: SlotNo, attached: Option<Attached>, run: RunId, doing: Doing) {
+        self.effects.push(Effect::Abandon(slot));
+        if let Doing::CleanUp { .. } = doing {
+            return self.cleaned_up(slot, attached, run);
+        }
+        self.interrupt(run, Code::Wedged);
+        match attached {
+            Some(attached) => self.set(
+                slot,
+                Slot::Set {
+                    attached,
+                    run,
+                    code: Code::Wedged,
+                },
+            ),
+            None => self.settle_found(slot),
         }
     }
 

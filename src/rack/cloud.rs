@@ -10,8 +10,9 @@ use crate::{
 };
 
 use super::{
-    Admitted, Effect, Reply,
+    About, Admitted, Effect, Reply,
     input::Call,
+    judge::undo_is_over,
     proof::{Given, Proof, judge, pause_before},
     run::Run,
     slot::Slot,
@@ -28,11 +29,18 @@ impl Turn {
                     self.admitted(slot, &attached, *run, step, since, result);
                 }
             }
-            Reply::Looked { run, found } => {
+            Reply::Looked {
+                about: About::Proof(run),
+                found,
+            } => {
                 if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Prove) {
                     self.looked(slot, &attached, *run, step, since, found);
                 }
             }
+            Reply::Looked {
+                about: About::Item(item),
+                found,
+            } => self.looked_for_item(item, found),
         }
     }
 
@@ -58,6 +66,7 @@ impl Turn {
         if !current {
             return;
         }
+        let answer = &self.with_finding(item, answer);
         self.fact(Fact::ItemAnswered {
             item: item.clone(),
             attempt,
@@ -68,6 +77,12 @@ impl Turn {
             self.let_go_unchanged(reason);
         }
         let Some(run) = item.run() else { return };
+        if let Some(run) = self
+            .run(run)
+            .filter(|r| r.ended() && r.keys.undo.is_some() && undo_is_over(r))
+        {
+            self.destroy_undo(&run);
+        }
         let Some(slot) = self.slot_of(run) else { return };
         let Slot::AwaitingCloud { attached, .. } = self.slot(slot).clone() else {
             return;
@@ -118,14 +133,7 @@ impl Turn {
             return self.go_on(slot, attached, id);
         }
         let error = refusal(kind, &entry.last);
-        let took_ms = u64::try_from(self.now.since(since).as_millis()).unwrap_or(u64::MAX);
-        self.fact(Fact::StepFailed {
-            run: id,
-            step,
-            attempt: attempts(&run, step),
-            error: error.clone(),
-            took_ms,
-        });
+        self.step_failure(id, step, since, &error);
         if kind == StepKind::Register && run.keys.changed() && entry.ambiguous {
             let why = format!("{error}; an earlier attempt may have been done");
             self.judge(
@@ -137,7 +145,7 @@ impl Turn {
                 why,
             );
         } else if self.must_roll_back(&run) {
-            self.roll_back(slot, attached, &run);
+            self.roll_back(slot, attached, &run, 1);
         } else {
             self.fail(slot, Some(attached.clone()), id, &error);
         }
@@ -173,15 +181,7 @@ impl Turn {
 
     /// A cloud step failed for good before anything was changed.
     fn give_up(&mut self, slot: SlotNo, attached: &Attached, id: RunId, step: u8, since: Mono, error: &StepError) {
-        let attempt = self.run(id).map_or(1, |run| attempts(&run, step));
-        let took_ms = u64::try_from(self.now.since(since).as_millis()).unwrap_or(u64::MAX);
-        self.fact(Fact::StepFailed {
-            run: id,
-            step,
-            attempt,
-            error: error.clone(),
-            took_ms,
-        });
+        self.step_failure(id, step, since, error);
         self.fail(slot, Some(attached.clone()), id, error);
     }
 
@@ -268,7 +268,7 @@ impl Turn {
                         recipe: run.recipe,
                     },
                     _ => Call::Look {
-                        run: id,
+                        about: About::Proof(id),
                         device: run.device,
                         product: prepared.recipe.product.clone(),
                     },

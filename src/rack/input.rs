@@ -121,8 +121,8 @@ pub enum Reply {
     },
     /// To [`Call::Look`].
     Looked {
-        /// The run.
-        run: RunId,
+        /// What the look was for.
+        about: About,
         /// What was found.
         found: Looked,
     },
@@ -256,6 +256,15 @@ pub struct Work {
     pub resumed: bool,
 }
 
+/// What a look is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The proof of a run.
+    Proof(RunId),
+    /// An item that may not go before it.
+    Item(ItemId),
+}
+
 /// A call of the cloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -292,9 +301,9 @@ pub enum Call {
     },
     /// Look at a device.
     Look {
-        /// The run.
-        run: RunId,
-        /// Its device.
+        /// What for.
+        about: About,
+        /// The device.
         device: DeviceId,
         /// The product, if any.
         product: Option<ProductId>,

@@ -7,12 +7,15 @@
 mod bench;
 mod cloud;
 pub mod input;
+mod judge;
+mod look;
 pub mod plan;
 mod proof;
 mod report;
 pub mod run;
 pub mod slot;
 mod steps;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -22,9 +25,13 @@ pub mod view;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::edge::Attached;
-use crate::model::{Fact, Mono, PortPath, RunId, SlotNo, StationId, Wall, recipe::WorkOrder};
+use crate::model::{
+    Fact, Mono, PortPath, RunId, SlotNo, StationId, Wall,
+    outbox::{Answer, ItemId},
+    recipe::WorkOrder,
+};
 
-pub use input::{Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Reply, Report, Ticket, Work};
+pub use input::{About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Reply, Report, Ticket, Work};
 pub use plan::{Book, Prepared};
 pub use run::{Illegal, Keys, Run};
 pub use slot::Slot;
@@ -58,6 +65,10 @@ pub struct Rack {
     slots: BTreeMap<SlotNo, Slot>,
     bus: Arc<Vec<Attached>>,
     orders: u32,
+    /// Verdicts that wait for the clean-up of their device.
+    sentences: BTreeMap<RunId, judge::Sentence>,
+    /// Looks before an upload.
+    looks: BTreeMap<ItemId, look::Look>,
     /// Set by [`Command::Finish`] and [`Command::Quit`].
     ending: Option<Ending>,
 }
@@ -80,6 +91,8 @@ impl Rack {
             slots,
             bus: Arc::default(),
             orders: 0,
+            sentences: BTreeMap::new(),
+            looks: BTreeMap::new(),
             ending: None,
         }
     }
@@ -111,7 +124,7 @@ impl Rack {
             }
             Fact::ItemAnswered {
                 item,
-                answer: crate::model::outbox::Answer::Accepted { at, .. },
+                answer: Answer::Accepted { at, .. },
                 ..
             } => {
                 let accepted = self.outbox.get(item).and_then(|entry| Some((entry.item.run, entry.key()?)));
@@ -171,7 +184,7 @@ impl Rack {
             .outbox
             .next_due(wall)
             .map(|wait| now + wait.max(Duration::from_millis(1)));
-        slots.into_iter().chain(outbox).min()
+        slots.into_iter().chain(outbox).chain(self.next_look(now)).min()
     }
 
     /// True if nothing is under way: every slot idle. Items may still be owed.

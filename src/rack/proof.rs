@@ -45,6 +45,27 @@ pub(super) fn judge(given: &Given, device: &CloudDevice) -> Proof {
     Proof::NotYet
 }
 
+/// The last session of a device, unless it is known to be older than a reading of its key.
+///
+/// `before` is T0 as in [`Given`], `read` the station's time of the reading, `now` the station's time of the look and
+/// `date` the cloud's: sessions are dated by the cloud, so the reading is dated by it as well. Dates have whole seconds;
+/// a session in the second of the reading counts as newer, and so does every new one if the station's clock was set back.
+pub(super) fn newer_session(
+    before: Option<Wall>,
+    read: Wall,
+    now: Wall,
+    device: &CloudDevice,
+    date: Option<Wall>,
+) -> Option<Wall> {
+    let session = device.last_handshake_at?;
+    if before.is_some_and(|before| session <= before) {
+        return None;
+    }
+    let age = now.millis() - read.millis();
+    let read_there = whole_second(date.unwrap_or(now)) - age;
+    (age < 0 || session.millis() >= read_there.div_euclid(1000) * 1000).then_some(session)
+}
+
 /// How long to wait before look number `look` (from 0): 1 s, 2 s, then 5 s each (cloud-api.md 3.14).
 pub(super) const fn pause_before(look: u32) -> Duration {
     Duration::from_secs(match look {
@@ -121,6 +142,32 @@ mod tests {
             judge(&same, &device(Some("10:00:09"), Some(true))),
             Proof::Proved(_)
         ));
+    }
+
+    #[test]
+    fn a_session_counts_as_newer_than_a_reading_by_the_clock_of_the_cloud() {
+        // Read at 10:00:00 and looked at 10:10:00 by the station; the cloud is an hour ahead of it.
+        let (read, now, date) = (wall("10:00:00.500"), wall("10:10:00.500"), Some(wall("11:10:00")));
+        for (before, session, newer) in [
+            (None, None, false),
+            (None, Some("10:59:59.999"), false),
+            (None, Some("11:00:00.000"), true),
+            (None, Some("11:00:01"), true),
+            (Some("11:00:01"), Some("11:00:01"), false),
+            (Some("09:00:00"), Some("11:00:01"), true),
+            (Some("09:00:00"), Some("10:30:00"), false),
+        ] {
+            let found = newer_session(before.map(wall), read, now, &device(session, None), date);
+            assert_eq!(found, session.filter(|_| newer).map(wall), "{before:?} {session:?}");
+        }
+        let back = newer_session(
+            Some(wall("08:00:00")),
+            read,
+            wall("09:00:00"),
+            &device(Some("08:30:00"), None),
+            None,
+        );
+        assert!(back.is_some(), "a clock that was set back proves nothing");
     }
 
     #[test]

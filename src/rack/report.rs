@@ -6,7 +6,6 @@ use crate::{
 };
 
 use super::{
-    Ending,
     input::{After, Report, Ticket},
     run::Run,
     slot::{Cancelled, Doing, Slot},
@@ -30,16 +29,39 @@ impl Turn {
         if current != ticket {
             return;
         }
+        let order = Reported {
+            slot,
+            attached,
+            run: ticket.run,
+            doing,
+            since,
+            cancelled,
+        };
         match result {
-            Ok(report) => self.done(slot, attached, ticket.run, doing, since, report),
-            Err(error) => self.failed(slot, attached, ticket.run, doing, since, cancelled, error),
+            Ok(report) => self.done(order, report),
+            Err(error) => self.failed(order, error),
         }
     }
 
-    fn done(&mut self, slot: SlotNo, attached: Option<Attached>, id: RunId, doing: Doing, since: Mono, report: &Report) {
+    fn done(&mut self, order: Reported, report: &Report) {
+        let Reported {
+            slot,
+            attached,
+            run: id,
+            doing,
+            since,
+            cancelled,
+        } = order;
         let Some(run) = self.run(id) else { return };
-        let step = if let Doing::Step(step) = doing { Some(step) } else { None };
+        let step = match doing {
+            Doing::Step(step) | Doing::CleanUp { step, .. } => Some(step),
+            Doing::Change { .. } | Doing::RollBack { .. } => None,
+        };
+        let stop = matches!(cancelled, Cancelled::Aborted | Cancelled::Quit);
         if let After::Returns { mode, within } = report.after {
+            if cancelled == Cancelled::Quit {
+                return self.stopped(slot, None, id, cancelled);
+            }
             self.set(
                 slot,
                 Slot::AwaitingReturn {
@@ -49,6 +71,7 @@ impl Turn {
                     left: attached.map(|a| a.address),
                     tries: if let Doing::Change { tries, .. } = doing { tries } else { 1 },
                     ending: step.map(|step| (step, report.outcome.clone(), since)),
+                    aborted: stop,
                     deadline: self.now + within,
                 },
             );
@@ -63,12 +86,14 @@ impl Turn {
                 self.now.since(since),
             ));
         }
-        if doing == Doing::RollBack {
-            return self.rolled_back(slot, attached, &run);
-        }
-        match attached {
-            Some(attached) => self.go_on(slot, &attached, id),
-            None => self.lost(slot, id, Code::DeviceLost),
+        match doing {
+            Doing::RollBack { .. } => self.rolled_back(slot, attached, &run),
+            Doing::CleanUp { .. } => self.cleaned_up(slot, attached, id),
+            Doing::Step(_) | Doing::Change { .. } if stop => self.stopped(slot, attached, id, cancelled),
+            Doing::Step(_) | Doing::Change { .. } => match attached {
+                Some(attached) => self.go_on(slot, &attached, id),
+                None => self.lost(slot, id, Code::DeviceLost),
+            },
         }
     }
 
@@ -94,22 +119,25 @@ impl Turn {
         );
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one slot state")]
-    fn failed(
-        &mut self,
-        slot: SlotNo,
-        attached: Option<Attached>,
-        id: RunId,
-        doing: Doing,
-        since: Mono,
-        cancelled: Cancelled,
-        error: &StepError,
-    ) {
-        match (attached, error.code) {
+    fn failed(&mut self, order: Reported, error: &StepError) {
+        let Reported {
+            slot,
+            attached,
+            run: id,
+            doing,
+            since,
+            cancelled,
+        } = order;
+        let stop = matches!(cancelled, Cancelled::Aborted | Cancelled::Quit);
+        let gone = attached.is_none() || matches!(error.code, Code::DeviceSwapped | Code::DeviceLost);
+        match (attached, doing) {
+            // The verdict does not wait for a device that is gone.
+            (_, Doing::CleanUp { .. }) if gone => self.cleaned_up(slot, None, id),
+            (_, _) if gone && cancelled == Cancelled::Aborted => self.stopped(slot, None, id, cancelled),
             (None, _) => self.lost(slot, id, Code::DeviceLost),
-            (Some(_), Code::DeviceSwapped) => self.lost(slot, id, Code::DeviceSwapped),
+            (Some(_), _) if error.code == Code::DeviceSwapped => self.lost(slot, id, Code::DeviceSwapped),
             // The device went away and the bus has not said so yet.
-            (Some(attached), Code::DeviceLost) => {
+            (Some(attached), _) if gone => {
                 self.interrupt(id, Code::DeviceLost);
                 self.set(
                     slot,
@@ -120,63 +148,47 @@ impl Turn {
                     },
                 );
             }
-            (Some(attached), Code::Stopped) if cancelled == Cancelled::ByPerson => self.stopped(slot, attached, id),
-            (Some(attached), code) => {
-                let late = StepError {
-                    code: Code::StepTimeout,
-                    ..error.clone()
-                };
-                let error = if code == Code::Stopped { &late } else { error };
-                match doing {
-                    Doing::Step(step) => self.step_failed(slot, Some(attached), id, step, since, error),
-                    Doing::Change { to, tries } if error.transient() && tries < TRIES => {
-                        self.change(slot, &attached, id, to, tries + 1)
-                    }
-                    Doing::Change { .. } => self.fail(slot, Some(attached), id, error),
-                    Doing::RollBack => {
-                        let why = format!("the cloud refused the new key, and the old one could not be put back: {error}");
-                        self.judge(slot, Some(attached), id, Verdict::Quarantined, Some(Code::StateUnknown), why);
-                    }
+            (Some(attached), Doing::Step(_) | Doing::Change { .. }) if stop => {
+                if let (Doing::Step(step), false) = (doing, error.code == Code::Stopped) {
+                    self.step_failure(id, step, since, error);
                 }
+                self.stopped(slot, Some(attached), id, cancelled);
             }
+            (Some(attached), doing) => self.failed_in_place(slot, attached, id, doing, since, error),
+        }
+    }
+
+    /// An order failed, its device is there, and nobody stopped it: the deadline did, or it failed by itself.
+    fn failed_in_place(&mut self, slot: SlotNo, attached: Attached, id: RunId, doing: Doing, since: Mono, error: &StepError) {
+        let late = StepError {
+            code: Code::StepTimeout,
+            ..error.clone()
+        };
+        let error = if error.code == Code::Stopped { &late } else { error };
+        match doing {
+            Doing::Step(step) => self.step_failed(slot, Some(attached), id, step, since, error),
+            Doing::Change { to, tries } if error.transient() && tries < TRIES => {
+                self.change(slot, &attached, id, to, tries + 1);
+            }
+            Doing::Change { .. } => self.fail(slot, Some(attached), id, error),
+            Doing::CleanUp { step, tries } => {
+                self.step_failure(id, step, since, error);
+                self.clean_up_failed(slot, attached, id, tries, error);
+            }
+            Doing::RollBack { tries } => match self.run(id) {
+                Some(run) if error.transient() && tries < TRIES => self.roll_back(slot, &attached, &run, tries + 1),
+                _ => {
+                    let why = format!("the cloud refused the new key, and the old one could not be put back: {error}");
+                    self.judge(slot, Some(attached), id, Verdict::Quarantined, Some(Code::StateUnknown), why);
+                }
+            },
         }
     }
 
     /// The device is gone, or another one is there: the run waits, and whoever is in the slot now is looked at afresh.
     fn lost(&mut self, slot: SlotNo, run: RunId, code: Code) {
         self.interrupt(run, code);
-        let found = self.found(slot);
-        self.settle(slot, found.as_ref());
-    }
-
-    fn stopped(&mut self, slot: SlotNo, attached: Attached, run: RunId) {
-        if self.rack.ending == Some(Ending::Quit) {
-            self.interrupt(run, Code::Stopped);
-            return self.set(
-                slot,
-                Slot::Set {
-                    attached,
-                    run,
-                    code: Code::Stopped,
-                },
-            );
-        }
-        let unsettled = self.run(run).is_some_and(|r| {
-            r.keys.overwrote_valid() && !r.keys.restored && r.keys.accepted.map(|(key, _)| key) != r.keys.present()
-        });
-        if unsettled {
-            let why = "stopped while the new key was not yet accepted by the cloud".to_owned();
-            self.judge(slot, Some(attached), run, Verdict::Quarantined, Some(Code::StateUnknown), why);
-        } else {
-            self.judge(
-                slot,
-                Some(attached),
-                run,
-                Verdict::Aborted,
-                Some(Code::Stopped),
-                "a person stopped the run".to_owned(),
-            );
-        }
+        self.settle_found(slot);
     }
 
     /// A step failed: again, if that may help; else the run is judged.
@@ -189,15 +201,7 @@ impl Turn {
         since: Mono,
         error: &StepError,
     ) {
-        let Some(run) = self.run(id) else { return };
-        let took_ms = u64::try_from(self.now.since(since).as_millis()).unwrap_or(u64::MAX);
-        self.fact(Fact::StepFailed {
-            run: id,
-            step,
-            attempt: attempts(&run, step),
-            error: error.clone(),
-            took_ms,
-        });
+        self.step_failure(id, step, since, error);
         let failures = self
             .run(id)
             .and_then(|run| run.steps.get(usize::from(step)).map(|s| s.failures))
@@ -207,4 +211,25 @@ impl Turn {
             attached => self.fail(slot, attached, id, error),
         }
     }
+    /// Puts a failure of a step on record.
+    pub(super) fn step_failure(&mut self, run: RunId, step: u8, since: Mono, error: &StepError) {
+        let attempt = self.run(run).map_or(1, |state| attempts(&state, step));
+        self.fact(Fact::StepFailed {
+            run,
+            step,
+            attempt,
+            error: error.clone(),
+            took_ms: u64::try_from(self.now.since(since).as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+}
+
+/// An order that a worker reported on, with what its slot knew.
+struct Reported {
+    slot: SlotNo,
+    attached: Option<Attached>,
+    run: RunId,
+    doing: Doing,
+    since: Mono,
+    cancelled: Cancelled,
 }

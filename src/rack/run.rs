@@ -98,9 +98,18 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The key that the device holds, as far as this run read it or wrote it and read it back.
+    /// The key that the device holds, as far as this run read it or wrote it and read it back. Unknown while a write was
+    /// announced whose end is not on record.
     pub fn present(&self) -> Option<Fingerprint> {
-        self.written.or_else(|| self.read.as_ref()?.key().map(|key| key.fingerprint))
+        if self.intended.is_some() {
+            return self.written;
+        }
+        self.read.as_ref()?.key().map(|key| key.fingerprint)
+    }
+
+    /// True if this run replaced a valid key, or may have, and the cloud has not accepted what took its place.
+    pub fn unsettled(&self) -> bool {
+        self.overwrote_valid() && (self.written.is_none() || self.accepted.map(|(key, _)| key) != self.written)
     }
 
     /// True if this run replaced a valid key.
@@ -179,10 +188,10 @@ impl Run {
         self.steps.iter().find(|step| step.kind == kind)
     }
 
-    /// True if a step of this kind ended and was not skipped.
-    pub fn did(&self, kind: StepKind) -> bool {
-        self.step(kind)
-            .is_some_and(|s| matches!(s.state, StepState::Ended(Outcome::Done | Outcome::Warned { .. })))
+    /// The index of the first step of this kind.
+    pub fn index(&self, kind: StepKind) -> Option<u8> {
+        let i = self.steps.iter().position(|step| step.kind == kind)?;
+        u8::try_from(i).ok()
     }
 
     /// True if the run ended.

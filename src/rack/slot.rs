@@ -60,6 +60,8 @@ pub enum Slot {
         tries: u8,
         /// The step that ends when it is back, with its outcome and its start.
         ending: Option<(u8, Outcome, Mono)>,
+        /// True if a person stopped the run meanwhile: it is judged when the device is back, or at the deadline.
+        aborted: bool,
         /// The longest to wait.
         deadline: Mono,
     },
@@ -125,8 +127,18 @@ pub enum Doing {
         /// How often it was tried, this time included.
         tries: u8,
     },
-    /// Puts the old key back after a refusal.
-    RollBack,
+    /// Puts the old key back after a refusal. Nothing but the device's departure stops this.
+    RollBack {
+        /// How often it was tried, this time included.
+        tries: u8,
+    },
+    /// Takes the bench network away before the verdict. Nothing but the device's departure stops this.
+    CleanUp {
+        /// Index of the step in the plan.
+        step: u8,
+        /// How often it was tried, this time included.
+        tries: u8,
+    },
 }
 
 /// Whether a worker was asked to end.
@@ -134,8 +146,10 @@ pub enum Doing {
 pub enum Cancelled {
     /// No.
     No,
-    /// A person stopped the run, or the station comes to its end.
-    ByPerson,
+    /// A person stopped the run.
+    Aborted,
+    /// The station comes to its end; the run goes on at the next start.
+    Quit,
     /// Its deadline passed.
     Late,
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     edge::Attached,
     model::{
-        Fact, Outcome, RunId, SlotNo, StepKind, Verdict,
+        Fact, Outcome, RunId, SlotNo, StepKind,
         key::SlotContent,
         outbox::{Errand, Item, ItemId, ItemState},
         platform::UsbMode,
@@ -39,19 +39,14 @@ impl Turn {
             };
             let recipe = &prepared.recipe;
             if self.must_roll_back(&run) {
-                return self.roll_back(slot, attached, &run);
+                return self.roll_back(slot, attached, &run, 1);
             }
             let Some((index, step)) = run.next() else {
                 return self.complete(slot, attached, &run);
             };
             let owed = self.rack.outbox.open().any(|entry| entry.item.run == id);
             if let Before::Skip(why) = before(&run, step.kind, recipe, mode_of(attached), owed) {
-                let attempt = step.attempts + 1;
-                self.fact(Fact::StepStarted {
-                    run: id,
-                    step: index,
-                    attempt,
-                });
+                let attempt = self.begin_step(&run, index);
                 self.fact(Fact::StepEnded {
                     run: id,
                     step: index,
@@ -72,6 +67,18 @@ impl Turn {
         }
     }
 
+    /// Puts on record that a step begins, and returns the number of the attempt.
+    pub(super) fn begin_step(&mut self, run: &Run, step: u8) -> u8 {
+        let begun = run.steps.get(usize::from(step)).map_or(0, |s| s.attempts);
+        let attempt = begun.saturating_add(1);
+        self.fact(Fact::StepStarted {
+            run: run.id,
+            step,
+            attempt,
+        });
+        attempt
+    }
+
     /// Has the worker bring the device into a mode.
     pub(super) fn change(&mut self, slot: SlotNo, attached: &Attached, run: RunId, to: UsbMode, tries: u8) {
         let Some(device) = self.run(run).map(|run| run.device) else {
@@ -89,11 +96,7 @@ impl Turn {
 
     fn begin_work(&mut self, slot: SlotNo, attached: &Attached, run: &Run, index: u8, kind: StepKind, recipe: &Arc<Recipe>) {
         let resumed = begun(run, index);
-        self.fact(Fact::StepStarted {
-            run: run.id,
-            step: index,
-            attempt: run.steps[usize::from(index)].attempts + 1,
-        });
+        self.begin_step(run, index);
         let limit = match kind {
             StepKind::Flash { .. } | StepKind::Update { .. } => recipe.timeouts.flash,
             _ => recipe.timeouts.step,
@@ -113,15 +116,16 @@ impl Turn {
     }
 
     /// Puts the old key back: a step that no plan announces.
-    pub(super) fn roll_back(&mut self, slot: SlotNo, attached: &Attached, run: &Run) {
+    pub(super) fn roll_back(&mut self, slot: SlotNo, attached: &Attached, run: &Run, tries: u8) {
+        let doing = Doing::RollBack { tries };
         match mode_of(attached) {
-            Some(UsbMode::Dfu) => self.work(slot, attached, run, StepKind::RollBack, false, Doing::RollBack, CHANGE_MODE),
+            Some(UsbMode::Dfu) => self.work(slot, attached, run, StepKind::RollBack, tries > 1, doing, CHANGE_MODE),
             _ => self.change(slot, attached, run.id, UsbMode::Dfu, 1),
         }
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a worker needs, once")]
-    fn work(
+    pub(super) fn work(
         &mut self,
         slot: SlotNo,
         attached: &Attached,
@@ -151,11 +155,7 @@ impl Turn {
 
     fn begin_cloud(&mut self, slot: SlotNo, attached: &Attached, run: &Run, index: u8, kind: StepKind, recipe: &Arc<Recipe>) {
         if !begun(run, index) {
-            self.fact(Fact::StepStarted {
-                run: run.id,
-                step: index,
-                attempt: 1,
-            });
+            self.begin_step(run, index);
         }
         let limit = if kind == StepKind::Prove {
             recipe.timeouts.handshake
@@ -227,32 +227,6 @@ impl Turn {
             },
         }
     }
-
-    /// Every step ended well: the verdict.
-    fn complete(&mut self, slot: SlotNo, attached: &Attached, run: &Run) {
-        let owed = self.rack.outbox.open().any(|entry| entry.item.run == run.id);
-        let registered = run
-            .keys
-            .present()
-            .is_some_and(|key| run.keys.accepted.is_some_and(|(a, _)| a == key) || run.keys.accepted_before == Some(key));
-        let verdict = if owed {
-            Verdict::Owed
-        } else if registered {
-            Verdict::Pass
-        } else {
-            Verdict::Quarantined
-        };
-        let why = match verdict {
-            Verdict::Pass => summary(run),
-            Verdict::Owed => "the device is done; its key is still owed to the cloud".to_owned(),
-            _ => "every step ended, and yet the cloud is not known to hold the key of the device".to_owned(),
-        };
-        let code = (verdict != Verdict::Pass).then_some(match verdict {
-            Verdict::Owed => crate::model::Code::CloudUnreachable,
-            _ => crate::model::Code::StateUnknown,
-        });
-        self.judge(slot, Some(attached.clone()), run.id, verdict, code, why);
-    }
 }
 
 /// The public key that the device holds, with its bytes.
@@ -300,25 +274,6 @@ fn before(run: &Run, kind: StepKind, recipe: &Recipe, mode: Option<UsbMode>, owe
         StepKind::Boot if mode == Some(UsbMode::Normal) => Before::Skip("the application is already running".to_owned()),
         _ => Before::Go,
     }
-}
-
-fn summary(run: &Run) -> String {
-    let mut parts = Vec::new();
-    if run.steps.iter().all(|s| s.kind != StepKind::Admit) {
-        parts.push("already done under this recipe; checked".to_owned());
-    }
-    parts.push(match (run.keys.written, run.keys.before.as_ref()) {
-        (Some(_), Some(before)) => format!("new key, the slot was {}", before.word()),
-        (Some(_), None) => "new key".to_owned(),
-        _ => "key as found".to_owned(),
-    });
-    if run.keys.accepted.is_some() {
-        parts.push("registered".to_owned());
-    }
-    if run.handshake.is_some() {
-        parts.push("proved by a handshake".to_owned());
-    }
-    parts.join(", ")
 }
 
 /// A change of mode is one request and its answer; the return of the device has its own limit.

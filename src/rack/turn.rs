@@ -5,17 +5,19 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fact, Fingerprint, Mono, Outcome, RunId, SlotNo, StepError, Verdict, Wall,
-        outbox::{Answer, Item, ItemState},
+        Code, DeviceId, Fact, Fingerprint, Mono, Outcome, RunId, SlotNo, Wall,
+        outbox::{Answer, Errand, Item, ItemState},
         platform::UsbMode,
     },
 };
 
 use super::{
-    Effect, Ending, Illegal, Input, Order, Rack, Ticket,
-    input::{Call, Command, CommitReply},
+    About, Effect, Ending, Illegal, Input, Order, Rack, Ticket,
+    input::{Call, CommitReply},
+    judge::undo_is_over,
     run::{Run, State, StepState},
     slot::{Cancelled, Doing, Slot},
+    upload::Entry,
 };
 
 /// What a turn came to. Nothing of it counts before its facts are on disk.
@@ -120,11 +122,10 @@ impl Rack {
             .rack
             .runs()
             .filter(|run| run.ended() && run.keys.undo.is_some() && undo_is_over(run))
-            .map(|run| (run.id, run.device))
+            .cloned()
             .collect();
-        for (run, device) in stale {
-            turn.fact(Fact::UndoDestroyed { run, device });
-            turn.effects.push(Effect::DestroyUndo { run, device });
+        for run in stale {
+            turn.destroy_undo(&run);
         }
         turn.pump();
         turn.finish()
@@ -236,76 +237,20 @@ impl Turn {
         }
     }
 
-    /// The run ends. The slot shows the verdict until its device leaves.
-    pub(super) fn judge(
-        &mut self,
-        slot: SlotNo,
-        attached: Option<Attached>,
-        run: RunId,
-        verdict: Verdict,
-        code: Option<Code>,
-        why: String,
-    ) {
-        let Some(state) = self.run(run) else { return };
-        let device = state.device;
-        let proved = verdict == Verdict::Pass && state.handshake.is_some();
-        // What the run still owes and never sent is not owed any more, unless the verdict says so.
-        if !matches!(verdict, Verdict::Owed | Verdict::Quarantined) {
-            let unsent: Vec<_> = self
-                .rack
-                .outbox
-                .open()
-                .filter(|e| e.item.run == run && !e.ambiguous && e.state != ItemState::Sent)
-                .map(|e| e.item.id.clone())
-                .collect();
-            for item in unsent {
-                self.fact(Fact::ItemWithdrawn {
-                    item,
-                    why: format!("the run ended {verdict}"),
-                });
-            }
-        }
-        if state.keys.undo.is_some() && (matches!(verdict, Verdict::Pass | Verdict::RolledBack) || undo_is_over(&state)) {
-            self.fact(Fact::UndoDestroyed { run, device });
-            self.effects.push(Effect::DestroyUndo { run, device });
-        }
-        self.fact(Fact::RunEnded {
-            run,
-            device,
-            verdict,
-            code,
-            why,
-            proved,
-        });
-        match attached {
-            Some(attached) => self.set(
-                slot,
-                Slot::Judged {
-                    attached,
-                    run,
-                    device,
-                    verdict,
-                },
-            ),
-            None => self.set(slot, Slot::Vacant),
-        }
-    }
-
-    /// The run ends because a step failed for good.
-    pub(super) fn fail(&mut self, slot: SlotNo, attached: Option<Attached>, run: RunId, error: &StepError) {
-        let verdict = match error.blame() {
-            crate::model::verdict::Blame::Device => Verdict::Fail,
-            crate::model::verdict::Blame::Station => Verdict::Fault,
-        };
-        self.judge(slot, attached, run, verdict, Some(error.code), error.to_string());
-    }
-
     /// Sends what may be sent now.
     pub(super) fn pump(&mut self) {
         if self.rack.ending == Some(Ending::Quit) {
             return;
         }
-        for call in self.rack.outbox.due(self.wall, self.rack.setting.import_chunk) {
+        let way = |entry: &Entry| self.rack.way(entry, self.now);
+        for call in self.rack.outbox.due(self.wall, self.rack.setting.import_chunk, &way) {
+            if let Call::Look {
+                about: About::Item(item),
+                ..
+            } = &call
+            {
+                self.ask_before(item);
+            }
             let items: Vec<_> = match &call {
                 Call::Import { items, .. } => items.iter().map(|(item, attempt, _)| (item.clone(), *attempt)).collect(),
                 Call::Upload { item, attempt, .. } => vec![(item.clone(), *attempt)],
@@ -316,6 +261,7 @@ impl Turn {
             }
             self.effects.push(Effect::Call(call));
         }
+        self.forget_looks();
     }
 
     /// Puts an item in the outbox; an unsent older key of the same device is no longer owed.
@@ -323,7 +269,9 @@ impl Turn {
         if self.rack.outbox.get(&item.id).is_some_and(|e| !e.settled()) {
             return;
         }
-        self.supersede(item.device, &item.id);
+        if let Errand::Key { .. } = item.errand {
+            self.supersede(item.device, &item.id);
+        }
         self.fact(Fact::ItemQueued { item });
     }
 
@@ -343,109 +291,6 @@ impl Turn {
                 item,
                 why: "a newer key of the device takes its place".to_owned(),
             });
-        }
-    }
-
-    fn command(&mut self, command: Command) {
-        match command {
-            Command::Abort(slot) => {
-                let state = self.slot(slot).clone();
-                match state {
-                    Slot::Running {
-                        attached,
-                        ticket,
-                        doing,
-                        since,
-                        deadline,
-                        ..
-                    } => {
-                        self.effects.push(Effect::Cancel(slot));
-                        self.set(
-                            slot,
-                            Slot::Running {
-                                attached,
-                                ticket,
-                                doing,
-                                since,
-                                deadline,
-                                cancelled: Cancelled::ByPerson,
-                            },
-                        );
-                    }
-                    Slot::AwaitingCloud { attached, run, .. } => {
-                        let overwrote = self
-                            .run(run)
-                            .is_some_and(|r| r.keys.overwrote_valid() && r.keys.accepted.map(|a| a.0) != r.keys.written);
-                        if overwrote {
-                            self.judge(
-                                slot,
-                                Some(attached),
-                                run,
-                                Verdict::Quarantined,
-                                Some(Code::StateUnknown),
-                                "stopped while the new key was not yet accepted by the cloud".to_owned(),
-                            );
-                        } else {
-                            self.judge(
-                                slot,
-                                Some(attached),
-                                run,
-                                Verdict::Aborted,
-                                Some(Code::Stopped),
-                                "a person stopped the run".to_owned(),
-                            );
-                        }
-                    }
-                    _ => {}
-                }
-            }
-            Command::Finish => self.rack.ending = Some(Ending::Finish),
-            Command::Quit => {
-                self.rack.ending = Some(Ending::Quit);
-                for slot in self.rack.slots.keys().copied().collect::<Vec<_>>() {
-                    match self.slot(slot).clone() {
-                        Slot::Running {
-                            attached,
-                            ticket,
-                            doing,
-                            since,
-                            deadline,
-                            ..
-                        } => {
-                            self.effects.push(Effect::Cancel(slot));
-                            self.set(
-                                slot,
-                                Slot::Running {
-                                    attached,
-                                    ticket,
-                                    doing,
-                                    since,
-                                    deadline,
-                                    cancelled: Cancelled::ByPerson,
-                                },
-                            );
-                        }
-                        Slot::AwaitingCloud { attached, run, .. } => {
-                            self.interrupt(run, Code::Stopped);
-                            self.set(
-                                slot,
-                                Slot::Set {
-                                    attached,
-                                    run,
-                                    code: Code::Stopped,
-                                },
-                            );
-                        }
-                        Slot::AwaitingReturn { run, .. } => {
-                            self.interrupt(run, Code::Stopped);
-                            self.set(slot, Slot::Vacant);
-                        }
-                        Slot::Settling { .. } | Slot::Identifying { .. } => self.set(slot, Slot::Vacant),
-                        _ => {}
-                    }
-                }
-            }
-            Command::TokenRenewed => self.rack.outbox.locked = None,
         }
     }
 
@@ -486,14 +331,6 @@ fn key_of(fact: &Fact) -> Option<Fingerprint> {
         Fact::KeyIntended { key, .. } => Some(key.fingerprint),
         _ => None,
     }
-}
-
-/// True if the undo copy of an ended run serves nothing any more: the cloud accepted the key that the device holds, the
-/// old key is back, or there was no valid key to go back to.
-pub(super) fn undo_is_over(run: &Run) -> bool {
-    let accepted = run.keys.accepted.map(|(key, _)| key);
-    let nothing_valid = run.keys.before.as_ref().is_some_and(|content| content.key().is_none());
-    run.keys.restored || (accepted.is_some() && accepted == run.keys.present()) || (nothing_valid && run.keys.written.is_some())
 }
 
 /// The outcome and index of the step that a slot is in, for its end.

@@ -7,7 +7,7 @@ use crate::model::{
     outbox::{Answer, Errand, Item, ItemId, ItemState, REFUSALS_TO_BELIEVE},
 };
 
-use super::input::Call;
+use super::input::{About, Call};
 
 /// Everything that is owed to the cloud and not yet settled, and what was settled since the start.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +39,20 @@ pub struct Entry {
     pub since: Wall,
     order: u64,
 }
+
+/// Whether a key upload whose time has come may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It goes.
+    Send,
+    /// The cloud is looked at first.
+    Look,
+    /// Not now.
+    Wait,
+}
+
+/// The devices of one import request, each with its item and attempt.
+type Batch = Vec<(ItemId, u32, DeviceId)>;
 
 impl Entry {
     /// True if nothing more will happen to it.
@@ -102,9 +116,10 @@ impl Outbox {
         }
     }
 
-    /// The calls that may be made now. Devices for one product go in one import; the items of one device go one after
-    /// the other; while an import for a product is under way, others for it gather.
-    pub fn due(&self, wall: Wall, import_chunk: usize) -> Vec<Call> {
+    /// The calls that may be made now. Devices for one product go in one import; the keys of one device go one after
+    /// the other; while an import for a product is under way, others for it gather. `way` says whether a key upload whose
+    /// time has come may go.
+    pub(super) fn due(&self, wall: Wall, import_chunk: usize, way: &dyn Fn(&Entry) -> Way) -> Vec<Call> {
         if self.locked.is_some() {
             return Vec::new();
         }
@@ -118,13 +133,14 @@ impl Outbox {
                 importing.push(product.clone());
             }
         }
-        let mut imports: BTreeMap<(ProductId, bool), Vec<(ItemId, u32, DeviceId)>> = BTreeMap::new();
+        let mut imports: BTreeMap<(ProductId, bool), Batch> = BTreeMap::new();
         let mut calls = Vec::new();
         for entry in queue.into_iter().filter(|e| e.state == ItemState::Queued) {
-            if busy.contains(&entry.item.device) {
+            // A key waits for whatever is older of its device; an import waits for no key.
+            if busy.contains(&entry.item.device) && entry.key().is_some() {
                 continue;
             }
-            // Even an item that is not due yet keeps the later ones of its device back.
+            // Even an item that is not due yet keeps the later keys of its device back.
             busy.push(entry.item.device);
             if entry
                 .not_before
@@ -135,13 +151,22 @@ impl Outbox {
             let (id, attempt, device) = (entry.item.id.clone(), entry.attempts + 1, entry.item.device);
             match (&entry.item.errand, &entry.item.product) {
                 (Errand::Key { key }, product) => {
-                    calls.push(Call::Upload {
-                        item: id,
-                        attempt,
-                        device,
-                        product: product.clone(),
-                        key: key.clone(),
-                    });
+                    let product = product.clone();
+                    match way(entry) {
+                        Way::Send => calls.push(Call::Upload {
+                            item: id,
+                            attempt,
+                            device,
+                            product,
+                            key: key.clone(),
+                        }),
+                        Way::Look => calls.push(Call::Look {
+                            about: About::Item(id),
+                            device,
+                            product,
+                        }),
+                        Way::Wait => {}
+                    }
                 }
                 (Errand::Import { activate_sim }, Some(product)) if !importing.contains(product) => {
                     let batch = imports.entry((product.clone(), *activate_sim)).or_default();
@@ -175,12 +200,14 @@ impl Outbox {
     fn insert(&mut self, at: Wall, item: &Item, state: ItemState) {
         let order = self.next_order;
         self.next_order += 1;
+        // Owed anew after it was withdrawn: what is in doubt stays in doubt.
+        let ambiguous = self.get(&item.id).is_some_and(|old| old.ambiguous);
         let entry = Entry {
             item: item.clone(),
             state,
             attempts: 0,
             refusals: 0,
-            ambiguous: false,
+            ambiguous,
             not_before: None,
             last: None,
             since: at,

@@ -95,11 +95,16 @@ impl Rack {
             view.device = Some(run.device);
             let at = match slot {
                 Slot::Running {
-                    doing: Doing::RollBack, ..
+                    doing: Doing::RollBack { .. },
+                    ..
                 } => {
                     view.step = Some(StepKind::RollBack);
                     None
                 }
+                Slot::Running {
+                    doing: Doing::CleanUp { step, .. },
+                    ..
+                } => Some(usize::from(*step)),
                 _ => run.steps.iter().position(|s| !matches!(s.state, StepState::Ended(_))),
             };
             if let Some(i) = at {

@@ -107,8 +107,8 @@ impl Line {
                     answer: api.upload_key(device, &key, product.as_ref(), order),
                 }]
             }
-            Call::Look { run, device, product } => vec![Reply::Looked {
-                run,
+            Call::Look { about, device, product } => vec![Reply::Looked {
+                about,
                 found: api.glance(device, product.as_ref()),
             }],
         }

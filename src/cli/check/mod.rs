@@ -35,7 +35,7 @@ use crate::{
     ],
     &[ExitCode::Passed, ExitCode::Usage, ExitCode::Fault, ExitCode::Cloud, ExitCode::Ledger],
 ))]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// Do not ask the cloud
     #[arg(long)]
     offline: bool,
@@ -191,7 +191,7 @@ fn mistakes(about: &'static str, errors: &config::ConfigErrors) -> Vec<Finding> 
             Finding::error(
                 about,
                 format!("{}: {}", problem.at, problem.what),
-                "correct the file",
+                "correct the configuration, or put the file there that it names",
                 ExitCode::Usage,
             )
         })

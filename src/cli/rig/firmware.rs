@@ -76,7 +76,15 @@ pub(super) fn real(folder: &Path, platform: Platform, notes: &mut Vec<String>) -
             continue;
         }
         match Module::parse(fs::read(&path)?) {
-            Ok(module) if module.platform() == Some(platform) && module.verify().is_ok() => found.push((name, module)),
+            Ok(module) if module.platform() == Some(platform) && module.verify().is_ok() => {
+                let header = module.header();
+                // Applications of the old place are not looked at by a system of today (device-protocol.md 5.4).
+                if platform.family() == Family::Nrf52840 && header.function == ModuleFunction::UserPart && header.index == 1 {
+                    notes.push(format!("{platform}: {name} is left out: it is for Device OS before 3.1"));
+                } else {
+                    found.push((name, module));
+                }
+            }
             _ => {}
         }
     }

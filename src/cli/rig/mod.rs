@@ -109,6 +109,15 @@ impl Rig {
     /// # Panics
     /// If the scenario contradicts itself: scenarios are checked when they are parsed.
     pub fn build(scenario: Scenario, world: World, entropy: Arc<dyn Entropy>, options: &Options) -> io::Result<Self> {
+        let mut scenario = scenario;
+        if options.real_firmware.is_some() {
+            // The real system part for Argon lies where systems before 6.2.0 do; there is no way back from 6.2.0 over DFU.
+            let argons = scenario
+                .slots
+                .values_mut()
+                .filter(|slot| slot.platform.number() == Platform::Argon.id());
+            argons.for_each(|slot| slot.os = DEVICE_OS_5_5);
+        }
         let mut random = [0; 16];
         entropy.fill(&mut random);
         let password = Secret::new(hex(&random));
@@ -396,6 +405,8 @@ fn products(scenario: &Scenario) -> BTreeMap<u16, ProductSetup> {
         .collect()
 }
 
+/// Device OS 5.5.0 as a module version (device-protocol.md 5.6).
+const DEVICE_OS_5_5: u16 = 5501;
 /// A rack has at least this many slots.
 const LEAST_SLOTS: u16 = 8;
 

@@ -123,6 +123,8 @@ impl Device {
                 self.listen(now, kind == 70);
                 Reply::ok()
             }
+            // Gen 2 tells its mode from Device OS 1.1.0 on.
+            72 if self.platform.family == Family::Gen2 && os < 1100 => error(NOT_SUPPORTED),
             72 => {
                 let listening = matches!(self.s.mode, Mode::Run { listening: true, .. });
                 Reply::body(Message::new().number(1, u64::from(listening)))

@@ -45,9 +45,10 @@ fn every_scenario_of_the_fixtures_is_one() {
         for (slot, expect) in &scenario.expect {
             let passes = expect.verdict == Ending::Pass;
             assert_eq!(passes, expect.code.is_none(), "{} slot {slot}: a reason", file.display());
-            let good = scenario.slots[slot].key == KeyState::Good;
+            // A good key stays, unless the recipes make a new one for every device.
+            let stays = scenario.slots[slot].key == KeyState::Good && scenario.keys.as_deref() != Some("generate");
             assert!(
-                !passes || good == (expect.key == EndKey::Same),
+                !passes || stays == (expect.key == EndKey::Same),
                 "{} slot {slot}",
                 file.display()
             );

@@ -1,5 +1,9 @@
 //! The core alone, with a worker and a cloud that answer by the book or by a random hand.
 
+mod looks;
+mod stops;
+mod verdicts;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
@@ -16,7 +20,6 @@ use crate::{
         platform::UsbMode,
         recipe::{KeyPolicy, Recipe, ServerPolicy, Timeouts},
     },
-    rack::slot::Doing,
 };
 
 const DEVICE: DeviceId = DeviceId::from_bytes([0xe0, 0x0f, 0xce, 0x68, 0, 0, 0, 0, 0, 0, 0, 1]);
@@ -75,6 +78,16 @@ struct Drive {
     address: u16,
     /// What the slot of the device holds.
     holds: SlotContent,
+    /// The worker keeps the order for this kind of step, and the order itself.
+    keeps: Option<StepKind>,
+    kept: Option<(SlotNo, Ticket)>,
+    /// The last session that the cloud shows when it is asked before an upload, and how often it was.
+    session: Option<Wall>,
+    looks: usize,
+    /// The device stays away after a restart.
+    stays_away: bool,
+    /// The worker reports this in place of doing this kind of step.
+    fails: Option<(StepKind, StepError)>,
 }
 
 impl Drive {
@@ -101,6 +114,12 @@ impl Drive {
             mode: UsbMode::Normal,
             address: 1,
             holds,
+            keeps: None,
+            kept: None,
+            session: None,
+            looks: 0,
+            stays_away: false,
+            fails: None,
         }
     }
 
@@ -188,6 +207,12 @@ impl Drive {
                 self.mode = to;
                 self.plug();
             }
+            Order::Step { ticket, work, .. } if self.keeps == Some(work.kind) => self.kept = Some((slot, ticket)),
+            Order::Step { ticket, work, .. } if self.fails.as_ref().is_some_and(|(kind, _)| *kind == work.kind) => {
+                let (_, error) = self.fails.clone().unwrap();
+                let result = Err(error);
+                self.give(&Input::Report { slot, ticket, result });
+            }
             Order::Step { ticket, work, .. } => {
                 let mut after = After::Stays;
                 match work.kind {
@@ -237,52 +262,51 @@ impl Drive {
                 if after != After::Stays {
                     self.unplug();
                     self.mode = UsbMode::Normal;
-                    self.plug();
+                    if !self.stays_away {
+                        self.plug();
+                    }
                 }
             }
         }
     }
 
     fn rekey(&mut self, slot: SlotNo, ticket: Ticket, work: &Work) {
-        let content = self.holds.clone();
-        self.commit(
-            slot,
-            ticket,
-            Fact::UndoSealed {
-                run: work.run,
-                device: DEVICE,
-                sha256: Fingerprint([0; 32]),
-                content,
-            },
-        );
+        let fingerprint = self.announce_new_key(slot, work.run, ticket);
+        self.holds = valid(99);
+        let fact = Fact::KeyWritten {
+            run: work.run,
+            device: DEVICE,
+            fingerprint,
+        };
+        self.commit(slot, ticket, fact);
+    }
+
+    /// All that has to be on record before a key slot is written.
+    fn announce_new_key(&mut self, slot: SlotNo, run: RunId, ticket: Ticket) -> Fingerprint {
+        let fact = Fact::UndoSealed {
+            run,
+            device: DEVICE,
+            sha256: Fingerprint([0; 32]),
+            content: self.holds.clone(),
+        };
+        self.commit(slot, ticket, fact);
         let new = key(99);
         let item = Item {
-            id: ItemId::key(work.run, new.fingerprint),
-            run: work.run,
+            id: ItemId::key(run, new.fingerprint),
+            run,
             device: DEVICE,
             product: Some(ProductId("1234".into())),
             errand: Errand::Key { key: new.clone() },
         };
-        self.commit(
-            slot,
-            ticket,
-            Fact::KeyIntended {
-                run: work.run,
-                device: DEVICE,
-                key: new.clone(),
-                item,
-            },
-        );
-        self.holds = valid(99);
-        self.commit(
-            slot,
-            ticket,
-            Fact::KeyWritten {
-                run: work.run,
-                device: DEVICE,
-                fingerprint: new.fingerprint,
-            },
-        );
+        let fingerprint = new.fingerprint;
+        let fact = Fact::KeyIntended {
+            run,
+            device: DEVICE,
+            key: new,
+            item,
+        };
+        self.commit(slot, ticket, fact);
+        fingerprint
     }
 
     fn commit(&mut self, slot: SlotNo, ticket: Ticket, fact: Fact) {
@@ -296,10 +320,7 @@ impl Drive {
 
     fn reply(&mut self, call: &Call, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
         let at = Some(self.wall());
-        let answer = match cloud(call) {
-            Some(answer) => answer,
-            None => Answer::Accepted { at, note: None },
-        };
+        let accepted = Answer::Accepted { at, note: None };
         match call {
             Call::Admit { run, .. } => {
                 let result = Admitted::Yes {
@@ -309,6 +330,7 @@ impl Drive {
                 self.give(&Input::Cloud(Reply::Admitted { run: *run, result }));
             }
             Call::Import { items, .. } => {
+                let answer = cloud(call).unwrap_or(accepted);
                 for (item, attempt, _) in items {
                     self.give(&Input::Cloud(Reply::Item {
                         item: item.clone(),
@@ -318,24 +340,80 @@ impl Drive {
                 }
             }
             Call::Upload { item, attempt, .. } => {
+                let answer = cloud(call).unwrap_or(accepted);
                 self.give(&Input::Cloud(Reply::Item {
                     item: item.clone(),
                     attempt: *attempt,
                     answer,
                 }));
             }
-            Call::Look { run, .. } => {
+            Call::Look { about, .. } => {
                 let device = CloudDevice {
-                    last_handshake_at: at,
+                    last_handshake_at: match about {
+                        About::Proof(_) => at,
+                        About::Item(_) => self.session,
+                    },
                     online: Some(true),
+                    product_id: Some(1234),
                     ..CloudDevice::default()
                 };
+                let found = match cloud(call) {
+                    Some(answer) => Looked::Failed(answer),
+                    None => Looked::Device { device, at },
+                };
+                self.looks += usize::from(matches!(about, About::Item(_)));
                 self.give(&Input::Cloud(Reply::Looked {
-                    run: *run,
-                    found: Looked::Device { device, at },
+                    about: about.clone(),
+                    found,
                 }));
             }
         }
+    }
+
+    /// Lets everything happen until the worker keeps an order.
+    fn run_until_kept(&mut self, kind: StepKind) -> (SlotNo, Ticket) {
+        self.keeps = Some(kind);
+        self.plug();
+        for _ in 0..100 {
+            self.answer_all(&mut by_the_book);
+            if let Some(kept) = self.kept.take() {
+                self.keeps = None;
+                return kept;
+            }
+            self.pass_time(Duration::from_secs(1));
+        }
+        panic!("{kind} was never ordered");
+    }
+
+    fn done(&mut self, (slot, ticket): (SlotNo, Ticket)) {
+        let report = Report {
+            outcome: Outcome::Done,
+            after: After::Stays,
+        };
+        let result = Ok(report);
+        self.give(&Input::Report { slot, ticket, result });
+    }
+
+    fn failed(&mut self, (slot, ticket): (SlotNo, Ticket), code: Code) {
+        let result = Err(StepError::new(code, "try"));
+        self.give(&Input::Report { slot, ticket, result });
+    }
+
+    /// The station is killed and started again: the facts are all that is left.
+    fn restart(&mut self) {
+        let mut again = Rack::new(self.rack.setting().clone());
+        for (at, fact) in &self.facts {
+            again.apply(*at, fact).expect("a journal that replays");
+        }
+        let decision = again.restart(self.now, self.wall()).expect("a legal restart");
+        let wall = self.wall();
+        self.facts.extend(decision.facts.into_iter().map(|fact| (wall, fact)));
+        self.rack = decision.rack;
+        self.effects = decision.effects;
+    }
+
+    fn slot(&self) -> &Slot {
+        &self.rack.slots()[&SlotNo(1)]
     }
 
     /// Lets everything happen until the slot is idle.
@@ -613,16 +691,7 @@ proptest! {
                 }
                 12 => drive.give(&Input::Command(Command::Abort(SlotNo(1)))),
                 _ => {
-                    // The station is killed and started again: the facts are all that is left.
-                    let mut again = Rack::new(drive.rack.setting().clone());
-                    for (at, fact) in &drive.facts {
-                        again.apply(*at, fact).expect("a journal that replays");
-                    }
-                    let decision = again.restart(drive.now, drive.wall()).expect("a legal restart");
-                    let wall = drive.wall();
-                    drive.facts.extend(decision.facts.into_iter().map(|fact| (wall, fact)));
-                    drive.rack = decision.rack;
-                    drive.effects = decision.effects;
+                    drive.restart();
                 }
             }
         }
@@ -637,6 +706,5 @@ proptest! {
             let replayed = again.outbox().get(&entry.item.id).expect("the same items");
             prop_assert_eq!((replayed.state, replayed.attempts, replayed.ambiguous), (entry.state, entry.attempts, entry.ambiguous));
         }
-        let _ = Doing::RollBack;
     }
 }

@@ -1,0 +1,111 @@
+//! Of each error: with which exit code the command ends, and the one next action.
+
+use super::CliError;
+use crate::{
+    cli::exit::ExitCode,
+    cloud::{login::LoginError, token::TokenFileError},
+    station::StationError,
+    store::StoreError,
+};
+
+impl CliError {
+    /// The exit code.
+    pub fn exit(&self) -> ExitCode {
+        match self {
+            Self::NoConfig { .. }
+            | Self::Config { .. }
+            | Self::NoState
+            | Self::Missing { .. }
+            | Self::Absent { .. }
+            | Self::CloudSetup(_)
+            | Self::Named { .. }
+            | Self::UnknownDevice { .. }
+            | Self::ManyDevices { .. }
+            | Self::Shelf(_)
+            | Self::StationKey(_)
+            | Self::Scenario(_)
+            | Self::Overwrite { .. } => ExitCode::Usage,
+            Self::Bus(_) | Self::StandIn(_) => ExitCode::Fault,
+            Self::World { .. } => ExitCode::Failed,
+            Self::Token(_) | Self::Login(_) | Self::Cloud { .. } => ExitCode::Cloud,
+            Self::Store(_) | Self::File { .. } | Self::Key { .. } | Self::Differences { .. } | Self::Output(_) => {
+                ExitCode::Ledger
+            }
+            Self::Station(StationError::Store(_)) => ExitCode::Ledger,
+            Self::Station(StationError::Core(_)) | Self::Signals(_) => ExitCode::Internal,
+            Self::Station(StationError::Bus(_)) => ExitCode::Fault,
+            Self::Findings { exit, .. } => *exit,
+            Self::Interrupted | Self::Terminal(_) => ExitCode::Interrupted,
+        }
+    }
+
+    /// The one next action, if there is one.
+    pub fn next(&self) -> Option<String> {
+        let next = match self {
+            Self::NoConfig { .. } => "name the file with --config FILE, or put station.toml in the present directory",
+            Self::Config { .. } => "correct the file and run `keyrack check`",
+            Self::NoState => "name a directory with --state DIR",
+            Self::Missing { next, .. } => next,
+            Self::Absent { .. } | Self::Interrupted => return None,
+            Self::Shelf(_) => "correct the recipe; `keyrack check` names every problem",
+            Self::StationKey(_) => "correct undo_key in station.toml, or the permissions of the file",
+            Self::Bus(_) => "run `keyrack check`",
+            Self::StandIn(_) => "choose another port with --port",
+            Self::Scenario(_) => "correct the scenario file",
+            Self::World { .. } => "look at what is said above; --keep DIR leaves the simulated world for a look",
+            Self::Store(error) | Self::Station(StationError::Store(error)) => of_store(error),
+            Self::Station(StationError::Core(_)) => "keep the ledger and report it; nothing was done that is not on record",
+            Self::Station(StationError::Bus(_)) => "run `keyrack check`",
+            Self::Named { .. } => "name the right file, or put it there",
+            Self::File { .. } => "look at the permissions and the free space of the disk",
+            Self::Token(TokenFileError::Shared { .. }) => {
+                "run `chmod 600` on the file; if others use this machine, run `keyrack logout` and `keyrack login`"
+            }
+            Self::Token(TokenFileError::Write { .. }) => "name another file with --token-file FILE",
+            Self::Token(_) => "run `keyrack login`",
+            Self::Login(error) => of_login(error),
+            Self::CloudSetup(_) => "correct --cloud-url and --ca-file, or [cloud] in station.toml",
+            Self::Cloud { source, .. } => source.next,
+            Self::UnknownDevice { .. } => {
+                "look with `keyrack devices --search TEXT`; an id, a serial number, or the end of an id fits"
+            }
+            Self::ManyDevices { .. } => "give more digits of the id",
+            Self::Overwrite { .. } => "export to another directory, or use --force if the ledger is right",
+            Self::Key { .. } => "run `keyrack replay --verify`; read the key of the device again",
+            Self::Differences { .. } => "keep the ledger as it is and report it; restore from a backup if it was damaged",
+            Self::Findings { .. } => "do what each line says and run `keyrack check` again",
+            Self::Signals(_) => "report it with the text above",
+            Self::Terminal(_) => "give the password on standard input instead",
+            Self::Output(_) => "free space where the output goes",
+        };
+        Some(next.to_owned())
+    }
+}
+
+fn of_store(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Locked { .. } => "stop the other station, or name another directory with --state DIR",
+        StoreError::Newer { .. } => "use the newer keyrack",
+        StoreError::Older { .. } => "start the station once, which brings the ledger up to date",
+        StoreError::Foreign { .. } => "name another directory with --state DIR",
+        StoreError::Absent { .. } => "name the directory with --state DIR, or start the station once, which makes the ledger",
+        StoreError::Exposed { .. } => "run `chmod 700` on the directory",
+        StoreError::Full { .. } => "free disk space and start again: nothing was done that is not on record",
+        StoreError::CopyInside { .. } => "name a place on another disk",
+        StoreError::File { .. } => "look at the permissions of the directory and at the disk",
+        _ => "keep the ledger and look at the disk; `keyrack replay --verify` tells what is wrong",
+    }
+}
+
+fn of_login(error: &LoginError) -> &'static str {
+    match error {
+        LoginError::BadCredentials => "check user and password; ten failures in a row lock this address out for half an hour",
+        LoginError::CodeNeeded | LoginError::BadCode(_) => "log in again with a fresh one-time code",
+        LoginError::SingleSignOn => "make a token in the console and put it into the token file, mode 600",
+        LoginError::LockedOut { .. } | LoginError::RateLimited { .. } => "wait half an hour, then try once",
+        LoginError::Transport(_) | LoginError::Unavailable(_) => "look at the network and try again",
+        LoginError::BadClient(_) | LoginError::Refused(_) | LoginError::Malformed => {
+            "look at --cloud-url: is it the address of the cloud's API?"
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! How a run ends: from its last step, or from what stopped it, to its verdict. Owns which verdict a key slot in doubt
+//! allows, when an undo copy is over, what an ended run still owes, and the clean-up before the verdict.
+
+use crate::{
+    edge::Attached,
+    model::{Code, Fact, RunId, SlotNo, StepError, StepKind, Verdict, outbox::ItemState, platform::UsbMode, verdict::Blame},
+};
+
+use super::{
+    Effect,
+    run::{Run, StepState},
+    slot::{Doing, Slot},
+    turn::{TRIES, Turn, mode_of},
+};
+
+/// A verdict that waits for the clean-up.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sentence {
+    verdict: Verdict,
+    code: Option<Code>,
+    why: String,
+}
+
+impl Turn {
+    /// Every step ended well: the verdict.
+    pub(super) fn complete(&mut self, slot: SlotNo, attached: &Attached, run: &Run) {
+        let owed = self.rack.outbox.open().any(|entry| entry.item.run == run.id);
+        let registered = run
+            .keys
+            .present()
+            .is_some_and(|key| run.keys.accepted.is_some_and(|(a, _)| a == key) || run.keys.accepted_before == Some(key));
+        let (verdict, code, why) = if owed {
+            let why = "the device is done; its key is still owed to the cloud".to_owned();
+            (Verdict::Owed, Some(Code::CloudUnreachable), why)
+        } else if registered {
+            (Verdict::Pass, None, summary(run))
+        } else {
+            let why = "every step ended, and yet the cloud is not known to hold the key of the device".to_owned();
+            (Verdict::Quarantined, Some(Code::StateUnknown), why)
+        };
+        self.judge(slot, Some(attached.clone()), run.id, verdict, code, why);
+    }
+
+    /// The run ends because a step failed for good.
+    pub(super) fn fail(&mut self, slot: SlotNo, attached: Option<Attached>, run: RunId, error: &StepError) {
+        let verdict = match error.blame() {
+            _ if error.code == Code::StateUnknown => Verdict::Quarantined,
+            Blame::Device => Verdict::Fail,
+            Blame::Station => Verdict::Fault,
+        };
+        self.judge(slot, attached, run, verdict, Some(error.code), error.to_string());
+    }
+
+    /// The run comes to its end. While the device is there it is cleaned up first: the bench network does not leave the
+    /// bench.
+    pub(super) fn judge(
+        &mut self,
+        slot: SlotNo,
+        attached: Option<Attached>,
+        id: RunId,
+        verdict: Verdict,
+        code: Option<Code>,
+        why: String,
+    ) {
+        let Some(run) = self.run(id) else { return };
+        match attached {
+            Some(attached) if to_clean_up(&run).is_some() && mode_of(&attached) == Some(UsbMode::Normal) => {
+                self.rack.sentences.insert(id, Sentence { verdict, code, why });
+                self.clean_up(slot, &attached, &run, 1);
+            }
+            attached => self.pronounce(slot, attached, id, verdict, code, why),
+        }
+    }
+
+    fn clean_up(&mut self, slot: SlotNo, attached: &Attached, run: &Run, tries: u8) {
+        let (Some(step), Some(prepared)) = (run.index(StepKind::ForgetNetwork), self.rack.setting.book.by_hash(run.recipe))
+        else {
+            return self.cleaned_up(slot, Some(attached.clone()), run.id);
+        };
+        let limit = prepared.recipe.timeouts.step;
+        self.begin_step(run, step);
+        self.work(
+            slot,
+            attached,
+            run,
+            StepKind::ForgetNetwork,
+            false,
+            Doing::CleanUp { step, tries },
+            limit,
+        );
+    }
+
+    /// A clean-up failed: again, if that may help. Its failure changes no verdict.
+    pub(super) fn clean_up_failed(&mut self, slot: SlotNo, attached: Attached, id: RunId, tries: u8, error: &StepError) {
+        match self.run(id) {
+            Some(run) if error.transient() && tries < TRIES => self.clean_up(slot, &attached, &run, tries + 1),
+            _ => self.cleaned_up(slot, Some(attached), id),
+        }
+    }
+
+    /// The clean-up is over, well or not: the verdict that waited for it.
+    pub(super) fn cleaned_up(&mut self, slot: SlotNo, attached: Option<Attached>, id: RunId) {
+        if let Some(Sentence { verdict, code, why }) = self.rack.sentences.remove(&id) {
+            self.pronounce(slot, attached, id, verdict, code, why);
+        }
+    }
+
+    /// The run ends here and now. The slot shows the verdict until its device leaves.
+    ///
+    /// A run that may have replaced a valid key with one that the cloud has not accepted ends in no other way than
+    /// QUARANTINED, whatever stopped it: what it owes stays owed, and its undo copy is kept.
+    pub(super) fn pronounce(
+        &mut self,
+        slot: SlotNo,
+        attached: Option<Attached>,
+        id: RunId,
+        verdict: Verdict,
+        code: Option<Code>,
+        mut why: String,
+    ) {
+        let Some(run) = self.run(id) else { return };
+        let (verdict, code) = if run.keys.unsettled() && verdict != Verdict::Quarantined {
+            why.push_str("; the cloud has not accepted the new key that the device holds or may hold");
+            (Verdict::Quarantined, Some(Code::StateUnknown))
+        } else {
+            (verdict, code)
+        };
+        if to_clean_up(&run).is_some() || run.step(StepKind::ForgetNetwork).is_some_and(failed) {
+            why.push_str("; the bench network may still be on the device");
+        }
+        if !matches!(verdict, Verdict::Owed | Verdict::Quarantined) {
+            self.owe_no_more(id, verdict);
+        }
+        if run.keys.undo.is_some() && undo_is_over(&run) {
+            self.destroy_undo(&run);
+        }
+        self.fact(Fact::RunEnded {
+            run: id,
+            device: run.device,
+            verdict,
+            code,
+            why,
+            proved: verdict == Verdict::Pass && run.handshake.is_some(),
+        });
+        match attached {
+            Some(attached) => self.set(
+                slot,
+                Slot::Judged {
+                    attached,
+                    run: id,
+                    device: run.device,
+                    verdict,
+                },
+            ),
+            None => self.settle_found(slot),
+        }
+    }
+
+    /// What an ended run never sent is not owed any more.
+    fn owe_no_more(&mut self, run: RunId, verdict: Verdict) {
+        let unsent: Vec<_> = self
+            .rack
+            .outbox
+            .open()
+            .filter(|e| e.item.run == run && !e.ambiguous && e.state != ItemState::Sent)
+            .map(|e| e.item.id.clone())
+            .collect();
+        for item in unsent {
+            self.fact(Fact::ItemWithdrawn {
+                item,
+                why: format!("the run ended {verdict}"),
+            });
+        }
+    }
+
+    /// Has an undo copy destroyed, after the fact is on disk.
+    pub(super) fn destroy_undo(&mut self, run: &Run) {
+        let (run, device) = (run.id, run.device);
+        self.fact(Fact::UndoDestroyed { run, device });
+        self.effects.push(Effect::DestroyUndo { run, device });
+    }
+}
+
+/// True if the undo copy of a run serves nothing any more: the cloud accepted the key that the device holds, the old key
+/// is back, there was no valid key to go back to, or nothing was written after all.
+pub(super) fn undo_is_over(run: &Run) -> bool {
+    let keys = &run.keys;
+    let server_key_open = run
+        .step(StepKind::ServerKey)
+        .is_some_and(|s| matches!(s.state, StepState::Started | StepState::Failed(_)));
+    let accepted = keys.accepted.map(|(key, _)| key);
+    let nothing_valid = keys.before.as_ref().is_some_and(|content| content.key().is_none());
+    let untouched = keys.intended.is_none() && keys.read == keys.before;
+    !server_key_open
+        && (keys.restored
+            || untouched
+            || (accepted.is_some() && accepted == keys.present())
+            || (nothing_valid && keys.written.is_some()))
+}
+
+/// The index of the step that takes the bench network away again, if the network may be on the device.
+fn to_clean_up(run: &Run) -> Option<u8> {
+    let joined = run.step(StepKind::JoinNetwork).is_some_and(|s| s.attempts > 0);
+    let forget = run.step(StepKind::ForgetNetwork)?;
+    let open = matches!(forget.state, StepState::Pending | StepState::Started);
+    (joined && open).then(|| run.index(StepKind::ForgetNetwork)).flatten()
+}
+
+fn failed(step: &super::run::Step) -> bool {
+    matches!(step.state, StepState::Failed(_))
+}
+
+fn summary(run: &Run) -> String {
+    let mut parts = Vec::new();
+    if run.steps.iter().all(|s| s.kind != StepKind::Admit) {
+        parts.push("already done under this recipe; checked".to_owned());
+    }
+    parts.push(match (run.keys.written, run.keys.before.as_ref()) {
+        (Some(_), Some(before)) => format!("new key, the slot was {}", before.word()),
+        (Some(_), None) => "new key".to_owned(),
+        _ => "key as found".to_owned(),
+    });
+    if run.keys.accepted.is_some() {
+        parts.push("registered".to_owned());
+    }
+    if run.handshake.is_some() {
+        parts.push("proved by a handshake".to_owned());
+    }
+    parts.join(", ")
+}
