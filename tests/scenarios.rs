@@ -26,7 +26,8 @@ fn every_scenario_ends_as_its_file_says() {
         let problems = Bench::run(scenario, &Options::default(), |bench, end| {
             let mut problems = bench.judge();
             if end != Ended::Idle {
-                problems.push(format!("ended {end:?}"));
+                let why = bench.stopped.lock().unwrap().clone().unwrap_or_default();
+                problems.push(format!("ended {end:?} {why}"));
             }
             if !problems.is_empty() {
                 problems.push(bench.story());

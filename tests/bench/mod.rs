@@ -13,8 +13,8 @@ use std::{
 use keyrack::{
     cli::rig::{Options, Rig},
     cloud::Api,
-    edge::{Clock, Entropy, Http, entropy::SystemEntropy},
-    model::{DeviceId, Fact, Platform, Record, SlotNo, StationId, Verdict, fact::Identity},
+    edge::{Bus, Clock, Entropy, Http, entropy::SystemEntropy},
+    model::{DeviceId, Fact, Record, SlotNo, StationId, Verdict, fact::Identity},
     rack::{Command, RackView},
     sim::{
         clock::{Group, VirtualClock},
@@ -49,6 +49,12 @@ pub struct Bench {
     pub ledger: PathBuf,
     /// What the core showed last.
     pub view: Arc<Mutex<Option<RackView>>>,
+    /// The ports as the next station meets them; those of the world unless something is put between.
+    pub bus: Mutex<Arc<dyn Bus>>,
+    /// The most pages that the ledger of the next station may have: a full disk.
+    pub pages: Mutex<Option<u32>>,
+    /// Why the last station stopped by itself.
+    pub stopped: Arc<Mutex<Option<String>>>,
     undo: Arc<MemoryUndo>,
     begun: AtomicBool,
     _folder: tempfile::TempDir,
@@ -75,7 +81,11 @@ impl Bench {
                 std::env::temp_dir()
             };
             let folder = tempfile::Builder::new().prefix("keyrack-").tempdir_in(root).unwrap();
+            let bus: Arc<dyn Bus> = Arc::new(rig.world.bus());
             let bench = Bench {
+                bus: Mutex::new(bus),
+                pages: Mutex::default(),
+                stopped: Arc::default(),
                 clock: clock.clone(),
                 rig,
                 records: Arc::default(),
@@ -102,7 +112,8 @@ impl Bench {
         let shelf = self.rig.shelf().expect("firmware that fits");
         let setting = self.rig.setting(&shelf.book);
         let expected: Vec<_> = self.rig.scenario.expect.values().collect();
-        let devices = expected.iter().filter(|e| e.verdict.is_verdict()).count();
+        let judged = self.rig.scenario.expect.iter().filter(|(_, e)| e.verdict.is_verdict());
+        let devices: BTreeSet<DeviceId> = judged.filter_map(|(slot, _)| self.rig.device_of(SlotNo(*slot))).collect();
         let waiting = expected.iter().filter(|e| e.verdict == Ending::Interrupted).count();
         let owed = expected.iter().map(|e| e.owed as usize).sum();
         let deadline = self.clock.now() + limit;
@@ -116,7 +127,7 @@ impl Bench {
         let world = station::World {
             clock: Arc::clone(group) as Arc<dyn Clock>,
             entropy: Arc::new(SystemEntropy),
-            bus: Arc::new(self.rig.world.bus()),
+            bus: Arc::clone(&self.bus.lock().unwrap()),
             api,
             undo: Arc::clone(&self.undo) as Arc<_>,
         };
@@ -124,8 +135,9 @@ impl Bench {
         self.rig.world.on_station_cut(Arc::new(move || killer.kill()));
         let shown = Arc::clone(&self.view);
         let (records, path, told) = (Arc::clone(&self.records), self.ledger.clone(), Arc::clone(&ended));
+        let (pages, stopped) = (*self.pages.lock().unwrap(), Arc::clone(&self.stopped));
         let body = move || {
-            let store = Store::open(
+            let mut store = Store::open(
                 &path,
                 StationId("rig".into()),
                 store::Options {
@@ -133,6 +145,9 @@ impl Bench {
                 },
             )
             .expect("a ledger");
+            if let Some(most) = pages {
+                store.limit_pages(most).unwrap();
+            }
             let clock = Arc::clone(&world.clock);
             let mut on_event = {
                 let records = Arc::clone(&records);
@@ -144,7 +159,11 @@ impl Bench {
             };
             let mut station = match Station::start(world, store, setting, shelf, &Tuning { uplinks: 1 }, &mut on_event) {
                 Ok(station) => station,
-                Err(e) => panic!("start: {e:?}"),
+                Err(e) => {
+                    *stopped.lock().unwrap() = Some(format!("{e:?}"));
+                    *told.lock().unwrap() = Ended::Failed;
+                    return;
+                }
             };
             let remote = station.remote();
             let late = {
@@ -167,7 +186,7 @@ impl Bench {
                 }
                 if let Event::View(view) = &event
                     && !finished
-                    && all_judged(view, &seen.lock().unwrap(), devices, waiting, owed)
+                    && all_judged(view, &seen.lock().unwrap(), &devices, waiting, owed)
                 {
                     finished = true;
                     remote.command(Command::Finish);
@@ -178,7 +197,7 @@ impl Bench {
                 Ok(()) if clock.now() >= deadline => Ended::OutOfTime,
                 Ok(()) => Ended::Idle,
                 Err(e) => {
-                    println!("station: {e:?}");
+                    *stopped.lock().unwrap() = Some(format!("{e:?}"));
                     Ended::Failed
                 }
             };
@@ -272,7 +291,7 @@ impl Bench {
 }
 
 /// True if every device has a verdict, no run waits, and nothing is owed but what is expected to be.
-fn all_judged(view: &RackView, records: &[Record], devices: usize, waiting: usize, owed: usize) -> bool {
+fn all_judged(view: &RackView, records: &[Record], devices: &BTreeSet<DeviceId>, waiting: usize, owed: usize) -> bool {
     let judged: BTreeSet<DeviceId> = records
         .iter()
         .filter_map(|r| {
@@ -287,7 +306,7 @@ fn all_judged(view: &RackView, records: &[Record], devices: usize, waiting: usiz
         .slots
         .iter()
         .all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
-    judged.len() == devices && still && view.interrupted.len() == waiting && view.owed <= owed
+    judged.is_superset(devices) && still && view.interrupted.len() == waiting && view.owed <= owed
 }
 
 /// More virtual time than any scenario needs.
