@@ -5,6 +5,7 @@
 //! Each combination runs once without a cut, which gives the list of its cuts; then once for each cut and each way of
 //! cutting. After each run the disk, the device and the cloud are asked.
 
+#[expect(dead_code, reason = "this test judges by itself")]
 mod bench;
 #[path = "resume/case.rs"]
 mod case;

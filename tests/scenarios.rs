@@ -5,13 +5,8 @@ mod bench;
 
 use std::{fs, path::Path};
 
-use bench::{Bench, Ended, LONGEST};
-use keyrack::{
-    cli::rig::Options,
-    model::SlotNo,
-    sim::world::scenario::{Ending, Scenario},
-    store::Reader,
-};
+use bench::{Bench, Ended};
+use keyrack::{cli::rig::Options, sim::world::scenario::Scenario};
 
 #[test]
 fn every_scenario_ends_as_its_file_says() {
@@ -28,11 +23,11 @@ fn every_scenario_ends_as_its_file_says() {
         }
         count += 1;
         let scenario = Scenario::read(&path).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-        let problems = Bench::with(scenario, &Options::default(), |bench| {
-            let end = bench.work(LONGEST);
-            let mut problems = judge(bench);
+        let problems = Bench::run(scenario, &Options::default(), |bench, end| {
+            let mut problems = bench.judge();
             if end != Ended::Idle {
-                problems.push(format!("ended {end:?}"));
+                let why = bench.stopped.lock().unwrap().clone().unwrap_or_default();
+                problems.push(format!("ended {end:?} {why}"));
             }
             if !problems.is_empty() {
                 problems.push(bench.story());
@@ -44,34 +39,4 @@ fn every_scenario_ends_as_its_file_says() {
     assert!(count > 0, "no scenarios");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("{count} scenarios");
-}
-
-/// What differs from what the scenario says.
-fn judge(bench: &Bench) -> Vec<String> {
-    let mut wrong = bench.rig.judge(&Reader::open(&bench.ledger).unwrap()).unwrap();
-    let view = bench.view.lock().unwrap().clone().unwrap_or_default();
-    for (slot, expect) in &bench.rig.scenario.expect {
-        let device = bench.rig.device_of(SlotNo(*slot));
-        let code = match expect.verdict {
-            Ending::Rejected => view
-                .slots
-                .iter()
-                .find(|s| s.slot == SlotNo(*slot) && s.word == "rejected")
-                .and_then(|s| s.code),
-            Ending::Interrupted => view
-                .interrupted
-                .iter()
-                .find(|(_, d, _)| Some(*d) == device)
-                .map(|(_, _, code)| *code),
-            _ => continue,
-        };
-        if code.map(|code| code.text()) != expect.code.as_deref() {
-            wrong.push(format!(
-                "slot {slot}: {} for {code:?}, expected {:?}",
-                expect.verdict.word(),
-                expect.code
-            ));
-        }
-    }
-    wrong
 }

@@ -26,6 +26,8 @@ pub struct Run {
     pub keys: Keys,
     /// The last session of the device before the run, as the cloud told it.
     pub handshake_before: Option<Wall>,
+    /// How often it got its device back since a step ended last.
+    pub returns: u8,
     /// The handshake that proved it.
     pub handshake: Option<Wall>,
     /// Sentences worth showing at the end: warnings and skips.
@@ -107,6 +109,12 @@ impl Keys {
         self.read.as_ref()?.key().map(|key| key.fingerprint)
     }
 
+    /// True if the device holds, held or is to hold this key, as far as this run knows.
+    pub fn knows(&self, key: Fingerprint) -> bool {
+        let contents = [&self.read, &self.before].into_iter().flatten().filter_map(SlotContent::key);
+        contents.chain(&self.intended).any(|known| known.fingerprint == key)
+    }
+
     /// True if this run replaced a valid key, or may have, and the cloud has not accepted what took its place.
     pub fn unsettled(&self) -> bool {
         self.overwrote_valid() && (self.written.is_none() || self.accepted.map(|(key, _)| key) != self.written)
@@ -181,6 +189,7 @@ impl Run {
                 ..Keys::default()
             },
             handshake_before: None,
+            returns: 0,
             handshake: None,
             notes: Vec::new(),
         })
@@ -222,6 +231,7 @@ impl Run {
             Fact::RunResumed { slot, .. } => {
                 self.slot = *slot;
                 self.state = State::Active;
+                self.returns = self.returns.saturating_add(1);
                 self.steps.iter_mut().for_each(|step| step.failures = 0);
                 self.forget_readings();
             }
@@ -243,6 +253,7 @@ impl Run {
                     self.notes.push(why.clone());
                 }
                 step.state = StepState::Ended(outcome.clone());
+                self.returns = 0;
             }
             Fact::StepFailed { step, error, .. } => {
                 let Some(step) = self.steps.get_mut(usize::from(*step)) else {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     edge::Attached,
     model::{
-        Fact, Outcome, RunId, SlotNo, StepKind,
+        Code, Fact, Outcome, RunId, SlotNo, StepError, StepKind,
         key::SlotContent,
         outbox::{Errand, Item, ItemId, ItemState},
         platform::UsbMode,
@@ -19,7 +19,7 @@ use super::{
     input::Call,
     proof::pause_before,
     run::{Run, StepState},
-    slot::{Doing, Slot},
+    slot::{Doing, Shown, Slot},
     turn::{Turn, begun, mode_of},
 };
 
@@ -174,7 +174,7 @@ impl Turn {
                 deadline: self.now + limit,
                 ask,
                 asked: 0,
-                resumed: false,
+                shown: Shown::Nothing(Code::CloudUnreachable),
             },
         );
         match kind {
@@ -199,8 +199,7 @@ impl Turn {
             }
             StepKind::RegisterPresent | StepKind::Register => {
                 let Some(key) = present_key(run) else {
-                    let error = crate::model::StepError::new(crate::model::Code::Internal, "register a key that was not read");
-                    return self.fail(slot, Some(attached.clone()), run.id, &error);
+                    return self.fail(slot, Some(attached.clone()), run.id, &no_key(run, kind));
                 };
                 let item = Item {
                     id: ItemId::key(run.id, key.fingerprint),
@@ -241,6 +240,17 @@ fn present_key(run: &Run) -> Option<crate::model::PublicKey> {
         .chain(run.keys.intended.as_ref())
         .find(|key| key.fingerprint == present)
         .cloned()
+}
+
+/// Why there is no key to register. A recheck does not make one; a new run of the recipe does.
+fn no_key(run: &Run, kind: StepKind) -> StepError {
+    let code = match &run.keys.read {
+        Some(SlotContent::Blank) => Code::KeyBlank,
+        Some(SlotContent::Corrupt { .. }) => Code::KeyCorrupt,
+        Some(SlotContent::Unreadable { .. }) => Code::KeyUnreadable,
+        Some(SlotContent::Valid { .. }) | None => Code::Internal,
+    };
+    StepError::new(code, format!("{}: no key was read", kind.label()))
 }
 
 /// Whether a step is needed at all, on evidence of this run.

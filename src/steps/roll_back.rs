@@ -1,6 +1,9 @@
 //! Puts the old key back after the cloud refused the new one for good.
 
-use crate::model::{Code, Fact, Outcome, StepError, StepKind, key::SlotContent};
+use crate::{
+    device::Cancel,
+    model::{Code, Fact, Outcome, StepError, StepKind, key::SlotContent},
+};
 
 use super::{Bench, Cx, Report, Step, key_slot, lost, stays};
 
@@ -29,6 +32,8 @@ impl Step for RollBack {
             _ => {}
         }
         if held.content.key() != Some(old) {
+            // From here on nothing but a cut stops it: half of it would be worse than all of it.
+            dfu.link().set_cancel(Cancel::new());
             lost::put_back(cx, &mut dfu, &held)?;
             held = key_slot::read(&mut dfu, cx.recipe.platform)?;
         }

@@ -110,6 +110,12 @@ impl Store {
         })
     }
 
+    /// Lets the file grow to so many pages and no further: a full disk for tests, which otherwise need a disk to fill.
+    pub fn limit_pages(&mut self, most: u32) -> Result<(), StoreError> {
+        let set = self.conn.pragma_update_and_check(None, "max_page_count", most, |_| Ok(()));
+        set.map_err(sql("limiting the ledger"))
+    }
+
     /// The directory of the ledger: where a [`Reader`] is opened.
     pub fn dir(&self) -> &Path {
         &self.dir

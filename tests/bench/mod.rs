@@ -13,9 +13,9 @@ use std::{
 use keyrack::{
     cli::rig::{Options, Rig, Stored},
     cloud::Api,
-    edge::{Clock, Entropy, Http, entropy::SystemEntropy},
+    edge::{Bus, Clock, Entropy, Http, entropy::SystemEntropy},
     keys::StationKey,
-    model::{DeviceId, Fact, Record, Secret, StationId, Verdict, fact::Identity},
+    model::{DeviceId, Fact, Record, Secret, SlotNo, StationId, Verdict, fact::Identity},
     rack::{Command, RackView},
     sim::{
         clock::{Group, VirtualClock},
@@ -26,7 +26,7 @@ use keyrack::{
         },
     },
     station::{self, Event, Station, Tuning, undo::SealedUndo},
-    store::{self, Durability, Store, UndoVault},
+    store::{self, Durability, Reader, Store, UndoVault},
 };
 
 /// How a stretch of work ended.
@@ -52,6 +52,12 @@ pub struct Bench {
     pub undo: PathBuf,
     /// What the core showed last.
     pub view: Arc<Mutex<Option<RackView>>>,
+    /// The ports as the next station meets them; those of the world unless something is put between.
+    pub bus: Mutex<Arc<dyn Bus>>,
+    /// The most pages that the ledger of the next station may have: a full disk.
+    pub pages: Mutex<Option<u32>>,
+    /// Why the last station stopped by itself.
+    pub stopped: Arc<Mutex<Option<String>>>,
     entropy: Arc<dyn Entropy>,
     watch: Mutex<Option<Watch>>,
     begun: AtomicBool,
@@ -62,6 +68,14 @@ pub struct Bench {
 pub type Watch = Arc<dyn Fn(&Record) + Send + Sync>;
 
 impl Bench {
+    /// Builds the bench, works until every device is judged, and hands it to `look`.
+    pub fn run<R>(scenario: Scenario, options: &Options, look: impl FnOnce(&Bench, Ended) -> R) -> R {
+        Self::with(scenario, options, |bench| {
+            let end = bench.work(LONGEST);
+            look(bench, end)
+        })
+    }
+
     /// Builds a rack and hands it over.
     pub fn with<R>(scenario: Scenario, options: &Options, body: impl FnOnce(&Bench) -> R) -> R {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -85,9 +99,14 @@ impl Bench {
                 std::env::temp_dir()
             };
             let folder = tempfile::Builder::new().prefix("keyrack-").tempdir_in(root).unwrap();
+            let rig = rig(World::on_virtual_clock(clock));
+            let bus: Arc<dyn Bus> = Arc::new(rig.world.bus());
             let bench = Bench {
+                bus: Mutex::new(bus),
+                pages: Mutex::default(),
+                stopped: Arc::default(),
                 clock: clock.clone(),
-                rig: rig(World::on_virtual_clock(clock)),
+                rig,
                 records: Arc::default(),
                 view: Arc::default(),
                 ledger: folder.path().join("ledger"),
@@ -119,7 +138,8 @@ impl Bench {
         let shelf = self.rig.shelf().expect("firmware that fits");
         let setting = self.rig.setting(&shelf.book);
         let expected: Vec<_> = self.rig.scenario.expect.values().collect();
-        let devices = expected.iter().filter(|e| e.verdict.is_verdict()).count();
+        let judged = self.rig.scenario.expect.iter().filter(|(_, e)| e.verdict.is_verdict());
+        let devices: BTreeSet<DeviceId> = judged.filter_map(|(slot, _)| self.rig.device_of(SlotNo(*slot))).collect();
         let waiting = expected.iter().filter(|e| e.verdict == Ending::Interrupted).count();
         let owed = expected.iter().map(|e| e.owed as usize).sum();
         let deadline = self.clock.now() + limit;
@@ -135,7 +155,7 @@ impl Bench {
         let world = station::World {
             clock: Arc::clone(group) as Arc<dyn Clock>,
             entropy: Arc::clone(&self.entropy),
-            bus: Arc::new(self.rig.world.bus()),
+            bus: Arc::clone(&self.bus.lock().unwrap()),
             api,
             undo: Arc::new(undo),
         };
@@ -144,8 +164,9 @@ impl Bench {
         self.rig.world.on_station_cut(Arc::new(move || killer.kill()));
         let shown = Arc::clone(&self.view);
         let (records, path, told) = (Arc::clone(&self.records), self.ledger.clone(), Arc::clone(&ended));
+        let (pages, stopped) = (*self.pages.lock().unwrap(), Arc::clone(&self.stopped));
         let body = move || {
-            let store = Store::open(
+            let mut store = Store::open(
                 &path,
                 StationId("rig".into()),
                 store::Options {
@@ -153,6 +174,9 @@ impl Bench {
                 },
             )
             .expect("a ledger");
+            if let Some(most) = pages {
+                store.limit_pages(most).unwrap();
+            }
             let clock = Arc::clone(&world.clock);
             let mut on_event = {
                 let records = Arc::clone(&records);
@@ -167,7 +191,11 @@ impl Bench {
             };
             let mut station = match Station::start(world, store, setting, shelf, &Tuning { uplinks: 1 }, &mut on_event) {
                 Ok(station) => station,
-                Err(e) => panic!("start: {e:?}"),
+                Err(e) => {
+                    *stopped.lock().unwrap() = Some(format!("{e:?}"));
+                    *told.lock().unwrap() = Ended::Failed;
+                    return;
+                }
             };
             let remote = station.remote();
             let late = {
@@ -190,7 +218,7 @@ impl Bench {
                 }
                 if let Event::View(view) = &event
                     && !finished
-                    && all_judged(view, &seen.lock().unwrap(), devices, waiting, owed)
+                    && all_judged(view, &seen.lock().unwrap(), &devices, waiting, owed)
                 {
                     finished = true;
                     remote.command(Command::Finish);
@@ -201,7 +229,7 @@ impl Bench {
                 Ok(()) if clock.now() >= deadline => Ended::OutOfTime,
                 Ok(()) => Ended::Idle,
                 Err(e) => {
-                    println!("station: {e:?}");
+                    *stopped.lock().unwrap() = Some(format!("{e:?}"));
                     Ended::Failed
                 }
             };
@@ -216,6 +244,36 @@ impl Bench {
         group.join();
         let end = *ended.lock().unwrap();
         end
+    }
+
+    /// What differs from what the scenario says.
+    pub fn judge(&self) -> Vec<String> {
+        let mut wrong = self.rig.judge(&Reader::open(&self.ledger).unwrap()).unwrap();
+        let view = self.view.lock().unwrap().clone().unwrap_or_default();
+        for (slot, expect) in &self.rig.scenario.expect {
+            let device = self.rig.device_of(SlotNo(*slot));
+            let code = match expect.verdict {
+                Ending::Rejected => view
+                    .slots
+                    .iter()
+                    .find(|s| s.slot == SlotNo(*slot) && s.word == "rejected")
+                    .and_then(|s| s.code),
+                Ending::Interrupted => view
+                    .interrupted
+                    .iter()
+                    .find(|(_, d, _)| Some(*d) == device)
+                    .map(|(_, _, code)| *code),
+                _ => continue,
+            };
+            if code.map(|code| code.text()) != expect.code.as_deref() {
+                wrong.push(format!(
+                    "slot {slot}: {} for {code:?}, expected {:?}",
+                    expect.verdict.word(),
+                    expect.code
+                ));
+            }
+        }
+        wrong
     }
 
     /// The facts of a device, in order.
@@ -265,7 +323,7 @@ impl Bench {
 }
 
 /// True if every device has a verdict, no run waits, and nothing is owed but what is expected to be.
-fn all_judged(view: &RackView, records: &[Record], devices: usize, waiting: usize, owed: usize) -> bool {
+fn all_judged(view: &RackView, records: &[Record], devices: &BTreeSet<DeviceId>, waiting: usize, owed: usize) -> bool {
     let judged: BTreeSet<DeviceId> = records
         .iter()
         .filter_map(|r| {
@@ -280,8 +338,8 @@ fn all_judged(view: &RackView, records: &[Record], devices: usize, waiting: usiz
         .slots
         .iter()
         .all(|s| s.verdict.is_some() || matches!(s.word, "vacant" | "rejected"));
-    judged.len() == devices && still && view.interrupted.len() == waiting && view.owed <= owed
+    judged.is_superset(devices) && still && view.interrupted.len() == waiting && view.owed <= owed
 }
 
 /// More virtual time than any scenario needs.
-pub const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_secs(3600);

@@ -1,0 +1,518 @@
+//! What goes wrong around a station and is not a matter of one scenario file: a full disk, a worker that hangs, things
+//! that are no devices, a token that is renewed, devices that come again; and whatever can be wrong with what the
+//! station is given before it starts.
+
+mod bench;
+mod process;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use bench::{Bench, Ended};
+use keyrack::{
+    cli::rig::Options,
+    edge::{Attached, Bus, BusError, Clock, Http, Pipe, Setup, Signal, UsbError},
+    model::{Code, Fact, Mono, PortPath, SlotNo, StationId, StepKind, Verdict, Wall},
+    sim::{
+        cloud::DirectHttp,
+        world::{
+            hubs,
+            mishap::{Deed, Mishap, When},
+            scenario::Scenario,
+        },
+    },
+    store::{self, Reader, Store},
+};
+use process::{Served, keyrack, text};
+
+#[test]
+fn a_full_disk_stops_the_station_before_it_acts_and_it_goes_on_later() {
+    let mut stopped = 0;
+    // What is in the ledger before moves the moments at which it needs another page.
+    for (filled, more) in (0..5).flat_map(|filled| (0..3).map(move |more| (filled, more))) {
+        Bench::with(scenario(NEW_KEYS), &Options::default(), |bench| {
+            let case = format!("{filled} + {more}");
+            *bench.pages.lock().unwrap() = Some(pages(&bench.ledger, filled) + more);
+            let first = bench.work(Duration::from_secs(900));
+            if first == Ended::Failed {
+                stopped += 1;
+                let why = bench.stopped.lock().unwrap().clone().unwrap();
+                assert!(why.contains("Full"), "{case}: {why}");
+                nothing_off_the_record(bench);
+                *bench.pages.lock().unwrap() = None;
+                let second = bench.work(Duration::from_secs(900));
+                assert_eq!(second, Ended::Idle, "{case}:\n{}", bench.story());
+            }
+            // An upload whose answer found no place on disk is made again, with the same key.
+            let wrong = bench.judge();
+            let wrong: Vec<_> = wrong.iter().filter(|w| !w.contains("3 uploads")).collect();
+            assert!(wrong.is_empty(), "{case}: {wrong:?}\n{}", bench.story());
+            let ledger = Reader::open(&bench.ledger).unwrap();
+            assert_eq!(ledger.verify(&mut |_| {}).unwrap(), Vec::new());
+        });
+    }
+    assert!(stopped >= 10, "only {stopped} of them were full in the middle of something");
+}
+
+/// Makes a ledger with so many records in it, and tells how many pages it has.
+fn pages(folder: &Path, filled: usize) -> u32 {
+    let mut store = Store::open(folder, StationId("rig".into()), store::Options::default()).unwrap();
+    let filler = Fact::StationStarted {
+        version: "0".repeat(300),
+    };
+    store
+        .append(Wall::from_millis(0).unwrap(), &vec![filler; filled * 2])
+        .unwrap();
+    drop(store);
+    let database = rusqlite::Connection::open(folder.join("ledger.db")).unwrap();
+    database.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()
+}
+
+/// Whatever the world shows was announced: no new key without its intention, no upload that was not sent on record.
+fn nothing_off_the_record(bench: &Bench) {
+    for (device, start) in &bench.rig.start {
+        let facts = bench.facts(*device);
+        let held = bench.rig.world.with_device(*device, |d| d.key_spki()).unwrap();
+        if held != start.spki {
+            let said = facts
+                .iter()
+                .any(|f| matches!(f, Fact::KeyIntended { key, .. } if Some(&key.spki) == held.as_ref()));
+            assert!(said, "{device} holds a key that nobody announced");
+        }
+        let sent = facts
+            .iter()
+            .filter(|f| matches!(f, Fact::ItemSent { item, .. } if item.0.contains("/key/")))
+            .count();
+        assert!(
+            bench.rig.cloud.uploads(*device).len() <= sent,
+            "{device}: an upload that is not on record"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_passed_is_only_checked_when_it_comes_again() {
+    Bench::with(scenario(TWO), &Options::default(), |bench| {
+        assert_eq!(bench.work(Duration::from_secs(900)), Ended::Idle);
+        assert_eq!(bench.judge(), Vec::<String>::new());
+        let counts = |bench: &Bench| -> BTreeMap<_, _> {
+            let of = |id| {
+                let counters = bench.rig.world.with_device(id, |d| d.counters().clone()).unwrap();
+                (counters.erases, counters.programs, counters.dct_writes, counters.key_writes)
+            };
+            bench
+                .rig
+                .start
+                .keys()
+                .map(|id| (*id, (of(*id), bench.rig.cloud.uploads(*id).len())))
+                .collect()
+        };
+        let before = counts(bench);
+        bench.records.lock().unwrap().clear();
+        assert_eq!(bench.work(Duration::from_secs(900)), Ended::Idle, "{}", bench.story());
+        assert_eq!(counts(bench), before, "nothing was flashed, written or uploaded");
+        for device in bench.rig.start.keys() {
+            assert_eq!(bench.verdict(*device), Some((Verdict::Pass, None)));
+            let plan = bench.facts(*device).into_iter().find_map(|f| match f {
+                Fact::RunStarted { plan, .. } => Some(plan),
+                _ => None,
+            });
+            let plan = plan.expect("a run of its own");
+            assert!(
+                plan.contains(&StepKind::ReadKey) && plan.contains(&StepKind::Check),
+                "{plan:?}"
+            );
+            assert!(
+                !plan.contains(&StepKind::Rekey) && !plan.contains(&StepKind::Enrol),
+                "{plan:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_misread_key_is_written_again_as_the_same_pair() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios/misread-key.toml")).unwrap();
+    Bench::run(scenario(&text), &Options::default(), |bench, end| {
+        assert_eq!(end, Ended::Idle);
+        let (device, start) = bench.rig.start.iter().next().unwrap();
+        let facts = bench.facts(*device);
+        let read = facts.iter().find_map(|f| match f {
+            Fact::KeyRead { content, .. } => content.key().cloned(),
+            _ => None,
+        });
+        let written = facts.iter().find_map(|f| match f {
+            Fact::KeyIntended { key, .. } => Some(key.clone()),
+            _ => None,
+        });
+        assert!(read.is_some() && read == written, "the pair that the slot held");
+        let now = bench.rig.world.with_device(*device, |d| d.key_spki()).unwrap();
+        assert_eq!(now, read.map(|key| key.spki), "and the device reads it right");
+        assert_ne!(now, start.spki, "as it did not before");
+    });
+}
+
+#[test]
+fn a_device_with_a_new_key_is_held_until_the_token_is_renewed() {
+    Bench::with(scenario(TOKEN_LOST), &Options::default(), |bench| {
+        assert_eq!(
+            bench.work(Duration::from_secs(1200)),
+            Ended::OutOfTime,
+            "nobody renewed the token"
+        );
+        let device = bench.rig.device_of(SlotNo(1)).unwrap();
+        assert_eq!(bench.verdict(device), None, "held, not judged:\n{}", bench.story());
+        assert!(bench.rig.cloud.uploads(device).iter().all(|u| !u.accepted));
+        assert!(
+            bench.view.lock().unwrap().as_ref().unwrap().locked.is_some(),
+            "and the screen says why"
+        );
+        let present = bench.rig.world.bus().list().unwrap();
+        assert_eq!(present[0].product & 0xf000, 0xd000, "still in DFU mode");
+        assert_eq!(bench.work(Duration::from_secs(900)), Ended::Idle, "{}", bench.story());
+        assert_eq!(bench.judge(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_stranger_on_the_bus_is_turned_away_by_name() {
+    Bench::with(scenario(TWO), &Options::default(), |bench| {
+        let ftdi = Attached {
+            port: hubs::default_port(3),
+            address: 900,
+            vendor: 0x0403,
+            product: 0x6001,
+            serial: Some("A50285BI".into()),
+        };
+        *bench.bus.lock().unwrap() = Arc::new(Between::new(bench, Some(ftdi)));
+        assert_eq!(bench.work(Duration::from_secs(900)), Ended::Idle, "{}", bench.story());
+        assert_eq!(bench.judge(), Vec::<String>::new());
+        let view = bench.view.lock().unwrap().clone().unwrap();
+        let slot = view.slots.iter().find(|s| s.slot == SlotNo(3)).unwrap();
+        assert_eq!((slot.word, slot.code), ("rejected", Some(Code::UnknownPlatform)), "{slot:?}");
+    });
+}
+
+#[test]
+fn a_worker_that_hangs_costs_its_slot_until_replug_and_nothing_else() {
+    Bench::with(scenario(TWO), &Options::default(), |bench| {
+        let group = bench.clock.group();
+        let mut between = Between::new(bench, None);
+        between.hang = Some((hubs::default_port(1), Arc::clone(&group) as Arc<dyn Clock>));
+        let opened = Arc::clone(&between.opened);
+        *bench.bus.lock().unwrap() = Arc::new(between);
+        let device = bench.rig.device_of(SlotNo(1)).unwrap();
+        bench.rig.world.arm([Mishap {
+            label: "replugged by a person".into(),
+            device: Some(device),
+            when: When::At(Mono(REPLUG)),
+            deed: Deed::Unplug {
+                back_after: Some(Duration::from_secs(5)),
+                port: None,
+            },
+        }]);
+        let http: Arc<dyn Http> = Arc::new(DirectHttp::new(bench.rig.cloud.clone()));
+        assert_eq!(
+            bench.work_in(&group, http, Duration::from_secs(7200)),
+            Ended::Idle,
+            "{}",
+            bench.story()
+        );
+        assert_eq!(bench.judge(), Vec::<String>::new());
+        let facts = bench.facts(device);
+        let wedged = facts
+            .iter()
+            .any(|f| matches!(f, Fact::RunInterrupted { code: Code::Wedged, .. }));
+        assert!(wedged, "{}", bench.story());
+        let records = bench.records.lock().unwrap();
+        let other = bench.rig.device_of(SlotNo(2)).unwrap();
+        let ended = records
+            .iter()
+            .find(|r| matches!(r.fact, Fact::RunEnded { device, .. } if device == other));
+        let resumed = records.iter().find(|r| matches!(r.fact, Fact::RunResumed { .. }));
+        assert!(ended.unwrap().seq < resumed.unwrap().seq, "the other slot did not wait");
+        let again = opened.lock().unwrap().clone();
+        assert_eq!(again, Vec::<u16>::new(), "the hanging attachment was opened again");
+    });
+}
+
+/// Between a station and the ports of the world: adds a stranger, or hangs a transfer for good.
+struct Between {
+    inner: Arc<dyn Bus>,
+    stranger: Option<Attached>,
+    hang: Option<(PortPath, Arc<dyn Clock>)>,
+    hung: Arc<AtomicU32>,
+    /// Addresses that were opened although a transfer to them hangs.
+    opened: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Between {
+    fn new(bench: &Bench, stranger: Option<Attached>) -> Self {
+        Self {
+            inner: Arc::new(bench.rig.world.bus()),
+            stranger,
+            hang: None,
+            hung: Arc::default(),
+            opened: Arc::default(),
+        }
+    }
+}
+
+impl Bus for Between {
+    fn list(&self) -> Result<Vec<Attached>, BusError> {
+        let mut list = self.inner.list()?;
+        list.extend(self.stranger.clone());
+        Ok(list)
+    }
+
+    fn changed(&self) -> Signal {
+        self.inner.changed()
+    }
+
+    fn open(&self, device: &Attached) -> Result<Box<dyn Pipe>, UsbError> {
+        if Some(device) == self.stranger.as_ref() {
+            return Err(UsbError::Access);
+        }
+        let inner = self.inner.open(device)?;
+        let hung = self.hung.load(Ordering::Relaxed);
+        if hung == u32::from(device.address) {
+            self.opened.lock().unwrap().push(device.address);
+        }
+        match &self.hang {
+            // In DFU mode, where a run works on it.
+            Some((port, clock)) if *port == device.port && hung == 0 && device.product & 0xf000 == 0xd000 => {
+                Ok(Box::new(Hangs {
+                    inner,
+                    clock: Arc::clone(clock),
+                    left: 40,
+                    address: device.address,
+                    hung: Arc::clone(&self.hung),
+                }))
+            }
+            _ => Ok(inner),
+        }
+    }
+}
+
+struct Hangs {
+    inner: Box<dyn Pipe>,
+    clock: Arc<dyn Clock>,
+    left: u32,
+    address: u16,
+    hung: Arc<AtomicU32>,
+}
+
+impl Pipe for Hangs {
+    fn control(&mut self, setup: Setup, data: &[u8], timeout: Duration) -> Result<Vec<u8>, UsbError> {
+        if self.left == 0 {
+            self.hung.store(u32::from(self.address), Ordering::Relaxed);
+            // As a kernel that never gives a transfer back.
+            self.clock.sleep(Duration::from_secs(1 << 20));
+        }
+        self.left = self.left.saturating_sub(1);
+        self.inner.control(setup, data, timeout)
+    }
+
+    fn claim(&mut self, interface: u8) -> Result<(), UsbError> {
+        self.inner.claim(interface)
+    }
+
+    fn set_alternate(&mut self, interface: u8, alternate: u8) -> Result<(), UsbError> {
+        self.inner.set_alternate(interface, alternate)
+    }
+}
+
+#[test]
+fn whatever_is_wrong_before_the_start_is_said_and_nothing_is_touched() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let mut world = Served::start(home, TWO);
+    let folder = world.folder.clone();
+    let config = folder.join("station.toml");
+    let good = fs::read_to_string(&config).unwrap();
+    let try_it = |name: &str, exit: i32, words: &[&str]| {
+        let bus = folder.join("bus");
+        let arguments = [
+            "run",
+            "--headless",
+            "--config",
+            text(&config),
+            "--world",
+            text(&bus),
+            "--devices",
+            "2",
+        ];
+        let output = keyrack(home, &arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(exit), "{name}: {said}");
+        for word in words.iter().chain(&["error:", "next:"]) {
+            assert!(said.contains(word), "{name}: \"{word}\" is not in: {said}");
+        }
+        assert!(!said.contains("panicked"), "{name}: {said}");
+    };
+
+    fs::write(&config, good.replace("[cloud]", "[clowd]")).unwrap();
+    try_it("an unknown table", 2, &["clowd", "station.toml:"]);
+    fs::write(&config, format!("{good}\n[[slot")).unwrap();
+    try_it("no TOML", 2, &["station.toml:"]);
+    fs::write(&config, good.replacen("number = 1\n", "number = 2\n", 1)).unwrap();
+    try_it("a slot twice", 2, &["number"]);
+
+    let at = good.find("sha256 = \"").unwrap() + "sha256 = \"".len();
+    let listed = &good[at..at + 64];
+    fs::write(&config, good.replace(listed, &"0".repeat(64))).unwrap();
+    try_it("another SHA-256", 2, &["firmware/", "sha256"]);
+    fs::write(&config, &good).unwrap();
+
+    let module = |platform: &str| {
+        let path = folder.join(format!("firmware/{platform}-application.bin"));
+        fs::read(&path).map(|bytes| (path, bytes)).unwrap()
+    };
+    let (path, bytes) = module("boron");
+    let mut damaged = bytes.clone();
+    damaged[2000] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    try_it("damaged, with the SHA-256 of before", 2, &["boron-application.bin"]);
+    fs::write(&config, good.replace(&sha256(&bytes), &sha256(&damaged))).unwrap();
+    try_it("damaged, with its own SHA-256", 2, &["CRC"]);
+    let (_, argon) = module("argon");
+    fs::write(&path, &argon).unwrap();
+    fs::write(&config, good.replace(&sha256(&bytes), &sha256(&argon))).unwrap();
+    try_it("of another platform", 2, &["platform 12", "boron"]);
+    fs::write(&path, &bytes[..700]).unwrap();
+    fs::write(&config, good.replace(&sha256(&bytes), &sha256(&bytes[..700]))).unwrap();
+    try_it("cut short", 2, &["boron-application.bin"]);
+    fs::remove_file(&path).unwrap();
+    fs::write(&config, &good).unwrap();
+    try_it("not there", 2, &["boron-application.bin"]);
+    fs::write(&path, &bytes).unwrap();
+
+    let token = folder.join("token");
+    let kept = fs::read(&token).unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
+    try_it("a token that others can read", 4, &["chmod 600"]);
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&token, "{").unwrap();
+    try_it("a token file that is none", 4, &["keyrack login"]);
+    fs::remove_file(&token).unwrap();
+    try_it("no token", 4, &["keyrack login"]);
+    fs::write(&token, &kept).unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let ledger = folder.join("state/ledger");
+    let _ = fs::remove_dir_all(folder.join("state"));
+    fs::create_dir(folder.join("state")).unwrap();
+    drop(Store::open(&ledger, StationId("demo".into()), store::Options::default()).unwrap());
+    let set = |version: u32| {
+        let database = rusqlite::Connection::open(ledger.join("ledger.db")).unwrap();
+        let before: u32 = database.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        database.pragma_update(None, "user_version", version).unwrap();
+        before
+    };
+    let before = set(999);
+    try_it("a ledger of a newer version", 5, &["newer"]);
+    set(before);
+    fs::set_permissions(&ledger, fs::Permissions::from_mode(0o755)).unwrap();
+    try_it("a ledger that others can enter", 5, &["chmod 700"]);
+    fs::set_permissions(&ledger, fs::Permissions::from_mode(0o700)).unwrap();
+    let database = fs::read(ledger.join("ledger.db")).unwrap();
+    fs::write(
+        ledger.join("ledger.db"),
+        "this is no database, and it is long enough to be looked at".repeat(99),
+    )
+    .unwrap();
+    try_it("a ledger that is no database", 5, &["ledger"]);
+    fs::write(ledger.join("ledger.db"), database).unwrap();
+
+    // Nothing of all that touched a device; and with everything put right they are provisioned.
+    let mut station = world.station(home, &["--devices", "2"]);
+    assert_eq!(station.end().code(), Some(0), "{}", station.complaints());
+    world.program.signal("TERM");
+    assert!(world.program.end().success());
+    assert!(!world.program.alive());
+    fs::remove_file(folder.join("bus")).ok();
+    try_it("no world", 3, &["bus"]);
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    keyrack::firmware::sha256_of(bytes).to_string()
+}
+
+fn scenario(text: &str) -> Scenario {
+    Scenario::parse(text).unwrap()
+}
+
+/// Long after every deadline of the step that hangs.
+const REPLUG: Duration = Duration::from_secs(3600);
+
+const TWO: &str = r#"
+about = "Two good devices."
+seed = 81
+
+[[slot]]
+number = 1
+platform = "boron"
+
+[[slot]]
+number = 2
+platform = "argon"
+
+[[expect]]
+slot = 1
+verdict = "PASS"
+key = "same"
+uploads = 1
+
+[[expect]]
+slot = 2
+verdict = "PASS"
+key = "same"
+uploads = 1
+"#;
+
+/// A cut between an upload and its answer costs an upload of the same key, so only one device has a count.
+const NEW_KEYS: &str = r#"
+about = "A device gets a new key while the disk is full."
+seed = 82
+keys = "generate"
+
+[[slot]]
+number = 1
+platform = "boron"
+
+[[expect]]
+slot = 1
+verdict = "PASS"
+key = "new"
+uploads = 2
+"#;
+
+const TOKEN_LOST: &str = r#"
+about = "The token is not accepted any more when the key of a device is to be registered."
+seed = 83
+
+[[slot]]
+number = 1
+platform = "boron"
+key = "corrupt"
+
+[[cloud.fault]]
+route = "POST /v1/provisioning/:id"
+effect = { refused = 401 }
+count = 1
+
+[[expect]]
+slot = 1
+verdict = "PASS"
+key = "new"
+uploads = 1
+"#;
