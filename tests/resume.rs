@@ -112,9 +112,10 @@ fn run_with(
 
 /// The cuts of a combination, each with the seed of its rack, and how many are left out.
 ///
-/// Left out is this, and nothing else: between two transfers without a record, a call or a write in between, disk, cloud
-/// and key store are the same all the way, which are the many transfers of a read; there each moment is cut in one of the
-/// ways, in turn, and neighbouring combinations begin with different ones. `KEYRACK_RESUME_ALL=1` leaves nothing out.
+/// Left out is this, and nothing else. Where nothing is written, put on record or sent between two transfers, the moment
+/// after the first and the moment before the second are one place. And amid the many transfers of a read disk, cloud and
+/// key store are the same all the way: there each place is cut in one of the ways, in turn, and neighbouring combinations
+/// begin with different ones. `KEYRACK_RESUME_ALL=1` leaves nothing out.
 fn cuts(case: &Case, turn: usize, passed: &[Passed]) -> (Vec<(Point, Way, u64)>, usize) {
     let all = std::env::var_os("KEYRACK_RESUME_ALL").is_some();
     let ways: &[Way] = if case.key == StartKey::Blank && case.boots == Boots::AndWaits {
@@ -125,6 +126,10 @@ fn cuts(case: &Case, turn: usize, passed: &[Passed]) -> (Vec<(Point, Way, u64)>,
     };
     let (mut cuts, mut left_out) = (Vec::new(), 0);
     for (n, at) in passed.iter().enumerate() {
+        if !all && at.follows && matches!(at.point, Point::Transfer(_, When::Before)) {
+            left_out += ways.len();
+            continue;
+        }
         let reads = matches!(at.point, Point::Transfer(..)) && !at.writes;
         let amid = reads
             && at.follows
@@ -132,7 +137,7 @@ fn cuts(case: &Case, turn: usize, passed: &[Passed]) -> (Vec<(Point, Way, u64)>,
                 .get(n + 1)
                 .is_some_and(|next| matches!(next.point, Point::Transfer(..)));
         for (m, way) in ways.iter().enumerate() {
-            if amid && !all && (n + m + turn) % ways.len() != 0 {
+            if amid && !all && (n / 2 + m + turn) % ways.len() != 0 {
                 left_out += 1;
                 continue;
             }

@@ -97,7 +97,8 @@ impl Turn {
         }
     }
 
-    fn rolled_back(&mut self, slot: SlotNo, attached: Option<Attached>, run: &Run) {
+    /// The old key is back after a refusal: the verdict.
+    pub(super) fn rolled_back(&mut self, slot: SlotNo, attached: Option<Attached>, run: &Run) {
         let refusal = run.steps.iter().find_map(|s| {
             if let super::run::StepState::Failed(e) = &s.state {
                 Some(e.to_string())

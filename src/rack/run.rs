@@ -120,6 +120,12 @@ impl Keys {
         self.overwrote_valid() && (self.written.is_none() || self.accepted.map(|(key, _)| key) != self.written)
     }
 
+    /// True if the device holds the valid key that it held before this run wrote to its slot.
+    pub fn holds_old(&self) -> bool {
+        let old = self.before.as_ref().and_then(SlotContent::key).map(|key| key.fingerprint);
+        old.is_some() && old == self.present()
+    }
+
     /// A key goes out: from here on the cloud may hold it instead of another one, until it answers.
     pub fn sent(&mut self, key: Fingerprint) {
         self.accepted = self.accepted.filter(|(accepted, _)| *accepted == key);

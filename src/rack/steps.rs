@@ -41,6 +41,11 @@ impl Turn {
             if self.must_roll_back(&run) {
                 return self.roll_back(slot, attached, &run, 1);
             }
+            // A cut may have come between the old key and the verdict; it was read again since.
+            let reads = run.next().is_some_and(|(_, step)| step.kind == StepKind::ReadKey);
+            if run.keys.restored && !reads && run.keys.holds_old() {
+                return self.rolled_back(slot, Some(attached.clone()), &run);
+            }
             let Some((index, step)) = run.next() else {
                 return self.complete(slot, attached, &run);
             };

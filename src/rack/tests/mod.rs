@@ -183,10 +183,10 @@ impl Drive {
 
     /// Lets things happen by the book until there is such a fact; then the device loses its power, and what is still
     /// under way comes to nothing.
-    fn cut_after(&mut self, wanted: impl Fn(&Fact) -> bool) {
+    fn cut_after(&mut self, cloud: &mut dyn FnMut(&Call) -> Option<Answer>, wanted: impl Fn(&Fact) -> bool) {
         self.plug();
         for _ in 0..400 {
-            while self.count(&wanted) == 0 && self.answer_one(&mut by_the_book) {}
+            while self.count(&wanted) == 0 && self.answer_one(cloud) {}
             if self.count(&wanted) > 0 {
                 self.effects.clear();
                 self.mode = UsbMode::Normal;
@@ -620,7 +620,10 @@ fn an_unplugged_device_is_waited_for_and_its_key_read_again() {
 #[test]
 fn a_key_that_was_accepted_is_read_again_when_the_device_was_away() {
     let mut drive = Drive::new(recipe(KeyPolicy::ReadOrGenerate), valid(1));
-    drive.cut_after(|f| matches!(f, Fact::ItemAnswered { item, .. } if item.0.contains("/key/")));
+    drive.cut_after(
+        &mut by_the_book,
+        |f| matches!(f, Fact::ItemAnswered { item, .. } if item.0.contains("/key/")),
+    );
     drive.holds = valid(2);
     assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
     assert_eq!(
@@ -634,7 +637,10 @@ fn a_key_that_was_accepted_is_read_again_when_the_device_was_away() {
 #[test]
 fn an_application_that_was_left_to_read_the_key_is_started_again() {
     let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
-    drive.cut_after(|f| matches!(f, Fact::StepStarted { step, .. } if *step == 5));
+    drive.cut_after(
+        &mut by_the_book,
+        |f| matches!(f, Fact::StepStarted { step, .. } if *step == 5),
+    );
     assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
     assert_eq!(drive.mode, UsbMode::Normal);
     assert_eq!(drive.keys(), ["01"], "the same key is not sent again");
@@ -643,7 +649,7 @@ fn an_application_that_was_left_to_read_the_key_is_started_again() {
 #[test]
 fn a_key_that_the_device_made_meanwhile_is_registered_before_it_is_replaced() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), SlotContent::Blank);
-    drive.cut_after(|f| {
+    drive.cut_after(&mut by_the_book, |f| {
         matches!(
             f,
             Fact::StepEnded {
@@ -662,12 +668,41 @@ fn a_key_that_the_device_made_meanwhile_is_registered_before_it_is_replaced() {
 #[test]
 fn an_older_acceptance_counts_no_more_once_another_key_went_out() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    drive.cut_after(|f| matches!(f, Fact::ItemAnswered { item, .. } if item.0.contains("/key/6363")));
+    drive.cut_after(
+        &mut by_the_book,
+        |f| matches!(f, Fact::ItemAnswered { item, .. } if item.0.contains("/key/6363")),
+    );
     // Some firmware puts the old key back when it starts.
     drive.holds = valid(1);
     assert_eq!(drive.run(&mut by_the_book).map(|(verdict, _)| verdict), Some(Verdict::Pass));
     let held = drive.holds.key().unwrap().fingerprint.to_string();
     assert_eq!(drive.keys().last().unwrap(), &held[..2], "{:?}", drive.keys());
+}
+
+#[test]
+fn a_roll_back_that_was_cut_before_its_verdict_is_one_still() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
+    let mut refuse = |call: &Call| match call {
+        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Refused {
+            code: Code::CloudRefused,
+            reason: "no".into(),
+        }),
+        _ => None,
+    };
+    drive.cut_after(&mut refuse, |f| matches!(f, Fact::StepFailed { .. }));
+    // The journal as a cut leaves it: the old key is on record as back, and no verdict.
+    drive.holds = valid(1);
+    let run = drive.rack.runs().next().unwrap().id;
+    let restored = Fact::KeyRestored {
+        run,
+        device: DEVICE,
+        fingerprint: Fingerprint([1; 32]),
+    };
+    drive.facts.push((drive.wall(), restored.clone()));
+    drive.rack.apply(drive.wall(), &restored).unwrap();
+    let verdict = drive.run(&mut refuse);
+    assert_eq!(verdict, Some((Verdict::RolledBack, Some(Code::RolledBackRefused))));
+    assert_eq!(drive.count(|f| matches!(f, Fact::KeyIntended { .. })), 1);
 }
 
 #[test]
