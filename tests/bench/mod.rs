@@ -1,5 +1,7 @@
 //! A station on a simulated rack in one process: virtual clock, no sockets.
 
+#![expect(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -242,8 +244,7 @@ impl Bench {
         }
         group.kill();
         group.join();
-        let end = *ended.lock().unwrap();
-        end
+        *ended.lock().unwrap()
     }
 
     /// What differs from what the scenario says.
