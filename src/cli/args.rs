@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{backup, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, replay, run, sim};
+use super::{backup, bench, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, replay, run, sim};
 
 /// keyrack: a provisioning station for a rack of Particle devices
 ///
@@ -97,6 +97,9 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Run the simulated world by itself
     Sim(sim::SimArgs),
+    /// Measure what this program promises
+    #[command(hide = true)]
+    Bench(bench::BenchArgs),
 }
 
 #[cfg(test)]

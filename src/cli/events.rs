@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -76,6 +77,10 @@ impl Events {
     pub(super) fn on(&mut self, event: &Event<'_>) {
         match event {
             Event::Record(record) => self.record(record),
+            Event::Durable { facts, waited } if self.printer.is_json() && self.printer.verbosity() > 0 => {
+                self.printer.object(&DurableEvent::new(*facts, *waited));
+            }
+            Event::Durable { .. } => {}
             Event::View(view) => self.view(view),
             Event::Progress { slot, done, of } => self.progress(*slot, *done, *of),
         }
@@ -308,6 +313,24 @@ impl<'a> SlotEvent<'a> {
             code: view.code,
             why: &view.why,
             next: view.code.map(Code::next_action),
+        }
+    }
+}
+
+/// How long facts waited for the disk: one for each commit.
+#[derive(Serialize)]
+struct DurableEvent {
+    event: &'static str,
+    facts: usize,
+    waited_us: u64,
+}
+
+impl DurableEvent {
+    fn new(facts: usize, waited: Duration) -> Self {
+        Self {
+            event: "durable",
+            facts,
+            waited_us: u64::try_from(waited.as_micros()).unwrap_or(u64::MAX),
         }
     }
 }
