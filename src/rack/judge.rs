@@ -25,14 +25,10 @@ impl Turn {
     /// Every step ended well: the verdict.
     pub(super) fn complete(&mut self, slot: SlotNo, attached: &Attached, run: &Run) {
         let owed = self.rack.outbox.open().any(|entry| entry.item.run == run.id);
-        let registered = run
-            .keys
-            .present()
-            .is_some_and(|key| run.keys.accepted.is_some_and(|(a, _)| a == key) || run.keys.accepted_before == Some(key));
         let (verdict, code, why) = if owed {
             let why = "the device is done; its key is still owed to the cloud".to_owned();
             (Verdict::Owed, Some(Code::CloudUnreachable), why)
-        } else if registered {
+        } else if run.keys.agreed() {
             (Verdict::Pass, None, summary(run))
         } else {
             let why = "every step ended, and yet the cloud is not known to hold the key of the device".to_owned();

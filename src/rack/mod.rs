@@ -123,6 +123,14 @@ impl Rack {
                     what: "an item for an unknown run",
                 });
             }
+            Fact::ItemSent { item, .. } => {
+                let sent = self.outbox.get(item).and_then(|entry| Some((entry.item.run, entry.key()?)));
+                if let Some((run, key)) = sent
+                    && let Some(run) = self.runs.get_mut(&run)
+                {
+                    Arc::make_mut(run).keys.sent(key);
+                }
+            }
             Fact::ItemAnswered {
                 item,
                 answer: Answer::Accepted { at, .. },

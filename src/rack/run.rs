@@ -120,6 +120,18 @@ impl Keys {
         self.overwrote_valid() && (self.written.is_none() || self.accepted.map(|(key, _)| key) != self.written)
     }
 
+    /// A key goes out: from here on the cloud may hold it instead of another one, until it answers.
+    pub fn sent(&mut self, key: Fingerprint) {
+        self.accepted = self.accepted.filter(|(accepted, _)| *accepted == key);
+        self.accepted_before = self.accepted_before.filter(|accepted| *accepted == key);
+    }
+
+    /// True if the cloud is known to hold the key that the device holds.
+    pub fn agreed(&self) -> bool {
+        let held = self.accepted.map(|(key, _)| key).or(self.accepted_before);
+        held.is_some() && held == self.present()
+    }
+
     /// True if this run replaced a valid key.
     pub fn overwrote_valid(&self) -> bool {
         (self.written.is_some() || self.intended.is_some()) && self.before.as_ref().is_some_and(|content| content.key().is_some())
@@ -250,14 +262,28 @@ impl Run {
                 step.state = StepState::Failed(error.clone());
                 step.failures = step.failures.saturating_add(1);
             }
+            // An unreadable slot tells nothing: what is known of the key stays known.
+            Fact::KeyRead {
+                content: content @ SlotContent::Unreadable { .. },
+                ..
+            } => {
+                self.keys.read.get_or_insert_with(|| content.clone());
+            }
             Fact::KeyRead { content, .. } => {
-                // A key that is neither the one before nor the intended one is the device's own doing; a reading that
-                // failed tells nothing.
-                if !matches!(content, SlotContent::Unreadable { .. })
-                    && self
-                        .keys
-                        .written
-                        .is_some_and(|w| content.key().is_none_or(|key| key.fingerprint != w))
+                if content.key().map(|key| key.fingerprint) != self.keys.present() {
+                    // What was done about the key was done about another one.
+                    self.again(&[
+                        StepKind::RegisterPresent,
+                        StepKind::Rekey,
+                        StepKind::Register,
+                        StepKind::ServerKey,
+                    ]);
+                }
+                // A key that is neither the one before nor the intended one is the device's own doing.
+                if self
+                    .keys
+                    .written
+                    .is_some_and(|w| content.key().is_none_or(|key| key.fingerprint != w))
                 {
                     self.keys.written = None;
                 }
@@ -301,20 +327,17 @@ impl Run {
         Ok(())
     }
 
-    /// After the device was out of sight nothing about its key is taken for granted until it is read again
-    /// (ARCHITECTURE.md 4.8), unless the cloud has accepted the key that was read and no write to the key store is open.
+    /// After the device was out of sight nothing about its key is taken for granted until it is read again, not even
+    /// when the cloud has accepted it (ARCHITECTURE.md 4.8): it may have lost its key store, or been elsewhere. To be read
+    /// it leaves its application, which has to start again then.
     fn forget_readings(&mut self) {
-        use StepKind::{ReadKey, Register, RegisterPresent, Rekey, ServerKey};
-        let registered = self.step(Register).is_some_and(|s| matches!(s.state, StepState::Ended(_)));
-        let accepted = self.keys.accepted.map(|(key, _)| key).or(self.keys.accepted_before);
-        let writing = self
-            .step(ServerKey)
-            .is_some_and(|s| matches!(s.state, StepState::Started | StepState::Failed(_)));
-        if registered && accepted.is_some() && accepted == self.keys.present() && !writing {
-            return;
-        }
+        self.again(&[StepKind::ReadKey, StepKind::Boot]);
+    }
+
+    /// Steps of these kinds that have ended have to be performed again.
+    fn again(&mut self, kinds: &[StepKind]) {
         for step in &mut self.steps {
-            if matches!(step.kind, ReadKey | RegisterPresent | Rekey | Register) && !matches!(step.state, StepState::Pending) {
+            if kinds.contains(&step.kind) && matches!(step.state, StepState::Ended(_)) {
                 step.state = StepState::Pending;
             }
         }

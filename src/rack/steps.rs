@@ -18,7 +18,7 @@ use super::{
     Effect, Order, Work,
     input::Call,
     proof::pause_before,
-    run::Run,
+    run::{Run, StepState},
     slot::{Doing, Shown, Slot},
     turn::{Turn, begun, mode_of},
 };
@@ -106,11 +106,12 @@ impl Turn {
 
     /// True if the cloud refused the new key for good, nothing about it is ambiguous, and there is a valid old one.
     pub(super) fn must_roll_back(&self, run: &Run) -> bool {
-        let Some(key) = run.keys.written else { return false };
+        // Not by what is known to be written: a cut may have torn the write that puts the old key back.
+        let Some(key) = &run.keys.intended else { return false };
         let refused = self
             .rack
             .outbox
-            .get(&ItemId::key(run.id, key))
+            .get(&ItemId::key(run.id, key.fingerprint))
             .is_some_and(|e| e.state == ItemState::Refused && !e.ambiguous);
         refused && run.keys.overwrote_valid() && !run.keys.restored
     }
@@ -154,7 +155,7 @@ impl Turn {
     }
 
     fn begin_cloud(&mut self, slot: SlotNo, attached: &Attached, run: &Run, index: u8, kind: StepKind, recipe: &Arc<Recipe>) {
-        if !begun(run, index) {
+        if run.steps[usize::from(index)].state != StepState::Started {
             self.begin_step(run, index);
         }
         let limit = if kind == StepKind::Prove {
@@ -215,7 +216,10 @@ impl Turn {
 
     /// Puts an item in the outbox, or takes up the one that is there since before a cut.
     fn owe(&mut self, slot: SlotNo, attached: &Attached, item: Item) {
+        // An upload that was accepted counts only until another key of the device went out.
+        let superseded = matches!(item.errand, Errand::Key { .. }) && !self.run(item.run).is_some_and(|run| run.keys.agreed());
         match self.rack.outbox.get(&item.id).map(|entry| entry.state) {
+            Some(ItemState::Accepted) if superseded => self.queue(item),
             Some(ItemState::Accepted | ItemState::Refused) => self.settled(slot, attached, &item.id),
             Some(ItemState::Held | ItemState::Queued | ItemState::Sent) => {}
             Some(ItemState::Withdrawn) | None => match self.rack.outbox.locked.clone() {
@@ -252,15 +256,17 @@ fn no_key(run: &Run, kind: StepKind) -> StepError {
 /// Whether a step is needed at all, on evidence of this run.
 fn before(run: &Run, kind: StepKind, recipe: &Recipe, mode: Option<UsbMode>, owed: bool) -> Before {
     let read = run.keys.read.as_ref();
+    let accepted = run
+        .keys
+        .accepted
+        .is_some_and(|(accepted, _)| run.keys.present() == Some(accepted));
     match kind {
         StepKind::RegisterPresent => match read {
             Some(content) if content.key().is_none() => {
                 Before::Skip(format!("the key slot is {}: there is no present key", content.word()))
             }
             _ if run.keys.intended.is_some() => Before::Skip("a new key is already on its way".to_owned()),
-            _ if run.keys.present().is_some() && run.keys.present() == run.keys.accepted.map(|(key, _)| key) => {
-                Before::Skip("the cloud accepted this key earlier in this run".to_owned())
-            }
+            _ if accepted => Before::Skip("the cloud accepted this key earlier in this run".to_owned()),
             _ => Before::Go,
         },
         StepKind::Rekey => match (recipe.keys, read) {
@@ -275,9 +281,7 @@ fn before(run: &Run, kind: StepKind, recipe: &Recipe, mode: Option<UsbMode>, owe
             _ => Before::Go,
         },
         StepKind::Register => match run.keys.present() {
-            Some(key) if run.keys.accepted.is_some_and(|(accepted, _)| accepted == key) => {
-                Before::Skip("the cloud accepted this key earlier in this run".to_owned())
-            }
+            _ if accepted => Before::Skip("the cloud accepted this key earlier in this run".to_owned()),
             Some(key) if run.keys.accepted_before == Some(key) && !run.steps.iter().any(|s| s.kind == StepKind::Admit) => {
                 Before::Skip("the cloud accepted this key in an earlier run".to_owned())
             }

@@ -141,6 +141,12 @@ impl Station {
         for record in &records {
             rack.apply(record.at, &record.fact)?;
         }
+        let kept: Vec<_> = store
+            .kept_undo_copies()?
+            .into_iter()
+            .map(|row| (row.run, row.device))
+            .collect();
+        world.undo.keep_only(&kept);
         let mut first = vec![Fact::StationStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }];

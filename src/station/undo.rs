@@ -56,6 +56,15 @@ impl UndoCopies for SealedUndo {
         // The fact that it is destroyed is on disk; what is left here is found and destroyed at the next start.
         let _ = self.vault.destroy(run, device);
     }
+
+    fn keep_only(&self, kept: &[(RunId, DeviceId)]) {
+        // A folder that cannot be listed is found out by the next `keep`, before anything is written.
+        for file in self.vault.list().unwrap_or_default() {
+            if !kept.contains(&(file.run, file.device)) {
+                self.destroy(file.run, file.device);
+            }
+        }
+    }
 }
 
 /// Copies that end with the process.
@@ -84,5 +93,36 @@ impl UndoCopies for MemoryUndo {
 
     fn destroy(&self, run: RunId, device: DeviceId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(run, device));
+    }
+
+    fn keep_only(&self, kept: &[(RunId, DeviceId)]) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|copy, _| kept.contains(copy));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::entropy::SystemEntropy;
+
+    #[test]
+    fn a_start_leaves_the_copies_that_are_on_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = UndoVault::open(&folder.path().join("undo")).unwrap();
+        let sealed = SealedUndo::new(vault, StationKey::generate(&SystemEntropy), Arc::new(SystemEntropy));
+        let copies: [&dyn UndoCopies; 2] = [&sealed, &MemoryUndo::default()];
+        for copies in copies {
+            let device = DeviceId::from_bytes([9; 12]);
+            let [known, orphan] = [1, 2].map(|n| RunId(uuid::Uuid::from_u128(n)));
+            let whole = Secret::new(b"whole".to_vec());
+            let sha256 = copies.keep(known, device, &whole).unwrap();
+            let other = copies.keep(orphan, device, &whole).unwrap();
+            copies.keep_only(&[(known, device)]);
+            assert_eq!(copies.fetch(known, device, sha256).unwrap().expose(), b"whole");
+            assert!(matches!(copies.fetch(orphan, device, other), Err(UndoError::Absent)));
+        }
     }
 }

@@ -7,6 +7,7 @@ mod boot;
 mod check;
 mod flash;
 mod key_slot;
+mod lost;
 mod network;
 mod open;
 mod read_key;

@@ -2,7 +2,11 @@
 
 use crate::model::{Code, Fact, Outcome, StepError, StepKind, key::SlotContent, recipe::KeyPolicy};
 
-use super::{Bench, Cx, Report, Step, key_slot, stays};
+use super::{
+    Bench, Cx, Report, Step,
+    key_slot::{self, Held},
+    lost, stays,
+};
 
 /// The step.
 pub(super) struct ReadKey;
@@ -10,12 +14,14 @@ pub(super) struct ReadKey;
 impl Step for ReadKey {
     fn run(&self, cx: &Cx<'_>, bench: &mut Bench) -> Result<Report, StepError> {
         let doing = StepKind::ReadKey.label();
-        let held = key_slot::read(&mut bench.dfu(doing)?, cx.recipe.platform)?;
-        (cx.commit)(Fact::KeyRead {
-            run: cx.work.run,
-            device: cx.work.device,
-            content: held.content.clone(),
-        })?;
+        let mut dfu = bench.dfu(doing)?;
+        let mut held = key_slot::read(&mut dfu, cx.recipe.platform)?;
+        record(cx, &held)?;
+        if lost::key(cx, &held) {
+            lost::put_back(cx, &mut dfu, &held)?;
+            held = key_slot::read(&mut dfu, cx.recipe.platform)?;
+            record(cx, &held)?;
+        }
         let begun = cx.work.keys.intended.is_some();
         match held.content {
             SlotContent::Valid { key, .. } => {
@@ -52,6 +58,14 @@ impl Step for ReadKey {
             })),
         }
     }
+}
+
+fn record(cx: &Cx<'_>, held: &Held) -> Result<(), StepError> {
+    (cx.commit)(Fact::KeyRead {
+        run: cx.work.run,
+        device: cx.work.device,
+        content: held.content.clone(),
+    })
 }
 
 fn said(content: &SlotContent) -> String {

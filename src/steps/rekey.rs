@@ -21,6 +21,7 @@ use crate::{
 use super::{
     Bench, Cx, Report, Step,
     key_slot::{self, Held},
+    lost,
     open::failed,
     stays,
 };
@@ -37,7 +38,7 @@ impl Step for Rekey {
             return Err(StepError::new(Code::KeyUnreadable, format!("{DOING}: {why}")));
         }
         if held.content.key().is_none() {
-            restore_surroundings(cx, &mut dfu, &held)?;
+            lost::surroundings(cx, &mut dfu, &held)?;
         }
         if let Some(outcome) = settle(cx, &held)? {
             return Ok(stays(outcome));
@@ -110,39 +111,6 @@ fn settle(cx: &Cx<'_>, held: &Held) -> Result<Option<Outcome>, StepError> {
             Ok(None)
         }
     }
-}
-
-/// An interrupted write can lose the whole key store. What was around the key slot is put back from the
-/// undo copy, before anything is said about the slot: a cut in between must not leave it lost.
-fn restore_surroundings(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held) -> Result<(), StepError> {
-    let Some(sha256) = cx.work.keys.undo else { return Ok(()) };
-    let (segments, _) = key_slot::segments(cx.recipe.platform);
-    let slot = segments.private.offset as usize..(segments.private.offset + segments.private.len) as usize;
-    let lost = held
-        .whole
-        .expose()
-        .iter()
-        .enumerate()
-        .all(|(i, byte)| slot.contains(&i) || *byte == 0xff);
-    if !lost {
-        return Ok(());
-    }
-    let undo = cx
-        .undo
-        .fetch(cx.work.run, cx.work.device, sha256)
-        .map_err(|e| StepError::caused(Code::KeyUndo, "put back what was around the key", &e))?;
-    let whole = undo.expose();
-    let mut store = KeyStore::new(dfu);
-    for (from, to) in [(0, slot.start), (slot.end, whole.len())] {
-        let part = whole.get(from..to).unwrap_or(&[]);
-        if part.iter().any(|byte| *byte != 0xff) {
-            let offset = u32::try_from(from).unwrap_or(u32::MAX);
-            store
-                .write(offset, part)
-                .map_err(|e| failed("put back what was around the key", &DeviceError::from(e)))?;
-        }
-    }
-    Ok(())
 }
 
 /// May what is in the slot be replaced?

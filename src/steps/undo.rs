@@ -32,4 +32,8 @@ pub trait UndoCopies: Send + Sync {
 
     /// Destroys the copy of a run, if there is one.
     fn destroy(&self, run: RunId, device: DeviceId);
+
+    /// Destroys all copies but these. At the start of a station: a cut can come between a copy and the fact that it is
+    /// there, and between the fact that it is destroyed and its end.
+    fn keep_only(&self, kept: &[(RunId, DeviceId)]);
 }

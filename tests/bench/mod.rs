@@ -11,10 +11,11 @@ use std::{
 };
 
 use keyrack::{
-    cli::rig::{Options, Rig},
+    cli::rig::{Options, Rig, Stored},
     cloud::Api,
     edge::{Bus, Clock, Entropy, Http, entropy::SystemEntropy},
-    model::{DeviceId, Fact, Record, SlotNo, StationId, Verdict, fact::Identity},
+    keys::StationKey,
+    model::{DeviceId, Fact, Record, Secret, SlotNo, StationId, Verdict, fact::Identity},
     rack::{Command, RackView},
     sim::{
         clock::{Group, VirtualClock},
@@ -24,8 +25,8 @@ use keyrack::{
             scenario::{Ending, Scenario},
         },
     },
-    station::{self, Event, Station, Tuning, undo::MemoryUndo},
-    store::{self, Durability, Reader, Store},
+    station::{self, Event, Station, Tuning, undo::SealedUndo},
+    store::{self, Durability, Reader, Store, UndoVault},
 };
 
 /// How a stretch of work ended.
@@ -47,6 +48,8 @@ pub struct Bench {
     pub rig: Rig,
     pub records: Arc<Mutex<Vec<Record>>>,
     pub ledger: PathBuf,
+    /// Where the undo copies are, sealed.
+    pub undo: PathBuf,
     /// What the core showed last.
     pub view: Arc<Mutex<Option<RackView>>>,
     /// The ports as the next station meets them; those of the world unless something is put between.
@@ -55,10 +58,14 @@ pub struct Bench {
     pub pages: Mutex<Option<u32>>,
     /// Why the last station stopped by itself.
     pub stopped: Arc<Mutex<Option<String>>>,
-    undo: Arc<MemoryUndo>,
+    entropy: Arc<dyn Entropy>,
+    watch: Mutex<Option<Watch>>,
     begun: AtomicBool,
     _folder: tempfile::TempDir,
 }
+
+/// Is shown each record as soon as it is on disk, on the station's main thread, before anything is done because of it.
+pub type Watch = Arc<dyn Fn(&Record) + Send + Sync>;
 
 impl Bench {
     /// Builds the bench, works until every device is judged, and hands it to `look`.
@@ -69,18 +76,30 @@ impl Bench {
         })
     }
 
-    /// Builds the bench and hands it over.
+    /// Builds a rack and hands it over.
     pub fn with<R>(scenario: Scenario, options: &Options, body: impl FnOnce(&Bench) -> R) -> R {
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        Self::set_up(
+            &entropy,
+            |world| Rig::build(scenario, world, Arc::clone(&entropy), options).unwrap(),
+            body,
+        )
+    }
+
+    /// Sets up a rack that was stored and hands it over.
+    pub fn again<R>(stored: &Stored, entropy: &Arc<dyn Entropy>, body: impl FnOnce(&Bench) -> R) -> R {
+        Self::set_up(entropy, |world| stored.set_up(world, Arc::clone(entropy)), body)
+    }
+
+    fn set_up<R>(entropy: &Arc<dyn Entropy>, rig: impl FnOnce(World) -> Rig, body: impl FnOnce(&Bench) -> R) -> R {
         VirtualClock::run(|clock| {
-            let world = World::on_virtual_clock(clock);
-            let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-            let rig = Rig::build(scenario, world, entropy, options).unwrap();
             let root = if std::path::Path::new("/dev/shm").is_dir() {
                 "/dev/shm".into()
             } else {
                 std::env::temp_dir()
             };
             let folder = tempfile::Builder::new().prefix("keyrack-").tempdir_in(root).unwrap();
+            let rig = rig(World::on_virtual_clock(clock));
             let bus: Arc<dyn Bus> = Arc::new(rig.world.bus());
             let bench = Bench {
                 bus: Mutex::new(bus),
@@ -91,12 +110,19 @@ impl Bench {
                 records: Arc::default(),
                 view: Arc::default(),
                 ledger: folder.path().join("ledger"),
-                undo: Arc::default(),
+                undo: folder.path().join("undo"),
+                entropy: Arc::clone(entropy),
+                watch: Mutex::default(),
                 begun: AtomicBool::new(false),
                 _folder: folder,
             };
             body(&bench)
         })
+    }
+
+    /// Shows every record to `watch` from now on.
+    pub fn watch(&self, watch: Watch) {
+        *self.watch.lock().unwrap() = Some(watch);
     }
 
     /// Starts a station and lets it work until every device is judged, at most for so long.
@@ -124,13 +150,16 @@ impl Bench {
         if !self.begun.swap(true, Ordering::Relaxed) {
             self.rig.begin();
         }
+        let vault = UndoVault::open(&self.undo).expect("a folder for undo copies");
+        let undo = SealedUndo::new(vault, StationKey::new(Secret::new([7; 32])), Arc::clone(&self.entropy));
         let world = station::World {
             clock: Arc::clone(group) as Arc<dyn Clock>,
-            entropy: Arc::new(SystemEntropy),
+            entropy: Arc::clone(&self.entropy),
             bus: Arc::clone(&self.bus.lock().unwrap()),
             api,
-            undo: Arc::clone(&self.undo) as Arc<_>,
+            undo: Arc::new(undo),
         };
+        let watch = self.watch.lock().unwrap().clone();
         let killer = Arc::clone(group);
         self.rig.world.on_station_cut(Arc::new(move || killer.kill()));
         let shown = Arc::clone(&self.view);
@@ -154,6 +183,9 @@ impl Bench {
                 move |event: Event<'_>| {
                     if let Event::Record(record) = event {
                         records.lock().unwrap().push(record.clone());
+                        if let Some(watch) = &watch {
+                            watch(record);
+                        }
                     }
                 }
             };

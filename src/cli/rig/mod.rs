@@ -89,6 +89,18 @@ pub struct Rig {
     pub notes: Vec<String>,
 }
 
+/// A rack as it stands, apart from any world: a crash test makes thousands of equal ones from it, and keys take time.
+#[derive(Clone)]
+pub struct Stored {
+    scenario: Scenario,
+    devices: Vec<(PortPath, Device)>,
+    cloud: String,
+    start: BTreeMap<DeviceId, Start>,
+    recipes: Vec<Recipe>,
+    files: BTreeMap<String, Arc<[u8]>>,
+    password: Secret<String>,
+}
+
 /// What a device held at the start.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -159,6 +171,22 @@ impl Rig {
         };
         rig.write_recipes(options)?;
         Ok(rig)
+    }
+
+    /// The rack as it stands: devices in their ports, and what the cloud remembers.
+    pub fn store(&self) -> Stored {
+        let devices = self.world.devices().into_iter();
+        Stored {
+            scenario: self.scenario.clone(),
+            devices: devices
+                .filter_map(|(id, port)| Some((port?, self.world.with_device(id, |device| device.clone())?)))
+                .collect(),
+            cloud: self.cloud.to_json(),
+            start: self.start.clone(),
+            recipes: self.recipes.clone(),
+            files: self.files.clone(),
+            password: self.password.clone(),
+        }
     }
 
     /// From here on things go wrong as the scenario says. The station has its token by now.
@@ -288,6 +316,32 @@ impl Rig {
             });
         }
         Ok(())
+    }
+}
+
+impl Stored {
+    /// Sets the rack up in an empty world. The devices start anew, as after a power cut.
+    ///
+    /// # Panics
+    /// If the world is not empty.
+    pub fn set_up(&self, world: World, entropy: Arc<dyn Entropy>) -> Rig {
+        let cloud = StandIn::from_json(world.clock(), entropy, &self.cloud).expect("the stand-in reads what it wrote");
+        world.set_cloud(Arc::new(cloud.clone()));
+        for (port, device) in &self.devices {
+            world
+                .plug(port, device.clone())
+                .expect("the ports of an empty world are empty");
+        }
+        Rig {
+            scenario: self.scenario.clone(),
+            world,
+            cloud,
+            start: self.start.clone(),
+            recipes: self.recipes.clone(),
+            files: self.files.clone(),
+            password: self.password.clone(),
+            notes: Vec::new(),
+        }
     }
 }
 

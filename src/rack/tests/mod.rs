@@ -165,17 +165,47 @@ impl Drive {
 
     /// Answers everything that is asked, by the book, until nothing is asked any more.
     fn answer_all(&mut self, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
-        while let Some(effect) = if self.effects.is_empty() {
-            None
-        } else {
-            Some(self.effects.remove(0))
-        } {
-            match effect {
-                Effect::Order { slot, order } => self.obey(slot, order),
-                Effect::Call(call) => self.reply(&call, cloud),
-                _ => {}
-            }
+        while self.answer_one(cloud) {}
+    }
+
+    fn answer_one(&mut self, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) -> bool {
+        if self.effects.is_empty() {
+            return false;
         }
+        match self.effects.remove(0) {
+            Effect::Order { slot, order } => self.obey(slot, order),
+            Effect::Call(call) => self.reply(&call, cloud),
+            _ => {}
+        }
+        true
+    }
+
+    /// Lets things happen by the book until there is such a fact; then the device loses its power, and what is still
+    /// under way comes to nothing.
+    fn cut_after(&mut self, wanted: impl Fn(&Fact) -> bool) {
+        self.plug();
+        for _ in 0..400 {
+            while self.count(&wanted) == 0 && self.answer_one(&mut by_the_book) {}
+            if self.count(&wanted) > 0 {
+                self.effects.clear();
+                self.mode = UsbMode::Normal;
+                return self.unplug();
+            }
+            self.pass_time(Duration::from_millis(300));
+        }
+        panic!("there was no such fact");
+    }
+
+    /// Which keys were accepted and made, in order, by their first two digits.
+    fn keys(&self) -> Vec<String> {
+        let of = |fact: &Fact| match fact {
+            Fact::ItemAnswered { item, .. } if item.0.contains("/key/") => {
+                Some(item.0.rsplit('/').next().unwrap()[..2].to_owned())
+            }
+            Fact::KeyIntended { .. } => Some("intended".into()),
+            _ => None,
+        };
+        self.facts.iter().filter_map(|(_, fact)| of(fact)).collect()
     }
 
     fn obey(&mut self, slot: SlotNo, order: Order) {
@@ -479,18 +509,7 @@ fn a_good_device_passes_with_one_upload() {
 fn a_valid_key_is_registered_before_it_is_replaced() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
     assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
-    let order: Vec<String> = drive
-        .facts
-        .iter()
-        .filter_map(|(_, f)| match f {
-            Fact::ItemAnswered { item, .. } if item.0.contains("/key/") => {
-                Some(item.0.rsplit('/').next().unwrap()[..2].to_owned())
-            }
-            Fact::KeyIntended { .. } => Some("intended".into()),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(order, ["01", "intended", "63"]);
+    assert_eq!(drive.keys(), ["01", "intended", "63"]);
     assert_eq!(drive.count(|f| matches!(f, Fact::UndoDestroyed { .. })), 1);
 }
 
@@ -595,6 +614,59 @@ fn an_unplugged_device_is_waited_for_and_its_key_read_again() {
     assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
     assert_eq!(drive.count(|f| matches!(f, Fact::KeyRead { .. })), 2);
     assert_eq!(drive.count(|f| matches!(f, Fact::RunStarted { .. })), 1);
+}
+
+#[test]
+fn a_key_that_was_accepted_is_read_again_when_the_device_was_away() {
+    let mut drive = Drive::new(recipe(KeyPolicy::ReadOrGenerate), valid(1));
+    drive.cut_after(|f| matches!(f, Fact::ItemAnswered { item, .. } if item.0.contains("/key/")));
+    drive.holds = valid(2);
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    assert_eq!(
+        drive.keys(),
+        ["01", "02"],
+        "the device holds another key by now, and that one is registered"
+    );
+    assert_eq!(drive.count(|f| matches!(f, Fact::RunStarted { .. })), 1);
+}
+
+#[test]
+fn an_application_that_was_left_to_read_the_key_is_started_again() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+    drive.cut_after(|f| matches!(f, Fact::StepStarted { step, .. } if *step == 5));
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    assert_eq!(drive.mode, UsbMode::Normal);
+    assert_eq!(drive.keys(), ["01"], "the same key is not sent again");
+}
+
+#[test]
+fn a_key_that_the_device_made_meanwhile_is_registered_before_it_is_replaced() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), SlotContent::Blank);
+    drive.cut_after(|f| {
+        matches!(
+            f,
+            Fact::StepEnded {
+                outcome: Outcome::Skipped { .. },
+                ..
+            }
+        )
+    });
+    drive.holds = valid(5);
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    assert_eq!(drive.keys().last().unwrap(), "63");
+    let made = drive.keys().iter().rposition(|word| word == "intended").unwrap();
+    assert!(drive.keys()[..made].contains(&"05".to_owned()), "{:?}", drive.keys());
+}
+
+#[test]
+fn an_older_acceptance_counts_no_more_once_another_key_went_out() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
+    drive.cut_after(|f| matches!(f, Fact::ItemAnswered { item, .. } if item.0.contains("/key/6363")));
+    // Some firmware puts the old key back when it starts.
+    drive.holds = valid(1);
+    assert_eq!(drive.run(&mut by_the_book).map(|(verdict, _)| verdict), Some(Verdict::Pass));
+    let held = drive.holds.key().unwrap().fingerprint.to_string();
+    assert_eq!(drive.keys().last().unwrap(), &held[..2], "{:?}", drive.keys());
 }
 
 #[test]

@@ -1,0 +1,276 @@
+//! What must hold at the instant of a cut, and at the end of every run.
+
+use std::{collections::BTreeSet, fs, io::BufRead};
+
+use keyrack::{
+    keys::ServerFound,
+    model::{Fact, KeyKind, Platform, Verdict, recipe::KeyPolicy, recipe::ServerSettings},
+    store::{DeviceRow, Standing, UndoVault},
+};
+
+use crate::{
+    bench::{Bench, Ended},
+    case::{Case, Cloud, Prepared, StartKey},
+    probe::{Probe, Way, fingerprint},
+};
+
+/// Secret bytes that were in the slot at some time.
+pub type Secrets = BTreeSet<Vec<u8>>;
+
+/// What is asked after the station was cut, with nothing but the disk left of it.
+pub fn at_cut(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, secrets: &mut Secrets) {
+    note_secret(case, bench, prepared, secrets);
+    let read = bench.facts(prepared.device).iter().any(|f| matches!(f, Fact::KeyRead { .. }));
+    if let Some(spki) = probe.slot_key() {
+        let by_itself = prepared.spki.as_ref() == Some(&spki) || made_by_device(bench, prepared);
+        if !(probe.ledger.exists() && probe.in_ledger(&spki)) && (read && prepared.spki.as_ref() == Some(&spki) || !by_itself) {
+            probe.wrong("I3: at the cut the slot holds a key that the ledger does not know".to_owned());
+        }
+    }
+    for secret in leaked(bench, secrets) {
+        probe.wrong(format!("I6: at the cut, {secret}"));
+    }
+}
+
+/// What is asked when everything is at rest. `calm` is the verdict of the run without a cut.
+pub fn at_end(
+    case: &Case,
+    prepared: &Prepared,
+    bench: &Bench,
+    probe: &Probe,
+    secrets: &mut Secrets,
+    end: Ended,
+    calm: Option<Verdict>,
+) {
+    let wrong = |what: String| probe.wrong(what);
+    let device = prepared.device;
+    note_secret(case, bench, prepared, secrets);
+    if end != Ended::Idle {
+        wrong(format!("I1: it ended {end:?}"));
+    }
+    let Some(row) = probe.ask(|reader| reader.device(device).unwrap()) else {
+        return wrong("I1: the ledger does not know the device".to_owned());
+    };
+    let Some(verdict) = row.last_verdict else {
+        return wrong("I1: the device has no verdict".to_owned());
+    };
+    let way = probe.cut.map(|(_, way)| way);
+    if !allowed(case, calm, way).contains(&verdict) {
+        wrong(format!("I1: {verdict} ({:?}) where {calm:?} was to come", row.last_code));
+    }
+    let history = probe.ask(|reader| reader.history(device).unwrap().expect("the device is known"));
+    if history.runs.iter().any(|run| run.verdict.is_none()) {
+        wrong("I1: a run is open".to_owned());
+    }
+    keys(case, prepared, bench, probe, &row, verdict);
+    writes(case, prepared, bench, probe);
+    undo(probe, verdict);
+    for secret in leaked(bench, secrets) {
+        wrong(format!("I6: {secret}"));
+    }
+    imports(bench, probe, &row, verdict);
+    for difference in probe.ask(|reader| reader.verify(&mut |_| {}).unwrap()) {
+        wrong(format!("I8: {difference}"));
+    }
+    let on_disk = probe.ask(|reader| reader.records(0, u32::MAX).unwrap());
+    if *bench.records.lock().unwrap() != on_disk {
+        wrong("I8: the journal is not what the station said".to_owned());
+    }
+}
+
+fn allowed(case: &Case, calm: Option<Verdict>, way: Option<Way>) -> Vec<Verdict> {
+    let Some(calm) = calm else { return Verdict::ALL.to_vec() };
+    let booted = way.is_some_and(|way| way != Way::Station);
+    let mut allowed = vec![calm];
+    match calm {
+        // A device that booted may have made a key: then there is one to read.
+        Verdict::Fail if booted && case.key == StartKey::Blank && case.cloud == Cloud::Takes => allowed.push(Verdict::Pass),
+        Verdict::Fail | Verdict::RolledBack if case.cloud == Cloud::RefusesNew && way.is_some() => {
+            // The cloud may have taken the key that the cut hid the answer for; and a key of the device's own is refused, too.
+            allowed.extend([Verdict::Quarantined, Verdict::Fail, Verdict::Fault, Verdict::RolledBack]);
+        }
+        _ => {}
+    }
+    allowed
+}
+
+fn keys(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, row: &DeviceRow, verdict: Verdict) {
+    let wrong = |what: String| probe.wrong(what);
+    let slot = probe.slot_key();
+    let registered = bench.rig.cloud.registered(prepared.device);
+    let uploads = bench.rig.cloud.uploads(prepared.device);
+    let print = slot.as_deref().map(fingerprint);
+    if let Some(spki) = &slot
+        && !probe.in_ledger(spki)
+        && !(case.key == StartKey::Blank && verdict != Verdict::Pass && made_by_device(bench, prepared))
+        && verdict != Verdict::Fault
+    {
+        wrong("I3: the slot holds a key that the ledger does not know".to_owned());
+    }
+    if verdict == Verdict::Pass {
+        if slot.is_none() {
+            wrong("I2: PASS without a valid key".to_owned());
+        }
+        if registered != slot {
+            wrong("I2: PASS, and the cloud has another key than the device".to_owned());
+        }
+        if row.key_accepted != print {
+            wrong("I2: PASS, and the ledger has another key as accepted".to_owned());
+        }
+        if row.standing != Standing::Agreed {
+            wrong(format!("I2: PASS, and the standing is {:?}", row.standing));
+        }
+        let differences = server_differences(case, prepared, bench);
+        if !differences.is_empty() {
+            wrong(format!("I2: PASS with a wrong server: {}", differences.join(", ")));
+        }
+    }
+    if registered.is_some() && registered != slot && row.standing == Standing::Agreed {
+        wrong(format!(
+            "I5: {verdict}, device and cloud are out of step, and the ledger says that they agree"
+        ));
+    }
+    if let Some(start) = &prepared.spki
+        && slot.as_ref() != Some(start)
+        && !uploads.iter().any(|upload| upload.accepted && upload.spki == *start)
+    {
+        wrong("I4: the key of the start is gone, and the cloud never had it".to_owned());
+    }
+    if case.policy != KeyPolicy::Generate && case.key == StartKey::Good && slot != prepared.spki {
+        let lost = probe.world.with_device(prepared.device, |d| d.counters().torn).unwrap() > 0;
+        if !(lost && made_by_device(bench, prepared)) {
+            wrong(format!("I9: {} replaced a valid key", case.policy));
+        }
+    }
+}
+
+fn writes(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe) {
+    let counters = probe.world.with_device(prepared.device, |d| d.counters().clone()).unwrap();
+    if case.key == StartKey::AllZero && counters.dct_writes > 0 {
+        probe.wrong(format!(
+            "I9: {} writes to a key store that cannot be read",
+            counters.dct_writes
+        ));
+    }
+    if case.policy == KeyPolicy::Read && counters.key_writes > counters.keys_made {
+        let (slot, start) = (private_slot(case, &dct(bench, prepared)), private_slot(case, &prepared.dct));
+        if counters.torn == 0 || slot != start {
+            probe.wrong("I9: a recipe that only reads wrote to the key slot".to_owned());
+        }
+    }
+}
+
+fn undo(probe: &Probe, verdict: Verdict) {
+    let files = UndoVault::open(&probe.undo).unwrap().list().unwrap();
+    let kept = probe.ask(|reader| reader.kept_undo_copies().unwrap());
+    let kept: Vec<_> = kept.into_iter().map(|row| (row.run, row.device)).collect();
+    let files: Vec<_> = files.into_iter().map(|file| (file.run, file.device)).collect();
+    if matches!(verdict, Verdict::Pass | Verdict::RolledBack) && !files.is_empty() {
+        probe.wrong(format!("I7: {verdict}, and {} undo copies are left", files.len()));
+    }
+    if files != kept {
+        probe.wrong(format!("I7: {} undo copies on disk, {} on record", files.len(), kept.len()));
+    }
+}
+
+fn imports(bench: &Bench, probe: &Probe, row: &DeviceRow, verdict: Verdict) {
+    use keyrack::sim::cloud::ImportList;
+    let imports = bench.rig.cloud.imports(probe.device);
+    let joined = imports.iter().filter(|import| import.list == ImportList::Updated).count();
+    let place = bench.rig.cloud.place(probe.device).and_then(|(product, _)| product);
+    if verdict == Verdict::Pass && place.is_none() {
+        probe.wrong("I8: PASS, and the device is in no product".to_owned());
+    }
+    if joined > 1 || imports.iter().any(|import| Some(import.product) != place && place.is_some()) {
+        probe.wrong(format!("I8: the device joined {joined} times: {imports:?}"));
+    }
+    if verdict == Verdict::Pass && row.accepted_product.as_ref().map(|p| p.0.clone()) != place.map(|p| p.to_string()) {
+        probe.wrong(format!(
+            "I8: the ledger says product {:?}, the cloud {place:?}",
+            row.accepted_product
+        ));
+    }
+}
+
+fn server_differences(case: &Case, prepared: &Prepared, bench: &Bench) -> Vec<String> {
+    let transport = case.platform.row().transport;
+    let segments = case.platform.key_segments(transport);
+    let dct = dct(bench, prepared);
+    let part =
+        |segment: keyrack::model::platform::Segment| &dct[segment.offset as usize..(segment.offset + segment.len) as usize];
+    let tcp = transport == keyrack::model::platform::Transport::Tcp;
+    let wanted = ServerSettings {
+        spki: bench.rig.cloud.server_spki(tcp),
+        host: bench.rig.cloud.server_host(tcp),
+        port: None,
+    };
+    let found = ServerFound::read(part(segments.server_key), part(segments.server_address), transport);
+    found
+        .differences(&wanted, transport)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// The device made a key by itself.
+fn made_by_device(bench: &Bench, prepared: &Prepared) -> bool {
+    bench
+        .rig
+        .world
+        .with_device(prepared.device, |d| d.counters().keys_made)
+        .unwrap()
+        > 0
+}
+
+fn dct(bench: &Bench, prepared: &Prepared) -> Vec<u8> {
+    bench.rig.world.with_device(prepared.device, |d| d.dct().to_vec()).unwrap()
+}
+
+fn private_slot(case: &Case, dct: &[u8]) -> Vec<u8> {
+    let private = case.platform.key_segments(case.platform.row().transport).private;
+    dct[private.offset as usize..(private.offset + private.len) as usize].to_vec()
+}
+
+fn note_secret(case: &Case, bench: &Bench, prepared: &Prepared, secrets: &mut Secrets) {
+    secrets.extend(secret(case.platform, &private_slot(case, &prepared.dct)));
+    secrets.extend(secret(case.platform, &private_slot(case, &dct(bench, prepared))));
+}
+
+/// Bytes from the middle of the private numbers: of the scalar, or of the first prime (device-protocol.md 4.3).
+fn secret(platform: Platform, slot: &[u8]) -> Option<Vec<u8>> {
+    let at = match platform.key_kind() {
+        KeyKind::P256 => 10,
+        KeyKind::Rsa1024 => 290,
+    };
+    let bytes = slot[at..at + 20].to_vec();
+    (bytes.iter().any(|b| *b != 0xff) && bytes.iter().any(|b| *b != 0)).then_some(bytes)
+}
+
+/// Private bytes in any file of ledger or undo folder, as they are, in hexadecimal, or as a list of numbers.
+fn leaked(bench: &Bench, secrets: &Secrets) -> Vec<String> {
+    let mut found = Vec::new();
+    for folder in [&bench.ledger, &bench.undo] {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            // A file that is not there any more holds nothing.
+            let Ok(bytes) = fs::read(&path) else { continue };
+            for secret in secrets {
+                let hex: String = secret.iter().map(|b| format!("{b:02x}")).collect();
+                if holds(&bytes, secret) || holds(&bytes, hex.as_bytes()) {
+                    found.push(format!("{} holds bytes of a private key", path.display()));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn holds(mut bytes: &[u8], wanted: &[u8]) -> bool {
+    // The library's own search for a byte is fast even where nothing is optimised.
+    while bytes.skip_until(wanted[0]).unwrap() > 0 {
+        if bytes.starts_with(&wanted[1..]) {
+            return true;
+        }
+    }
+    false
+}
