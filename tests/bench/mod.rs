@@ -1,5 +1,7 @@
 //! A station on a simulated rack in one process: virtual clock, no sockets.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -30,7 +32,7 @@ use keyrack::{
 
 /// How a stretch of work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// Every device is judged and nothing is under way.
     Idle,
     /// The virtual time that a scenario may take ran out.
@@ -42,19 +44,19 @@ pub enum Ended {
 }
 
 /// A station on a simulated rack.
-pub struct Bench {
-    pub clock: VirtualClock,
-    pub rig: Rig,
-    pub records: Arc<Mutex<Vec<Record>>>,
-    pub ledger: PathBuf,
+pub(crate) struct Bench {
+    pub(crate) clock: VirtualClock,
+    pub(crate) rig: Rig,
+    pub(crate) records: Arc<Mutex<Vec<Record>>>,
+    pub(crate) ledger: PathBuf,
     /// What the core showed last.
-    pub view: Arc<Mutex<Option<RackView>>>,
+    pub(crate) view: Arc<Mutex<Option<RackView>>>,
     /// The ports as the next station meets them; those of the world unless something is put between.
-    pub bus: Mutex<Arc<dyn Bus>>,
+    pub(crate) bus: Mutex<Arc<dyn Bus>>,
     /// The most pages that the ledger of the next station may have: a full disk.
-    pub pages: Mutex<Option<u32>>,
+    pub(crate) pages: Mutex<Option<u32>>,
     /// Why the last station stopped by itself.
-    pub stopped: Arc<Mutex<Option<String>>>,
+    pub(crate) stopped: Arc<Mutex<Option<String>>>,
     undo: Arc<MemoryUndo>,
     begun: AtomicBool,
     _folder: tempfile::TempDir,
@@ -62,7 +64,7 @@ pub struct Bench {
 
 impl Bench {
     /// Builds the bench, works until every device is judged, and hands it to `look`.
-    pub fn run<R>(scenario: Scenario, options: &Options, look: impl FnOnce(&Bench, Ended) -> R) -> R {
+    pub(crate) fn run<R>(scenario: Scenario, options: &Options, look: impl FnOnce(&Bench, Ended) -> R) -> R {
         Self::with(scenario, options, |bench| {
             let end = bench.work(LONGEST);
             look(bench, end)
@@ -70,7 +72,7 @@ impl Bench {
     }
 
     /// Builds the bench and hands it over.
-    pub fn with<R>(scenario: Scenario, options: &Options, body: impl FnOnce(&Bench) -> R) -> R {
+    pub(crate) fn with<R>(scenario: Scenario, options: &Options, body: impl FnOnce(&Bench) -> R) -> R {
         VirtualClock::run(|clock| {
             let world = World::on_virtual_clock(clock);
             let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -100,14 +102,14 @@ impl Bench {
     }
 
     /// Starts a station and lets it work until every device is judged, at most for so long.
-    pub fn work(&self, limit: Duration) -> Ended {
+    pub(crate) fn work(&self, limit: Duration) -> Ended {
         let group = self.clock.group();
         let http: Arc<dyn Http> = Arc::new(DirectHttp::new(self.rig.cloud.clone()));
         self.work_in(&group, http, limit)
     }
 
     /// As `work`, in a group that the caller may kill, with a way to the cloud of the caller's own.
-    pub fn work_in(&self, group: &Arc<Group>, http: Arc<dyn Http>, limit: Duration) -> Ended {
+    pub(crate) fn work_in(&self, group: &Arc<Group>, http: Arc<dyn Http>, limit: Duration) -> Ended {
         let ended = Arc::new(Mutex::new(Ended::Cut));
         let shelf = self.rig.shelf().expect("firmware that fits");
         let setting = self.rig.setting(&shelf.book);
@@ -210,12 +212,11 @@ impl Bench {
         }
         group.kill();
         group.join();
-        let end = *ended.lock().unwrap();
-        end
+        *ended.lock().unwrap()
     }
 
     /// What differs from what the scenario says.
-    pub fn judge(&self) -> Vec<String> {
+    pub(crate) fn judge(&self) -> Vec<String> {
         let mut wrong = self.rig.judge(&Reader::open(&self.ledger).unwrap()).unwrap();
         let view = self.view.lock().unwrap().clone().unwrap_or_default();
         for (slot, expect) in &self.rig.scenario.expect {
@@ -245,7 +246,7 @@ impl Bench {
     }
 
     /// The facts of a device, in order.
-    pub fn facts(&self, device: DeviceId) -> Vec<Fact> {
+    pub(crate) fn facts(&self, device: DeviceId) -> Vec<Fact> {
         let records = self.records.lock().unwrap();
         let mut runs = BTreeMap::new();
         let mut facts = Vec::new();
@@ -268,7 +269,7 @@ impl Bench {
     }
 
     /// The last verdict of a device.
-    pub fn verdict(&self, device: DeviceId) -> Option<(Verdict, Option<String>)> {
+    pub(crate) fn verdict(&self, device: DeviceId) -> Option<(Verdict, Option<String>)> {
         self.facts(device).iter().rev().find_map(|f| match f {
             Fact::RunEnded { verdict, code, .. } => Some((*verdict, code.map(|c| c.text().to_owned()))),
             _ => None,
@@ -276,7 +277,7 @@ impl Bench {
     }
 
     /// Everything that is on record, a line each.
-    pub fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         let records = self.records.lock().unwrap();
         let lines: Vec<String> = records
             .iter()
