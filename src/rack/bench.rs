@@ -1,21 +1,16 @@
-//! What happens on the bench: devices come, tell who they are, and go; deadlines pass.
+//! What happens on the bench: devices come and go, and deadlines pass. It owns what either means in each state of a slot.
 
 use std::sync::Arc;
 
 use crate::{
     edge::Attached,
-    model::{
-        Code, DeviceId, Fact, Mono, Outcome, RunId, SlotNo, StepError, StepKind, Verdict,
-        fact::{Identity, Protection},
-        module::Dependency,
-        platform::UsbMode,
-    },
+    model::{Code, DeviceId, Mono, Outcome, RunId, SlotNo, StepError, StepKind, platform::UsbMode},
 };
 
 use super::{
-    Effect, Ending, Known, Order,
+    Effect, Ending,
     run::State,
-    slot::{Cancelled, Doing, GRACE, IDENTIFY, IDENTIFY_TRIES, SETTLE, Slot},
+    slot::{Cancelled, Doing, GRACE, SETTLE, Slot},
     turn::{TRIES, Turn, mode_of},
 };
 
@@ -286,199 +281,9 @@ impl Turn {
             None => self.fail(slot, Some(found), run, &error),
         }
     }
-
-    fn identify(&mut self, slot: SlotNo, attached: &Attached, asked: u8) {
-        self.set(
-            slot,
-            Slot::Identifying {
-                attached: attached.clone(),
-                asked,
-                deadline: self.now + IDENTIFY,
-            },
-        );
-        self.effects.push(Effect::Order {
-            slot,
-            order: Order::Identify {
-                attached: attached.clone(),
-            },
-        });
-    }
-
-    /// A device told who it is, or did not.
-    pub(super) fn identified(
-        &mut self,
-        slot: SlotNo,
-        address: u16,
-        fresh: RunId,
-        result: &Result<Identity, StepError>,
-        known: &Known,
-    ) {
-        let Slot::Identifying { attached, asked, .. } = self.slot(slot).clone() else {
-            return;
-        };
-        if attached.address != address {
-            return;
-        }
-        let identity = match result {
-            Ok(identity) => identity,
-            Err(error) if error.transient() && asked < IDENTIFY_TRIES => return self.identify(slot, &attached, asked + 1),
-            Err(error) => {
-                self.set(
-                    slot,
-                    Slot::Rejected {
-                        attached,
-                        code: error.code,
-                        why: error.to_string(),
-                    },
-                );
-                return;
-            }
-        };
-        self.moved(slot, identity.device);
-        let elsewhere = self.rack.slots.iter().any(|(no, other)| {
-            *no != slot
-                && other
-                    .run()
-                    .and_then(|run| self.rack.run(run))
-                    .is_some_and(|run| run.device == identity.device)
-        });
-        if elsewhere {
-            let why = format!("{} is already at work in another slot", identity.device);
-            self.set(
-                slot,
-                Slot::Rejected {
-                    attached,
-                    code: Code::DuplicateId,
-                    why,
-                },
-            );
-            return;
-        }
-        self.fact(Fact::DeviceSeen {
-            slot,
-            port: attached.port.clone(),
-            identity: identity.clone(),
-        });
-        let open = self
-            .rack
-            .runs()
-            .find(|run| run.device == identity.device && !run.ended())
-            .map(|run| run.id);
-        match open {
-            Some(run) => self.resume(slot, &attached, run),
-            None if self.rack.ending.is_some() => self.set(slot, Slot::Vacant),
-            None => self.start(slot, &attached, fresh, identity, known),
-        }
-    }
-
-    /// A device that left one slot to re-enumerate came back in another: somebody moved it meanwhile.
-    fn moved(&mut self, to: SlotNo, device: DeviceId) {
-        let from = self.rack.slots.iter().find_map(|(no, slot)| match slot {
-            Slot::AwaitingReturn {
-                run, device: awaited, ..
-            } if *no != to && *awaited == device => Some((*no, *run)),
-            _ => None,
-        });
-        // A device that has not left that slot is another one with the same id.
-        if let Some((from, run)) = from.filter(|(from, _)| self.found(*from).is_none()) {
-            self.interrupt(run, Code::DeviceLost);
-            self.set(from, Slot::Vacant);
-        }
-    }
-
-    fn resume(&mut self, slot: SlotNo, attached: &Attached, run: RunId) {
-        let Some(state) = self.run(run) else { return };
-        if self.rack.setting.book.by_hash(state.recipe).is_none() {
-            return self.set(
-                slot,
-                Slot::Set {
-                    attached: attached.clone(),
-                    run,
-                    code: Code::RecipeGone,
-                },
-            );
-        }
-        self.fact(Fact::RunResumed { run, slot });
-        self.go_on(slot, attached, run);
-    }
-
-    fn start(&mut self, slot: SlotNo, attached: &Attached, run: RunId, identity: &Identity, known: &Known) {
-        let setting = Arc::clone(&self.rack.setting);
-        let Some(prepared) = setting.book.for_platform(identity.platform) else {
-            let why = format!("no recipe for platform {}", identity.platform);
-            self.set(
-                slot,
-                Slot::Rejected {
-                    attached: attached.clone(),
-                    code: Code::NoRecipe,
-                    why,
-                },
-            );
-            return;
-        };
-        let hash = prepared.recipe.hash;
-        let plan = if known.passed == Some(hash) {
-            prepared.recheck()
-        } else {
-            prepared.plan()
-        };
-        self.fact(Fact::RunStarted {
-            run,
-            device: identity.device,
-            slot,
-            recipe: hash,
-            plan,
-            operator: setting.operator.clone(),
-            work_order: setting.work_order.clone(),
-            accepted: known
-                .accepted
-                .as_ref()
-                .filter(|(_, product)| *product == prepared.recipe.product)
-                .map(|(key, _)| *key),
-        });
-        if let Some(why) = unmet(&prepared.needs, identity) {
-            return self.judge(
-                slot,
-                Some(attached.clone()),
-                run,
-                Verdict::Fail,
-                Some(Code::DependencyMissing),
-                why,
-            );
-        }
-        match identity.protection {
-            Protection::Open => self.go_on(slot, attached, run),
-            Protection::Protected | Protection::Service => {
-                let word = if identity.protection == Protection::Protected {
-                    "protected"
-                } else {
-                    "protected and in Service Mode"
-                };
-                let why = format!("the device is {word}; nothing on it was read or changed");
-                self.judge(slot, Some(attached.clone()), run, Verdict::Fail, Some(Code::Protected), why);
-            }
-        }
-    }
 }
 
 /// The id in the serial number string that the operating system read, if it is one. Old bootloaders have a fixed text.
 fn told_id(attached: &Attached) -> Option<DeviceId> {
     attached.serial.as_ref()?.trim().parse().ok()
-}
-
-/// What the firmware needs and the device is known not to have. A device that does not tell its modules is let on: it
-/// says so itself after the flash.
-fn unmet(needs: &[Dependency], identity: &Identity) -> Option<String> {
-    let missing: Vec<String> = needs
-        .iter()
-        .filter(|need| {
-            let has = identity
-                .modules
-                .iter()
-                .find(|m| m.function == need.function && m.index == need.index);
-            !identity.modules.is_empty() && has.is_none_or(|m| m.version < need.version)
-        })
-        .map(|need| format!("{} {} v{} or newer", need.function, need.index, need.version))
-        .collect();
-    (!missing.is_empty()).then(|| format!("the firmware of the recipe needs {}; nothing was erased", missing.join(", ")))
 }

@@ -15,7 +15,7 @@ use super::{
     judge::undo_is_over,
     proof::{Given, Proof, judge, pause_before},
     run::Run,
-    slot::Slot,
+    slot::{Shown, Slot},
     turn::{Turn, attempts, ended},
 };
 
@@ -211,8 +211,12 @@ impl Turn {
 
     fn looked(&mut self, slot: SlotNo, attached: &Attached, id: RunId, step: u8, since: Mono, found: &Looked) {
         let Some(run) = self.run(id) else { return };
-        let Looked::Device { device, .. } = found else {
-            return self.ask_later(slot);
+        let device = match found {
+            Looked::Device { device, .. } => device,
+            other => {
+                self.show(slot, Shown::Nothing(unanswered(other)));
+                return self.ask_later(slot);
+            }
         };
         let given = Given {
             before: run.handshake_before,
@@ -222,9 +226,12 @@ impl Turn {
         let at = match judge(&given, device) {
             Proof::Proved(at) => at,
             other => {
-                if let Some(Slot::AwaitingCloud { resumed, .. }) = self.rack.slots.get_mut(&slot) {
-                    *resumed = other == Proof::Resumed;
-                }
+                let shown = if other == Proof::Resumed {
+                    Shown::Resumed
+                } else {
+                    Shown::NoSession
+                };
+                self.show(slot, shown);
                 return self.ask_later(slot);
             }
         };
@@ -237,6 +244,12 @@ impl Turn {
         self.go_on(slot, attached, id);
     }
 
+    fn show(&mut self, slot: SlotNo, what: Shown) {
+        if let Some(Slot::AwaitingCloud { shown, .. }) = self.rack.slots.get_mut(&slot) {
+            *shown = what;
+        }
+    }
+
     /// The time to ask again, or the longest time to wait, has come.
     pub(super) fn cloud_deadline(&mut self, slot: SlotNo) {
         let Slot::AwaitingCloud {
@@ -246,7 +259,7 @@ impl Turn {
             since,
             deadline,
             ask,
-            resumed,
+            shown,
             ..
         } = self.slot(slot).clone()
         else {
@@ -287,7 +300,7 @@ impl Turn {
                 &run,
                 step,
                 since,
-                resumed,
+                shown,
                 prepared.recipe.platform.row().network,
             ),
             // A device whose valid key was replaced is held until the cloud has answered; so is one that may not be let go.
@@ -309,10 +322,11 @@ impl Turn {
                 self.go_on(slot, &attached, id);
             }
             _ => {
-                let error = StepError::new(
-                    Code::CloudUnreachable,
-                    format!("{}: no definite answer in time", kind.label()),
-                );
+                let (code, what) = match &self.rack.outbox.locked {
+                    Some(_) => (Code::CloudAuth, "the token is not accepted"),
+                    None => (Code::CloudUnreachable, "no definite answer in time"),
+                };
+                let error = StepError::new(code, format!("{}: {what}", kind.label()));
                 self.give_up(slot, &attached, id, step, since, &error);
             }
         }
@@ -326,12 +340,12 @@ impl Turn {
         run: &Run,
         step: u8,
         since: Mono,
-        resumed: bool,
+        shown: Shown,
         network: Network,
     ) {
         // A device whose key did not change may have resumed the session that it had before (ARCHITECTURE.md 4.6).
-        if resumed || network == Network::Mesh {
-            let why = if resumed {
+        if shown == Shown::Resumed || network == Network::Mesh {
+            let why = if shown == Shown::Resumed {
                 "not proved: the key did not change, and the device resumed the session that it had before"
             } else {
                 "not proved: a mesh device does not connect by itself"
@@ -345,8 +359,23 @@ impl Turn {
             ));
             return self.go_on(slot, attached, run.id);
         }
-        let error = StepError::new(Code::NoHandshake, "wait for a handshake newer than the upload");
+        // A device is not to blame for a proof that the cloud could not be asked for.
+        let code = if let Shown::Nothing(code) = shown {
+            code
+        } else {
+            Code::NoHandshake
+        };
+        let error = StepError::new(code, "wait for a handshake newer than the upload");
         self.give_up(slot, attached, run.id, step, since, &error);
+    }
+}
+
+/// Why a look that failed says nothing of the device.
+fn unanswered(found: &Looked) -> Code {
+    match found {
+        Looked::Failed(Answer::Auth { .. }) => Code::CloudAuth,
+        Looked::Unseen | Looked::Failed(Answer::Refused { .. }) => Code::CloudDenied,
+        Looked::Device { .. } | Looked::Failed(_) => Code::CloudUnreachable,
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`crate::station`] drives it: it writes the facts of a decision to the journal in one transaction, and only then
 //! adopts the decided state and performs the effects.
 
+mod arrival;
 mod bench;
 mod cloud;
 pub mod input;

@@ -26,6 +26,8 @@ pub struct Run {
     pub keys: Keys,
     /// The last session of the device before the run, as the cloud told it.
     pub handshake_before: Option<Wall>,
+    /// How often it got its device back since a step ended last.
+    pub returns: u8,
     /// The handshake that proved it.
     pub handshake: Option<Wall>,
     /// Sentences worth showing at the end: warnings and skips.
@@ -107,6 +109,12 @@ impl Keys {
         self.read.as_ref()?.key().map(|key| key.fingerprint)
     }
 
+    /// True if the device holds, held or is to hold this key, as far as this run knows.
+    pub fn knows(&self, key: Fingerprint) -> bool {
+        let contents = [&self.read, &self.before].into_iter().flatten().filter_map(SlotContent::key);
+        contents.chain(&self.intended).any(|known| known.fingerprint == key)
+    }
+
     /// True if this run replaced a valid key, or may have, and the cloud has not accepted what took its place.
     pub fn unsettled(&self) -> bool {
         self.overwrote_valid() && (self.written.is_none() || self.accepted.map(|(key, _)| key) != self.written)
@@ -169,6 +177,7 @@ impl Run {
                 ..Keys::default()
             },
             handshake_before: None,
+            returns: 0,
             handshake: None,
             notes: Vec::new(),
         })
@@ -210,6 +219,7 @@ impl Run {
             Fact::RunResumed { slot, .. } => {
                 self.slot = *slot;
                 self.state = State::Active;
+                self.returns = self.returns.saturating_add(1);
                 self.steps.iter_mut().for_each(|step| step.failures = 0);
                 self.forget_readings();
             }
@@ -231,6 +241,7 @@ impl Run {
                     self.notes.push(why.clone());
                 }
                 step.state = StepState::Ended(outcome.clone());
+                self.returns = 0;
             }
             Fact::StepFailed { step, error, .. } => {
                 let Some(step) = self.steps.get_mut(usize::from(*step)) else {
@@ -240,11 +251,13 @@ impl Run {
                 step.failures = step.failures.saturating_add(1);
             }
             Fact::KeyRead { content, .. } => {
-                // A key that is neither the one before nor the intended one is the device's own doing.
-                if self
-                    .keys
-                    .written
-                    .is_some_and(|w| content.key().is_none_or(|key| key.fingerprint != w))
+                // A key that is neither the one before nor the intended one is the device's own doing; a reading that
+                // failed tells nothing.
+                if !matches!(content, SlotContent::Unreadable { .. })
+                    && self
+                        .keys
+                        .written
+                        .is_some_and(|w| content.key().is_none_or(|key| key.fingerprint != w))
                 {
                     self.keys.written = None;
                 }
@@ -289,18 +302,19 @@ impl Run {
     }
 
     /// After the device was out of sight nothing about its key is taken for granted until it is read again
-    /// (ARCHITECTURE.md 4.8), unless the cloud has already accepted the key that was read.
+    /// (ARCHITECTURE.md 4.8), unless the cloud has accepted the key that was read and no write to the key store is open.
     fn forget_readings(&mut self) {
-        let settled = |kind| {
-            self.steps
-                .iter()
-                .any(|s| s.kind == kind && matches!(s.state, StepState::Ended(_)))
-        };
-        if settled(StepKind::Register) {
+        use StepKind::{ReadKey, Register, RegisterPresent, Rekey, ServerKey};
+        let registered = self.step(Register).is_some_and(|s| matches!(s.state, StepState::Ended(_)));
+        let accepted = self.keys.accepted.map(|(key, _)| key).or(self.keys.accepted_before);
+        let writing = self
+            .step(ServerKey)
+            .is_some_and(|s| matches!(s.state, StepState::Started | StepState::Failed(_)));
+        if registered && accepted.is_some() && accepted == self.keys.present() && !writing {
             return;
         }
         for step in &mut self.steps {
-            if matches!(step.kind, StepKind::ReadKey | StepKind::Rekey) && !matches!(step.state, StepState::Pending) {
+            if matches!(step.kind, ReadKey | RegisterPresent | Rekey | Register) && !matches!(step.state, StepState::Pending) {
                 step.state = StepState::Pending;
             }
         }

@@ -81,8 +81,8 @@ pub enum Slot {
         ask: Option<Mono>,
         /// How often it was asked.
         asked: u32,
-        /// The last look showed the device online without a new session, and its key did not change.
-        resumed: bool,
+        /// What the last look showed.
+        shown: Shown,
     },
     /// The device to be taken out; its run ended.
     Judged {
@@ -113,6 +113,17 @@ pub enum Slot {
         /// Why it does not go on here and now.
         code: Code,
     },
+}
+
+/// What the last look of a proof showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing yet, or the last look failed, for this reason.
+    Nothing(Code),
+    /// The device, without a new session.
+    NoSession,
+    /// The device online without a new session, and its key did not change: it may have resumed its old one.
+    Resumed,
 }
 
 /// What a worker does.

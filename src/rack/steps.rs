@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     edge::Attached,
     model::{
-        Fact, Outcome, RunId, SlotNo, StepKind,
+        Code, Fact, Outcome, RunId, SlotNo, StepError, StepKind,
         key::SlotContent,
         outbox::{Errand, Item, ItemId, ItemState},
         platform::UsbMode,
@@ -19,7 +19,7 @@ use super::{
     input::Call,
     proof::pause_before,
     run::Run,
-    slot::{Doing, Slot},
+    slot::{Doing, Shown, Slot},
     turn::{Turn, begun, mode_of},
 };
 
@@ -173,7 +173,7 @@ impl Turn {
                 deadline: self.now + limit,
                 ask,
                 asked: 0,
-                resumed: false,
+                shown: Shown::Nothing(Code::CloudUnreachable),
             },
         );
         match kind {
@@ -198,8 +198,7 @@ impl Turn {
             }
             StepKind::RegisterPresent | StepKind::Register => {
                 let Some(key) = present_key(run) else {
-                    let error = crate::model::StepError::new(crate::model::Code::Internal, "register a key that was not read");
-                    return self.fail(slot, Some(attached.clone()), run.id, &error);
+                    return self.fail(slot, Some(attached.clone()), run.id, &no_key(run, kind));
                 };
                 let item = Item {
                     id: ItemId::key(run.id, key.fingerprint),
@@ -239,6 +238,17 @@ fn present_key(run: &Run) -> Option<crate::model::PublicKey> {
         .cloned()
 }
 
+/// Why there is no key to register. A recheck does not make one; a new run of the recipe does.
+fn no_key(run: &Run, kind: StepKind) -> StepError {
+    let code = match &run.keys.read {
+        Some(SlotContent::Blank) => Code::KeyBlank,
+        Some(SlotContent::Corrupt { .. }) => Code::KeyCorrupt,
+        Some(SlotContent::Unreadable { .. }) => Code::KeyUnreadable,
+        Some(SlotContent::Valid { .. }) | None => Code::Internal,
+    };
+    StepError::new(code, format!("{}: no key was read", kind.label()))
+}
+
 /// Whether a step is needed at all, on evidence of this run.
 fn before(run: &Run, kind: StepKind, recipe: &Recipe, mode: Option<UsbMode>, owed: bool) -> Before {
     let read = run.keys.read.as_ref();
@@ -248,6 +258,9 @@ fn before(run: &Run, kind: StepKind, recipe: &Recipe, mode: Option<UsbMode>, owe
                 Before::Skip(format!("the key slot is {}: there is no present key", content.word()))
             }
             _ if run.keys.intended.is_some() => Before::Skip("a new key is already on its way".to_owned()),
+            _ if run.keys.present().is_some() && run.keys.present() == run.keys.accepted.map(|(key, _)| key) => {
+                Before::Skip("the cloud accepted this key earlier in this run".to_owned())
+            }
             _ => Before::Go,
         },
         StepKind::Rekey => match (recipe.keys, read) {

@@ -310,21 +310,21 @@ impl Turn {
         }
         self.fact(fact.clone());
         let device = self.run(ticket.run).map(|run| run.device);
-        // Two copies that are read in one turn are not in the ledger yet, so the runs are asked as well.
-        let here = self
+        // Another slot may have read the same key in this very turn, before the ledger knows of it.
+        let at_work = self
             .rack
             .runs()
-            .filter(|run| key_of(fact).is_some_and(|key| run.keys.present() == Some(key)))
-            .map(|run| run.device);
-        let reply = match owners.iter().copied().chain(here).find(|owner| Some(*owner) != device) {
-            Some(other) => CommitReply::Duplicate(other),
+            .filter(|run| key_of(fact).is_some_and(|key| run.keys.knows(key)));
+        let owners: Vec<DeviceId> = owners.iter().copied().chain(at_work.map(|run| run.device)).collect();
+        let reply = match owners.iter().find(|owner| Some(**owner) != device) {
+            Some(other) => CommitReply::Duplicate(*other),
             None => CommitReply::OnDisk,
         };
         self.effects.push(Effect::Committed { slot, ticket, reply });
     }
 }
 
-/// The key that a fact says is on a device, or will be.
+/// The key that a fact says is, or is to be, in a slot.
 fn key_of(fact: &Fact) -> Option<Fingerprint> {
     match fact {
         Fact::KeyRead { content, .. } => content.key().map(|key| key.fingerprint),

@@ -19,11 +19,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use crate::{
     edge::Signal,
-    model::{Fact, Record, RunId, SlotNo},
+    model::{Fact, Mono, Record, RunId, SlotNo, Wall},
     rack::{Command, Effect, Illegal, Input, Known, Rack, RackView, Setting},
     store::{Store, StoreError},
 };
@@ -165,8 +166,9 @@ impl Station {
             uplink,
             ended: Arc::default(),
         };
-        let decision = station.rack.restart(station.world.clock.now(), station.world.clock.wall())?;
-        station.adopt(decision.rack, &decision.facts, decision.effects, watch)?;
+        let wall = station.world.clock.wall();
+        let decision = station.rack.restart(station.world.clock.now(), wall)?;
+        station.adopt(wall, decision.rack, &decision.facts, decision.effects, watch)?;
         Ok(station)
     }
 
@@ -196,14 +198,26 @@ impl Station {
 
     fn turns(&mut self, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), StationError> {
         let mut bus_seen = None;
+        let mut bus_failures = 0;
         let mut shown = None;
         loop {
             let seen = self.bell.raised();
             let mut inputs = Vec::new();
             let changes = self.bus_changed.raised();
+            let mut list_again: Option<Mono> = None;
             if bus_seen != Some(changes) {
-                bus_seen = Some(changes);
-                inputs.push(Input::Bus(self.world.bus.list()?));
+                match self.world.bus.list() {
+                    Ok(list) => {
+                        (bus_seen, bus_failures) = (Some(changes), 0);
+                        inputs.push(Input::Bus(list));
+                    }
+                    // A device that comes or goes can make one listing fail; the runs under way go on.
+                    Err(_) if bus_failures < BUS_TRIES => {
+                        bus_failures += 1;
+                        list_again = Some(self.world.clock.now() + BUS_PAUSE);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             for stimulus in self.inbox.drain() {
                 match stimulus {
@@ -223,7 +237,8 @@ impl Station {
                 return Ok(());
             }
             let (now, wall) = (self.world.clock.now(), self.world.clock.wall());
-            self.world.clock.wait(&self.bell, seen, self.rack.next_tick(now, wall));
+            let deadline = self.rack.next_tick(now, wall).into_iter().chain(list_again).min();
+            self.world.clock.wait(&self.bell, seen, deadline);
         }
     }
 
@@ -239,20 +254,22 @@ impl Station {
             rack = Some(decision.rack);
         }
         match rack {
-            Some(rack) => self.adopt(rack, &facts, effects, watch),
+            Some(rack) => self.adopt(wall, rack, &facts, effects, watch),
             None => Ok(()),
         }
     }
 
+    /// Puts the facts on disk, dated as they were decided, so that a replay comes to the same state; then acts.
     fn adopt(
         &mut self,
+        wall: Wall,
         rack: Rack,
         facts: &[Fact],
         effects: Vec<Effect>,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), StationError> {
         if !facts.is_empty() {
-            let records = self.store.append(self.world.clock.wall(), facts)?;
+            let records = self.store.append(wall, facts)?;
             for key in facts.iter().filter_map(key_on_disk) {
                 self.store.confirm_key(key.0, key.1)?;
             }
@@ -367,3 +384,7 @@ fn key_on_disk(fact: &Fact) -> Option<(crate::model::DeviceId, crate::model::Fin
 fn key_in(fact: &Fact) -> Option<crate::model::Fingerprint> {
     key_on_disk(fact).map(|(_, fingerprint)| fingerprint)
 }
+
+/// How often in a row the listing of the ports may fail before the station gives up, and how long it waits each time.
+const BUS_TRIES: u32 = 10;
+const BUS_PAUSE: Duration = Duration::from_millis(500);

@@ -66,7 +66,7 @@ pub enum ShelfError {
         name: String,
         /// Why.
         #[source]
-        source: BundleError,
+        source: Box<BundleError>,
     },
     /// The modules do not go together, or do not fit the platform.
     #[error("the firmware of recipe {recipe} cannot be flashed")]
@@ -75,7 +75,7 @@ pub enum ShelfError {
         recipe: String,
         /// Why.
         #[source]
-        source: PlanError,
+        source: Box<PlanError>,
     },
     /// More pieces than a plan can number.
     #[error("recipe {recipe} has {count} pieces of firmware; at most 200 are possible")]
@@ -124,7 +124,10 @@ pub fn prepare(recipe: Recipe, files: &BTreeMap<String, Arc<[u8]>>) -> Result<Re
             });
         }
         if bytes.starts_with(ZIP) {
-            let bundle = Bundle::parse(bytes).map_err(|source| ShelfError::Bundle { name: name(), source })?;
+            let bundle = Bundle::parse(bytes).map_err(|e| ShelfError::Bundle {
+                name: name(),
+                source: Box::new(e),
+            })?;
             modules.extend(bundle.modules().cloned());
         } else {
             let module = Module::parse(Arc::clone(bytes)).map_err(|source| ShelfError::Module { name: name(), source })?;
@@ -139,9 +142,9 @@ pub fn prepare(recipe: Recipe, files: &BTreeMap<String, Arc<[u8]>>) -> Result<Re
         protection: Protection::Open,
         mode: UsbMode::Normal,
     };
-    let plan = Plan::new(target, &modules, None).map_err(|source| ShelfError::Plan {
+    let plan = Plan::new(target, &modules, None).map_err(|e| ShelfError::Plan {
         recipe: recipe.name.clone(),
-        source,
+        source: Box::new(e),
     })?;
     let needs: Vec<Dependency> = plan.unchecked.iter().map(|unchecked| unchecked.needs).collect();
     let firmware = plan

@@ -60,7 +60,9 @@ impl UndoCopies for SealedUndo {
 
 /// Copies that end with the process.
 #[derive(Debug, Default)]
-pub struct MemoryUndo(Mutex<BTreeMap<(RunId, DeviceId), Secret<Vec<u8>>>>);
+pub struct MemoryUndo(Mutex<Copies>);
+
+type Copies = BTreeMap<(RunId, DeviceId), Secret<Vec<u8>>>;
 
 impl UndoCopies for MemoryUndo {
     fn keep(&self, run: RunId, device: DeviceId, key_store: &Secret<Vec<u8>>) -> Result<Sha256, UndoError> {

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use crate::{
-    model::outbox::Answer,
+    model::outbox::{Answer, ItemId, Looked},
     rack::{Admitted, Book, Call, Input, Reply},
 };
 
-use super::{World, admission::admit, mailbox::Mailbox};
+use super::{World, admission::admit, mailbox::Mailbox, worker::guarded};
 
 /// The threads that talk to the cloud.
 pub(super) struct Uplink {
@@ -55,10 +55,16 @@ struct Line {
 impl Line {
     fn work(&self, calls: &Mailbox<Option<Call>>) {
         while let Some(Some(call)) = calls.receive(&*self.world.clock, None) {
-            for reply in self.make(call) {
+            for reply in self.answer(call) {
                 self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
             }
         }
+    }
+
+    /// Makes a call. One that panics has an answer all the same: an item without one would be waited for without end.
+    fn answer(&self, call: Call) -> Vec<Reply> {
+        let lost = lost(&call);
+        guarded(|| Ok(self.make(call))).unwrap_or(lost)
     }
 
     fn make(&self, call: Call) -> Vec<Reply> {
@@ -112,5 +118,29 @@ impl Line {
                 found: api.glance(device, product.as_ref()),
             }],
         }
+    }
+}
+
+/// What is known of a call that ended without an answer: it may have been done.
+fn lost(call: &Call) -> Vec<Reply> {
+    let answer = || Answer::Ambiguous {
+        why: "the call failed inside of this program".to_owned(),
+    };
+    let item = |item: &ItemId, attempt: u32| Reply::Item {
+        item: item.clone(),
+        attempt,
+        answer: answer(),
+    };
+    match call {
+        Call::Admit { run, .. } => vec![Reply::Admitted {
+            run: *run,
+            result: Admitted::Failed(answer()),
+        }],
+        Call::Import { items, .. } => items.iter().map(|(id, attempt, _)| item(id, *attempt)).collect(),
+        Call::Upload { item: id, attempt, .. } => vec![item(id, *attempt)],
+        Call::Look { about, .. } => vec![Reply::Looked {
+            about: about.clone(),
+            found: Looked::Failed(answer()),
+        }],
     }
 }

@@ -19,7 +19,7 @@ use super::{Shelf, Stimulus, World, mailbox::Mailbox};
 /// The station's end of a worker.
 pub(super) struct Worker {
     orders: Mailbox<Option<(Order, Cancel)>>,
-    commits: Mailbox<(Ticket, CommitReply)>,
+    commits: Mailbox<Option<(Ticket, CommitReply)>>,
     cancel: Cancel,
 }
 
@@ -88,7 +88,7 @@ impl Worker {
 
     /// Tells it that its fact is on disk, or must not be.
     pub(super) fn committed(&self, ticket: Ticket, reply: CommitReply) {
-        self.commits.send((ticket, reply));
+        self.commits.send(Some((ticket, reply)));
     }
 
     /// Asks it to end its order at the next safe point.
@@ -96,8 +96,9 @@ impl Worker {
         self.cancel.cancel();
     }
 
-    /// Lets the thread end.
+    /// Lets the thread end. A fact that it waits for will not be on disk.
     pub(super) fn stop(&self) {
+        self.commits.send(None);
         self.orders.send(None);
     }
 }
@@ -107,7 +108,7 @@ struct Hand {
     world: World,
     shelf: Arc<Shelf>,
     inbox: Mailbox<Stimulus>,
-    commits: Mailbox<(Ticket, CommitReply)>,
+    commits: Mailbox<Option<(Ticket, CommitReply)>>,
 }
 
 impl Hand {
@@ -163,7 +164,7 @@ impl Hand {
         self.say(Said::Commit { ticket, fact });
         let clock: &dyn Clock = &*self.world.clock;
         loop {
-            match self.commits.receive(clock, None) {
+            match self.commits.receive(clock, None).flatten() {
                 Some((answered, _)) if answered != ticket => {}
                 Some((_, CommitReply::OnDisk)) => return Ok(()),
                 Some((_, CommitReply::Duplicate(other))) => {
@@ -185,7 +186,7 @@ impl Hand {
 }
 
 /// A panic in a step is a defect of this program in one slot; the others go on.
-fn guarded<T>(body: impl FnOnce() -> Result<T, StepError>) -> Result<T, StepError> {
+pub(super) fn guarded<T>(body: impl FnOnce() -> Result<T, StepError>) -> Result<T, StepError> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result,
         Err(payload) => match words(&*payload) {

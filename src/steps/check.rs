@@ -3,7 +3,11 @@
 use crate::{
     device,
     firmware::{Piece, PieceKind, Presence, dependency::presence},
-    model::{Code, Fact, Outcome, StepError, StepKind, fact::Identity, module::ModuleFunction},
+    model::{
+        Code, Fact, Outcome, StepError, StepKind,
+        fact::{Identity, Protection},
+        module::ModuleFunction,
+    },
 };
 
 use super::{Bench, Cx, Report, Step, open::failed, stays};
@@ -42,6 +46,12 @@ impl Step for Check {
 }
 
 fn healthy(identity: &Identity) -> Result<(), StepError> {
+    if identity.protection != Protection::Open {
+        return Err(StepError::new(
+            Code::Protected,
+            "check the protection: the device became protected in this run",
+        ));
+    }
     let bad: Vec<String> = identity
         .modules
         .iter()

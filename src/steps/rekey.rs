@@ -7,7 +7,7 @@
 //! [`settle`] finds out what is.
 
 use crate::{
-    device::{DeviceError, Dfu, KeyStore},
+    device::{Cancel, DeviceError, Dfu, KeyStore},
     keys::{self, PrivateKey},
     model::{
         Code, Fact, Outcome, PublicKey, StepError, StepKind,
@@ -36,7 +36,10 @@ impl Step for Rekey {
         if let SlotContent::Unreadable { why } = &held.content {
             return Err(StepError::new(Code::KeyUnreadable, format!("{DOING}: {why}")));
         }
-        if let Some(outcome) = settle(cx, &mut dfu, &mut held)? {
+        if held.content.key().is_none() {
+            restore_surroundings(cx, &mut dfu, &held)?;
+        }
+        if let Some(outcome) = settle(cx, &held)? {
             return Ok(stays(outcome));
         }
         permit(cx, &held.content)?;
@@ -45,6 +48,7 @@ impl Step for Rekey {
         if cx.cancel.is_cancelled() {
             return Err(StepError::new(Code::Stopped, format!("{DOING}: nothing was written yet")));
         }
+        dfu.link().set_cancel(Cancel::new());
         let pair = match held.private.take() {
             // The same pair in the layout that the device reads: the cloud need not learn anything.
             Some(pair) if misread(&held.content) && cx.recipe.keys != KeyPolicy::Generate => pair,
@@ -56,7 +60,7 @@ impl Step for Rekey {
 }
 
 /// Finds out what became of a write that was announced before. `None` means that a new pair is to be written.
-fn settle(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Result<Option<Outcome>, StepError> {
+fn settle(cx: &Cx<'_>, held: &Held) -> Result<Option<Outcome>, StepError> {
     let (run, device) = (cx.work.run, cx.work.device);
     let Some(intended) = &cx.work.keys.intended else {
         return Ok(None);
@@ -103,14 +107,14 @@ fn settle(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Result<Option<Outc
         }
         None => {
             abandon(&format!("the write was torn: the slot is {}", held.content.word()))?;
-            restore_surroundings(cx, dfu, held)?;
             Ok(None)
         }
     }
 }
 
-/// An interrupted write can lose the whole key store. What was around the key slot is put back from the undo copy.
-fn restore_surroundings(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &mut Held) -> Result<(), StepError> {
+/// An interrupted write can lose the whole key store. What was around the key slot is put back from the
+/// undo copy, before anything is said about the slot: a cut in between must not leave it lost.
+fn restore_surroundings(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held) -> Result<(), StepError> {
     let Some(sha256) = cx.work.keys.undo else { return Ok(()) };
     let (segments, _) = key_slot::segments(cx.recipe.platform);
     let slot = segments.private.offset as usize..(segments.private.offset + segments.private.len) as usize;
@@ -235,12 +239,24 @@ fn put_back(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, new: &PublicKey) -> Res
     let (run, device) = (cx.work.run, cx.work.device);
     let (segments, _) = key_slot::segments(cx.recipe.platform);
     let old = key_slot::slice(held.whole.expose(), segments.private.offset, segments.private.len);
+    let unknown = |error: StepError| match error.code {
+        // A device that is gone is settled when it is back.
+        Code::DeviceLost => error,
+        _ => StepError {
+            code: Code::StateUnknown,
+            ..error
+        },
+    };
     KeyStore::new(dfu)
         .write(segments.private.offset, old)
-        .map_err(|e| StepError {
-            code: Code::StateUnknown,
-            ..failed("put the old key back", &DeviceError::from(e))
-        })?;
+        .map_err(|e| unknown(failed(PUTTING_BACK, &DeviceError::from(e))))?;
+    let back = key_slot::read(dfu, cx.recipe.platform).map_err(unknown)?;
+    if back.content != held.content {
+        return Err(StepError::new(
+            Code::StateUnknown,
+            format!("{PUTTING_BACK}: what was read back is {}", back.content.word()),
+        ));
+    }
     (cx.commit)(Fact::KeyAbandoned {
         run,
         device,
@@ -265,5 +281,6 @@ fn misread(content: &SlotContent) -> bool {
 }
 
 const DOING: &str = StepKind::Rekey.label();
+const PUTTING_BACK: &str = "put the old content back after the new key could not be written";
 /// How often a slot is written before it is given up.
 const WRITES: u8 = 2;

@@ -1,7 +1,7 @@
 //! Puts the old key back after the cloud refused the new one for good.
 
 use crate::{
-    device::{DeviceError, KeyStore},
+    device::{Cancel, DeviceError, KeyStore},
     model::{Code, Fact, Outcome, StepError, StepKind, key::SlotContent},
 };
 
@@ -26,6 +26,8 @@ impl Step for RollBack {
             .fetch(run, device, sha256)
             .map_err(|e| StepError::caused(Code::KeyUndo, DOING, &e))?;
         let mut dfu = bench.dfu(DOING)?;
+        // From here on nothing but a cut stops it: half of it would be worse than all of it.
+        dfu.link().set_cancel(Cancel::new());
         let slot = key_slot::slice(undo.expose(), segments.private.offset, segments.private.len);
         KeyStore::new(&mut dfu)
             .write(segments.private.offset, slot)

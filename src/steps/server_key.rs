@@ -49,9 +49,16 @@ impl Step for ServerKey {
             (segments.server_key, &new.key[..]),
             (segments.server_address, &new.address[..]),
         ] {
-            store.write(segment.offset, bytes).map_err(|e| StepError {
-                code: Code::ServerKeyWrite,
-                ..failed(DOING, &DeviceError::from(e))
+            store.write(segment.offset, bytes).map_err(|e| {
+                let error = failed(DOING, &DeviceError::from(e));
+                match error.code {
+                    // The words for a key slot; a device that is gone or a stop keep theirs.
+                    Code::KeyWrite => StepError {
+                        code: Code::ServerKeyWrite,
+                        ..error
+                    },
+                    _ => error,
+                }
             })?;
         }
         let found: Vec<String> = differences.iter().map(ToString::to_string).collect();

@@ -76,7 +76,10 @@ impl Program {
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
-                Err(mpsc::RecvTimeoutError::Timeout) => panic!("nothing came: {}", self.complaints()),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    let last: Vec<String> = self.said.iter().rev().take(8).map(ToString::to_string).collect();
+                    panic!("nothing came after {}: {}", last.join("\n"), self.complaints())
+                }
             }
         }
     }
@@ -172,4 +175,4 @@ fn now() -> Instant {
 }
 
 /// More than anything takes that is waited for.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(150);

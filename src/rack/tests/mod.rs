@@ -1,5 +1,6 @@
 //! The core alone, with a worker and a cloud that answer by the book or by a random hand.
 
+mod comings;
 mod looks;
 mod stops;
 mod verdicts;
@@ -81,6 +82,8 @@ struct Drive {
     /// The worker keeps the order for this kind of step, and the order itself.
     keeps: Option<StepKind>,
     kept: Option<(SlotNo, Ticket)>,
+    /// What the ledger knows of the device.
+    known: Known,
     /// The last session that the cloud shows when it is asked before an upload, and how often it was.
     session: Option<Wall>,
     looks: usize,
@@ -93,6 +96,7 @@ struct Drive {
 impl Drive {
     fn new(recipe: Recipe, holds: SlotContent) -> Self {
         let mut book = Book::default();
+        let ports = [1, 2].map(|n| (SlotNo(n), format!("sim-0/{n}").parse().unwrap()));
         book.offer(Prepared {
             recipe: Arc::new(recipe),
             firmware: Vec::new(),
@@ -100,7 +104,7 @@ impl Drive {
         });
         let setting = Setting {
             station: StationId("bench".into()),
-            ports: BTreeMap::from([(SlotNo(1), "sim-0/1".parse().unwrap())]),
+            ports: BTreeMap::from(ports),
             book,
             operator: None,
             work_order: None,
@@ -116,6 +120,7 @@ impl Drive {
             holds,
             keeps: None,
             kept: None,
+            known: Known::default(),
             session: None,
             looks: 0,
             stays_away: false,
@@ -144,6 +149,14 @@ impl Drive {
         self.address += 1;
         let list = vec![attached(self.mode, self.address)];
         self.give(&Input::Bus(list));
+    }
+
+    /// The device leaves its slot and is plugged in at another.
+    fn move_to(&mut self, port: &str) {
+        self.address += 1;
+        let mut there = attached(self.mode, self.address);
+        there.port = port.parse().unwrap();
+        self.give(&Input::Bus(vec![there]));
     }
 
     fn unplug(&mut self) {
@@ -187,7 +200,7 @@ impl Drive {
                     address: attached.address,
                     fresh,
                     result: Ok(identity),
-                    known: Known::default(),
+                    known: self.known.clone(),
                 });
             }
             Order::Change { ticket, to, .. } => {
@@ -668,7 +681,7 @@ proptest! {
 
     /// Whatever comes, in whatever order: no illegal decision, and replaying the facts gives the same runs and outbox.
     #[test]
-    fn replay_equals_live(hands in proptest::collection::vec(0u8..14, 1..120), policy in 0u8..3, start in 0u8..3) {
+    fn replay_equals_live(hands in proptest::collection::vec(0u8..15, 1..120), policy in 0u8..3, start in 0u8..3) {
         let policy = [KeyPolicy::Read, KeyPolicy::Generate, KeyPolicy::ReadOrGenerate][usize::from(policy)];
         let start = [valid(1), SlotContent::Blank, SlotContent::Corrupt { why: "x".into() }][usize::from(start)].clone();
         let mut drive = Drive::new(recipe(policy), start);
@@ -690,6 +703,7 @@ proptest! {
                     }
                 }
                 12 => drive.give(&Input::Command(Command::Abort(SlotNo(1)))),
+                13 => drive.give(&Input::Command(Command::Quit)),
                 _ => {
                     drive.restart();
                 }

@@ -1,0 +1,232 @@
+//! Who is in a slot: asking a newcomer who it is, and taking up its run or starting one. It owns when a device is not taken
+//! in: unknown, a copy, without a recipe, or one that falls off the bus again and again.
+
+use std::sync::Arc;
+
+use crate::{
+    edge::Attached,
+    model::{
+        Code, DeviceId, Fact, RunId, SlotNo, StepError, Verdict,
+        fact::{Identity, Protection},
+        module::Dependency,
+    },
+};
+
+use super::{
+    Effect, Known, Order,
+    slot::{IDENTIFY, IDENTIFY_TRIES, Slot},
+    turn::Turn,
+};
+
+impl Turn {
+    pub(super) fn identify(&mut self, slot: SlotNo, attached: &Attached, asked: u8) {
+        self.set(
+            slot,
+            Slot::Identifying {
+                attached: attached.clone(),
+                asked,
+                deadline: self.now + IDENTIFY,
+            },
+        );
+        self.effects.push(Effect::Order {
+            slot,
+            order: Order::Identify {
+                attached: attached.clone(),
+            },
+        });
+    }
+
+    /// A device told who it is, or did not.
+    pub(super) fn identified(
+        &mut self,
+        slot: SlotNo,
+        address: u16,
+        fresh: RunId,
+        result: &Result<Identity, StepError>,
+        known: &Known,
+    ) {
+        let Slot::Identifying { attached, asked, .. } = self.slot(slot).clone() else {
+            return;
+        };
+        if attached.address != address {
+            return;
+        }
+        let identity = match result {
+            Ok(identity) => identity,
+            Err(error) if error.transient() && asked < IDENTIFY_TRIES => return self.identify(slot, &attached, asked + 1),
+            Err(error) => {
+                self.set(
+                    slot,
+                    Slot::Rejected {
+                        attached,
+                        code: error.code,
+                        why: error.to_string(),
+                    },
+                );
+                return;
+            }
+        };
+        if self.is_elsewhere(slot, identity.device) {
+            let why = format!("{} is already at work in another slot", identity.device);
+            self.set(
+                slot,
+                Slot::Rejected {
+                    attached,
+                    code: Code::DuplicateId,
+                    why,
+                },
+            );
+            return;
+        }
+        self.fact(Fact::DeviceSeen {
+            slot,
+            port: attached.port.clone(),
+            identity: identity.clone(),
+        });
+        let open = self
+            .rack
+            .runs()
+            .find(|run| run.device == identity.device && !run.ended())
+            .map(|run| run.id);
+        match open {
+            Some(run) => self.resume(slot, &attached, run),
+            None if self.rack.ending.is_some() => self.set(slot, Slot::Vacant),
+            None => self.start(slot, &attached, fresh, identity, known),
+        }
+    }
+
+    /// True if the device is plugged in at another slot as well. One that left its slot in the middle of a run, and is here
+    /// now, is let go there.
+    fn is_elsewhere(&mut self, here: SlotNo, device: DeviceId) -> bool {
+        let others: Vec<(SlotNo, Option<RunId>, bool)> = self
+            .rack
+            .slots
+            .iter()
+            .filter(|(no, _)| **no != here)
+            .filter_map(|(no, other)| {
+                let (run, its) = match other {
+                    Slot::Judged { device, .. } => (None, *device),
+                    Slot::Set { run, .. } => (None, self.rack.run(*run)?.device),
+                    other => (other.run(), self.rack.run(other.run()?)?.device),
+                };
+                (its == device).then(|| (*no, run, other.attached().is_some()))
+            })
+            .collect();
+        for (no, run, attached) in others {
+            match run {
+                _ if attached => return true,
+                Some(run) => {
+                    if let Slot::Running { .. } = self.slot(no) {
+                        self.effects.push(Effect::Abandon(no));
+                    }
+                    self.interrupt(run, Code::DeviceLost);
+                    self.settle_found(no);
+                }
+                None => {}
+            }
+        }
+        false
+    }
+
+    fn resume(&mut self, slot: SlotNo, attached: &Attached, run: RunId) {
+        let Some(state) = self.run(run) else { return };
+        if state.returns >= MOST_RETURNS {
+            let error = StepError::new(
+                Code::DeviceLost,
+                format!("it went away {MOST_RETURNS} times in a row without getting any further"),
+            );
+            return self.fail(slot, Some(attached.clone()), run, &error);
+        }
+        if self.rack.setting.book.by_hash(state.recipe).is_none() {
+            return self.set(
+                slot,
+                Slot::Set {
+                    attached: attached.clone(),
+                    run,
+                    code: Code::RecipeGone,
+                },
+            );
+        }
+        self.fact(Fact::RunResumed { run, slot });
+        self.go_on(slot, attached, run);
+    }
+
+    fn start(&mut self, slot: SlotNo, attached: &Attached, run: RunId, identity: &Identity, known: &Known) {
+        let setting = Arc::clone(&self.rack.setting);
+        let Some(prepared) = setting.book.for_platform(identity.platform) else {
+            let why = format!("no recipe for platform {}", identity.platform);
+            self.set(
+                slot,
+                Slot::Rejected {
+                    attached: attached.clone(),
+                    code: Code::NoRecipe,
+                    why,
+                },
+            );
+            return;
+        };
+        let hash = prepared.recipe.hash;
+        let plan = if known.passed == Some(hash) {
+            prepared.recheck()
+        } else {
+            prepared.plan()
+        };
+        self.fact(Fact::RunStarted {
+            run,
+            device: identity.device,
+            slot,
+            recipe: hash,
+            plan,
+            operator: setting.operator.clone(),
+            work_order: setting.work_order.clone(),
+            accepted: known
+                .accepted
+                .as_ref()
+                .filter(|(_, product)| *product == prepared.recipe.product)
+                .map(|(key, _)| *key),
+        });
+        if let Some(why) = unmet(&prepared.needs, identity) {
+            return self.judge(
+                slot,
+                Some(attached.clone()),
+                run,
+                Verdict::Fail,
+                Some(Code::DependencyMissing),
+                why,
+            );
+        }
+        match identity.protection {
+            Protection::Open => self.go_on(slot, attached, run),
+            Protection::Protected | Protection::Service => {
+                let word = if identity.protection == Protection::Protected {
+                    "protected"
+                } else {
+                    "protected and in Service Mode"
+                };
+                let why = format!("the device is {word}; nothing on it was read or changed");
+                self.judge(slot, Some(attached.clone()), run, Verdict::Fail, Some(Code::Protected), why);
+            }
+        }
+    }
+}
+
+/// What the firmware needs and the device is known not to have. A device that does not tell its modules is let on: it
+/// says so itself after the flash.
+fn unmet(needs: &[Dependency], identity: &Identity) -> Option<String> {
+    let missing: Vec<String> = needs
+        .iter()
+        .filter(|need| {
+            let has = identity
+                .modules
+                .iter()
+                .find(|m| m.function == need.function && m.index == need.index);
+            !identity.modules.is_empty() && has.is_none_or(|m| m.version < need.version)
+        })
+        .map(|need| format!("{} {} v{} or newer", need.function, need.index, need.version))
+        .collect();
+    (!missing.is_empty()).then(|| format!("the firmware of the recipe needs {}; nothing was erased", missing.join(", ")))
+}
+
+/// How often a run takes its device back without any step ending in between: a device that falls off the bus at every
+/// attempt must not go round for ever.
+const MOST_RETURNS: u8 = 20;
