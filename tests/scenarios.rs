@@ -30,6 +30,8 @@ fn every_scenario_ends_as_its_file_says() {
                 problems.push(format!("ended {end:?} {why}"));
             }
             if !problems.is_empty() {
+                let ended = |device: &_| format!("{device}: {:?}", bench.verdict(*device));
+                problems.extend(bench.rig.start.keys().map(ended));
                 problems.push(bench.story());
             }
             problems
