@@ -34,7 +34,7 @@ use super::{Context, error::CliError, exit::ExitCode, help};
     ],
     &ENDS,
 ))]
-pub struct BenchArgs {
+pub(super) struct BenchArgs {
     /// Which part.
     #[command(subcommand)]
     part: Part,
