@@ -77,6 +77,7 @@ struct Drive {
     effects: Vec<Effect>,
     mode: UsbMode,
     address: u16,
+    port: &'static str,
     /// What the slot of the device holds.
     holds: SlotContent,
     /// The worker keeps the order for this kind of step, and the order itself.
@@ -117,6 +118,7 @@ impl Drive {
             effects: Vec::new(),
             mode: UsbMode::Normal,
             address: 1,
+            port: "sim-0/1",
             holds,
             keeps: None,
             kept: None,
@@ -147,16 +149,15 @@ impl Drive {
 
     fn plug(&mut self) {
         self.address += 1;
-        let list = vec![attached(self.mode, self.address)];
-        self.give(&Input::Bus(list));
+        let mut here = attached(self.mode, self.address);
+        here.port = self.port.parse().unwrap();
+        self.give(&Input::Bus(vec![here]));
     }
 
     /// The device leaves its slot and is plugged in at another.
-    fn move_to(&mut self, port: &str) {
-        self.address += 1;
-        let mut there = attached(self.mode, self.address);
-        there.port = port.parse().unwrap();
-        self.give(&Input::Bus(vec![there]));
+    fn move_to(&mut self, port: &'static str) {
+        self.port = port;
+        self.plug();
     }
 
     fn unplug(&mut self) {
