@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
+#[expect(dead_code, reason = "other tests cut and watch")]
 mod bench;
 
 use std::{

@@ -2,8 +2,6 @@
 //! the right code, and touches nothing. It has a file of its own: a process that is being started holds the locks of its
 //! parent for a moment.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
-
 mod process;
 
 use std::{fs, os::unix::fs::PermissionsExt};

@@ -5,6 +5,8 @@
 //! Each combination runs once without a cut, which gives the list of its cuts; then once for each cut and each way of
 //! cutting. After each run the disk, the device and the cloud are asked.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 #[expect(dead_code, reason = "this test judges by itself")]
 mod bench;
 #[path = "resume/case.rs"]
@@ -20,14 +22,14 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bench::Bench;
 use case::{Boots, Case, Cloud, Prepared, Seeded, StartKey};
 use check::Secrets;
 use keyrack::{
-    edge::{Clock, Entropy, Http},
+    edge::{Clock, Entropy, Http, clock::SystemClock},
     model::{Platform, Verdict, recipe::KeyPolicy},
     sim::cloud::DirectHttp,
 };
@@ -132,7 +134,7 @@ fn cuts(case: &Case, turn: usize, passed: &[Passed]) -> (Vec<(Point, Way, u64)>,
                 .get(n + 1)
                 .is_some_and(|next| matches!(next.point, Point::Transfer(..)));
         for (m, way) in ways.iter().enumerate() {
-            if amid && !all && (n + m + turn) % ways.len() != 0 {
+            if amid && !all && !(n + m + turn).is_multiple_of(ways.len()) {
                 left_out += 1;
                 continue;
             }
@@ -143,20 +145,26 @@ fn cuts(case: &Case, turn: usize, passed: &[Passed]) -> (Vec<(Point, Way, u64)>,
         }
     }
     // For a quick look: each nth cut only.
-    let every = std::env::var("KEYRACK_RESUME_EVERY")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(1);
+    let every = wish("KEYRACK_RESUME_EVERY").and_then(|n| n.parse().ok()).unwrap_or(1);
     let all = cuts.len();
     let cuts: Vec<_> = cuts.into_iter().skip(turn % every).step_by(every).collect();
     left_out += all - cuts.len();
     (cuts, left_out)
 }
 
+/// What whoever runs this by hand wants otherwise.
+#[expect(clippy::disallowed_methods, reason = "only for runs by hand")]
+fn wish(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// A run that went wrong: which one, what is wrong, its journal.
+type Wrong = (String, Vec<String>, String);
+
 #[test]
 fn a_station_that_is_killed_at_any_moment_carries_on() {
-    let begun = Instant::now();
-    let only = std::env::var("KEYRACK_RESUME").ok();
+    let clock = SystemClock::new();
+    let only = wish("KEYRACK_RESUME");
     let cases: Vec<Case> = Case::all();
     let cases: Vec<Case> = cases
         .into_iter()
@@ -176,7 +184,7 @@ fn a_station_that_is_killed_at_any_moment_carries_on() {
         }
     });
     let total = total.into_inner().unwrap();
-    println!("{} combinations, {total}, {} s", cases.len(), begun.elapsed().as_secs());
+    println!("{} combinations, {total}, {} s", cases.len(), clock.now().0.as_secs());
     assert!(total.runs > 0 && total.cuts.values().all(|n| *n > 0), "nothing was cut");
     assert!(
         total.wrong.is_empty(),
@@ -221,7 +229,7 @@ struct Total {
     cuts: BTreeMap<&'static str, usize>,
     runs: usize,
     left_out: usize,
-    wrong: Vec<(String, Vec<String>, String)>,
+    wrong: Vec<Wrong>,
     verdicts: BTreeMap<String, usize>,
 }
 
@@ -237,11 +245,11 @@ impl std::fmt::Display for Total {
 impl Total {
     fn report(&self) -> String {
         // One of each sort is enough to begin with.
-        let mut sorts: BTreeMap<String, Vec<&(String, Vec<String>, String)>> = BTreeMap::new();
+        let mut sorts: BTreeMap<String, Vec<&Wrong>> = BTreeMap::new();
         for one in &self.wrong {
             sorts.entry(one.1.join(" / ")).or_default().push(one);
         }
-        let show = |(sort, all): (&String, &Vec<&(String, Vec<String>, String)>)| {
+        let show = |(sort, all): (&String, &Vec<&Wrong>)| {
             let names: Vec<&str> = all.iter().take(6).map(|(name, ..)| name.as_str()).collect();
             format!("{} x {sort}\n    {}\n{}\n", all.len(), names.join("\n    "), all[0].2)
         };

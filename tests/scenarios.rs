@@ -1,6 +1,7 @@
 //! Every file of `fixtures/scenarios` in one process, on a virtual clock, without sockets: the file name is the name of
 //! the case, and the file says how it must end.
 
+#[expect(dead_code, reason = "other tests cut and watch")]
 mod bench;
 
 use std::{fs, path::Path};

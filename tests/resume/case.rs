@@ -16,7 +16,7 @@ use keyrack::{
 
 /// One combination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Case {
+pub(crate) struct Case {
     pub platform: Platform,
     pub policy: KeyPolicy,
     pub key: StartKey,
@@ -26,7 +26,7 @@ pub struct Case {
 
 /// What the key slot holds at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartKey {
+pub(crate) enum StartKey {
     Good,
     Blank,
     Corrupt,
@@ -35,7 +35,7 @@ pub enum StartKey {
 
 /// What the cloud does with uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cloud {
+pub(crate) enum Cloud {
     /// It takes them.
     Takes,
     /// It refuses every key but the one that the device was made with.
@@ -44,7 +44,7 @@ pub enum Cloud {
 
 /// What a device with a blank slot does when it boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Boots {
+pub(crate) enum Boots {
     /// It makes a key at once. It is met in DFU mode, so that a blank slot is still blank then.
     AndMakesKey,
     /// It is back in DFU mode before it comes to that.
@@ -63,7 +63,7 @@ impl fmt::Display for Case {
 
 impl Case {
     /// Every combination that makes sense.
-    pub fn all() -> Vec<Case> {
+    pub(crate) fn all() -> Vec<Case> {
         let mut cases = Vec::new();
         for platform in [Platform::Photon, Platform::Argon, Platform::P2] {
             for policy in [KeyPolicy::Read, KeyPolicy::Generate, KeyPolicy::ReadOrGenerate] {
@@ -90,7 +90,7 @@ impl Case {
     }
 
     /// The rack of this combination, ready to be set up again and again.
-    pub fn prepare(&self, seed: u64) -> Prepared {
+    pub(crate) fn prepare(&self, seed: u64) -> Prepared {
         let key = match self.key {
             StartKey::Good => "good",
             StartKey::Blank => "blank",
@@ -133,7 +133,7 @@ impl Case {
 }
 
 /// A rack that is ready to be set up.
-pub struct Prepared {
+pub(crate) struct Prepared {
     pub rack: Stored,
     pub device: DeviceId,
     pub dct: Vec<u8>,
@@ -143,7 +143,7 @@ pub struct Prepared {
 
 impl Case {
     /// Brings a fresh world to where the run begins.
-    pub fn begin(&self, world: &World, device: DeviceId) {
+    pub(crate) fn begin(&self, world: &World, device: DeviceId) {
         if self.key == StartKey::Blank && self.boots == Boots::AndMakesKey {
             let now = world.clock().now();
             world.with_device(device, |device| device.press(now, Press::Dfu));
@@ -152,10 +152,10 @@ impl Case {
 }
 
 /// Randomness that is the same each time, so that every run goes the way that the traced one went, up to its cut.
-pub struct Seeded(Mutex<u64>);
+pub(crate) struct Seeded(Mutex<u64>);
 
 impl Seeded {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Mutex::new(seed))
     }
 }

@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// Secret bytes that were in the slot at some time.
-pub type Secrets = BTreeSet<Vec<u8>>;
+pub(crate) type Secrets = BTreeSet<Vec<u8>>;
 
 /// What is asked after the station was cut, with nothing but the disk left of it.
-pub fn at_cut(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, secrets: &mut Secrets) {
+pub(crate) fn at_cut(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, secrets: &mut Secrets) {
     note_secret(case, bench, prepared, secrets);
     let read = bench.facts(prepared.device).iter().any(|f| matches!(f, Fact::KeyRead { .. }));
     if let Some(spki) = probe.slot_key() {
@@ -33,7 +33,7 @@ pub fn at_cut(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, se
 }
 
 /// What is asked when everything is at rest. `calm` is the verdict of the run without a cut.
-pub fn at_end(
+pub(crate) fn at_end(
     case: &Case,
     prepared: &Prepared,
     bench: &Bench,

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 /// A place where a run can be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Point {
+pub(crate) enum Point {
     /// After the transaction that ends with this record, before anything is done because of it.
     Record(u64),
     /// A wire transfer of the key steps, counted from 0.
@@ -32,7 +32,7 @@ pub enum Point {
 
 /// Where in a transfer or call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum When {
+pub(crate) enum When {
     Before,
     During,
     After,
@@ -40,7 +40,7 @@ pub enum When {
 
 /// What is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Way {
+pub(crate) enum Way {
     Station,
     Devices,
     Both,
@@ -49,7 +49,7 @@ pub enum Way {
 }
 
 impl Way {
-    pub fn station(self) -> bool {
+    pub(crate) fn station(self) -> bool {
         self != Way::Devices
     }
 
@@ -64,7 +64,7 @@ impl Way {
 
 /// A point that a traced run came by.
 #[derive(Clone, Copy, Debug)]
-pub struct Passed {
+pub(crate) struct Passed {
     pub point: Point,
     /// True if the transfer writes to the key store.
     pub writes: bool,
@@ -74,7 +74,7 @@ pub struct Passed {
 
 /// What a station does wrong, to prove that it is found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub(crate) enum Broken {
     /// It takes a key as accepted that never reached the cloud.
     UploadsNothing,
     /// Its undo copies do not stay.
@@ -86,7 +86,7 @@ pub enum Broken {
 }
 
 /// Watches one run.
-pub struct Probe {
+pub(crate) struct Probe {
     pub world: World,
     pub cloud: StandIn,
     pub device: DeviceId,
@@ -106,7 +106,7 @@ pub struct Probe {
 
 /// What it saw.
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     /// The key steps are under way.
     open: bool,
     plan: Vec<StepKind>,
@@ -124,7 +124,7 @@ impl Probe {
         look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub fn wrong(&self, what: String) {
+    pub(crate) fn wrong(&self, what: String) {
         self.with(|state| state.wrong.push(what));
     }
 
@@ -176,7 +176,7 @@ impl Probe {
     }
 
     /// Shown each record by the bench.
-    pub fn record(&self, record: &Record) {
+    pub(crate) fn record(&self, record: &Record) {
         self.spoil(&record.fact);
         self.with(|state| match &record.fact {
             Fact::RunStarted { plan, .. } => state.plan.clone_from(plan),
@@ -204,7 +204,7 @@ impl Probe {
     }
 
     /// Asked by the world at each moment of each transfer.
-    pub fn transfer(&self, at: &TransferPoint) -> Cut {
+    pub(crate) fn transfer(&self, at: &TransferPoint) -> Cut {
         let key = at.phase == Some(Phase::KeyWrite);
         let writes = key || at.phase == Some(Phase::DctWrite);
         if writes {
@@ -231,13 +231,13 @@ impl Probe {
     }
 
     /// Asks the disk.
-    pub fn ask<R>(&self, question: impl FnOnce(&Reader) -> R) -> R {
+    pub(crate) fn ask<R>(&self, question: impl FnOnce(&Reader) -> R) -> R {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         question(reader.get_or_insert_with(|| Reader::open(&self.ledger).expect("a ledger")))
     }
 
     /// The key that the slot holds now.
-    pub fn slot_key(&self) -> Option<Vec<u8>> {
+    pub(crate) fn slot_key(&self) -> Option<Vec<u8>> {
         let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
         let dct = self
             .world
@@ -248,7 +248,7 @@ impl Probe {
     }
 
     /// True if the ledger has this key of the device.
-    pub fn in_ledger(&self, spki: &[u8]) -> bool {
+    pub(crate) fn in_ledger(&self, spki: &[u8]) -> bool {
         let rows = self.ask(|reader| reader.key_rows(fingerprint(spki)).unwrap());
         rows.iter().any(|row| row.device == self.device)
     }
@@ -299,7 +299,7 @@ impl Probe {
 }
 
 /// The way to the cloud, with a cut before and after each call.
-pub struct Line {
+pub(crate) struct Line {
     pub inner: DirectHttp,
     pub probe: Arc<Probe>,
 }
@@ -347,7 +347,7 @@ fn refusal() -> Response {
     }
 }
 
-pub fn fingerprint(spki: &[u8]) -> Fingerprint {
+pub(crate) fn fingerprint(spki: &[u8]) -> Fingerprint {
     Fingerprint(Sha256::digest(spki).into())
 }
 
