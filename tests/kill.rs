@@ -1,6 +1,8 @@
 //! A station that is killed again and again, in the middle of everything, while the world goes on: the real binary in
 //! processes of its own, in real time. What is required in the end is what an undisturbed run leaves.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 mod process;
 
 use std::{

@@ -1,5 +1,7 @@
 //! The directions of imports and the one home of each I/O crate, by reading the sources.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -5,21 +5,18 @@
 //! Each combination runs once without a cut, which gives the list of its cuts; then once for each cut and each way of
 //! cutting. After each run the disk, the device and the cloud are asked.
 
-#[cfg(test)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
+#[expect(dead_code, reason = "this test judges by itself")]
 mod bench;
-#[cfg(test)]
 #[path = "resume/case.rs"]
 mod case;
-#[cfg(test)]
 #[path = "resume/check.rs"]
 mod check;
-#[cfg(test)]
 #[path = "resume/matrix.rs"]
 mod matrix;
-#[cfg(test)]
 #[path = "resume/probe.rs"]
 mod probe;
-#[cfg(test)]
 #[path = "resume/run.rs"]
 mod run;
 

@@ -2,6 +2,8 @@
 //! and then every byte of everything that it wrote or said is searched for every private key, token and password that
 //! there was, in every form that they could have.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 mod process;
 
 use std::{
@@ -102,6 +104,7 @@ fn no_secret_is_in_anything_that_a_station_writes_or_says() {
     }
     world.program.signal("TERM");
     world.program.end();
+    assert!(!world.program.alive());
     let kept = world.folder.join("world");
     for slot in scenario.slots.values() {
         let path = kept.join(format!("{}.dct", slot.id));

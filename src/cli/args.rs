@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{backup, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, replay, run, sim};
+use super::{backup, bench, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, replay, run, sim};
 
 /// keyrack: a provisioning station for a rack of Particle devices
 ///
@@ -85,6 +85,9 @@ pub(super) enum Command {
     Logout(login::LogoutArgs),
     Demo(demo::DemoArgs),
     Sim(sim::SimArgs),
+    /// Measure what this program promises
+    #[command(hide = true)]
+    Bench(bench::BenchArgs),
 }
 
 #[cfg(test)]

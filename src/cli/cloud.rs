@@ -20,6 +20,7 @@ use crate::{
 /// Options of commands that talk to the cloud.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct CloudArgs {
+    #[expect(rustdoc::bare_urls, reason = "shown by --help as it is")]
     /// The cloud's address [default: as configured, else https://api.particle.io]
     #[arg(long, value_name = "URL")]
     pub(super) cloud_url: Option<String>,

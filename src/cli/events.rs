@@ -19,7 +19,7 @@ use crate::{
     station::Event,
 };
 pub(super) use json::FactEvent;
-use json::{LockEvent, ProgressEvent, SlotEvent};
+use json::{DurableEvent, LockEvent, ProgressEvent, SlotEvent};
 
 /// Follows a station.
 pub(super) struct Events {
@@ -78,6 +78,10 @@ impl Events {
     pub(super) fn on(&mut self, event: &Event<'_>) {
         match event {
             Event::Record(record) => self.record(record),
+            Event::Durable { facts, waited } if self.printer.is_json() && self.printer.verbosity() > 0 => {
+                self.printer.object(&DurableEvent::new(*facts, *waited));
+            }
+            Event::Durable { .. } => {}
             Event::View(view) => self.view(view),
             Event::Progress { slot, done, of } => self.progress(*slot, *done, *of),
         }

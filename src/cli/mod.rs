@@ -16,10 +16,12 @@
 //! | `assemble.rs` | a station out of its configuration |
 //! | `rig/` | a simulated rack with all that a station on it needs: demo, scenarios, crash tests |
 //! | `stage.rs`, `demo.rs`, `sim.rs` | the simulated world, served in real time |
+//! | `bench/` | measurements |
 
 mod args;
 mod assemble;
 mod backup;
+mod bench;
 mod check;
 mod cloud;
 mod demo;
@@ -136,6 +138,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, CliError> {
         Command::Logout(args) => login::logout(&args, context),
         Command::Demo(args) => demo::run(&args, context),
         Command::Sim(args) => sim::run(&args, context),
+        Command::Bench(args) => bench::run(&args, context),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     model::{
         DeviceId, Platform,
         fact::{Identity, Protection},
-        platform::{Network, Transport, UsbMode},
+        platform::{Transport, UsbMode},
     },
 };
 

@@ -6,6 +6,7 @@
 //! is performed.
 
 mod admission;
+mod inbox;
 mod mailbox;
 pub mod shelf;
 pub mod undo;
@@ -29,6 +30,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
+use inbox::Inbox;
 pub use mailbox::Mailbox;
 pub use shelf::Shelf;
 use uplink::Uplink;
@@ -53,9 +55,16 @@ impl Default for Tuning {
 pub enum Event<'a> {
     /// A fact is on disk.
     Record(&'a Record),
+    /// All facts of a turn are on disk; their records come next.
+    Durable {
+        /// How many facts.
+        facts: usize,
+        /// From the arrival of the first of what led to them.
+        waited: Duration,
+    },
     /// The station looks like this now.
     View(&'a RackView),
-    /// A worker's bytes.
+    /// A worker's bytes: the latest figure, not each.
     Progress {
         /// The slot.
         slot: SlotNo,
@@ -90,7 +99,7 @@ pub(in crate::station) enum Stimulus {
 
 /// A way to ask the station for something from another thread, or from the watcher.
 #[derive(Clone)]
-pub struct Remote(Mailbox<Stimulus>);
+pub struct Remote(Inbox);
 
 impl Remote {
     /// Asks for something.
@@ -105,7 +114,7 @@ pub struct Station {
     store: Store,
     rack: Rack,
     shelf: Arc<Shelf>,
-    inbox: Mailbox<Stimulus>,
+    inbox: Inbox,
     bell: Signal,
     bus_changed: Signal,
     workers: BTreeMap<SlotNo, Worker>,
@@ -156,7 +165,7 @@ impl Station {
         }
         let shelf = Arc::new(shelf);
         let bell = Signal::new();
-        let inbox = Mailbox::ringing(bell.clone());
+        let inbox = Inbox::new(bell.clone(), Arc::clone(&world.clock));
         let book = Arc::new(shelf.book.clone());
         let uplink = Uplink::start(&world, &book, tuning.uplinks, &inbox);
         let bus_changed = world.bus.changed();
@@ -172,9 +181,9 @@ impl Station {
             uplink,
             ended: Arc::default(),
         };
-        let wall = station.world.clock.wall();
-        let decision = station.rack.restart(station.world.clock.now(), wall)?;
-        station.adopt(wall, decision.rack, &decision.facts, decision.effects, watch)?;
+        let (now, wall) = (station.world.clock.now(), station.world.clock.wall());
+        let decision = station.rack.restart(now, wall)?;
+        station.adopt(wall, decision.rack, &decision.facts, decision.effects, now, watch)?;
         Ok(station)
     }
 
@@ -206,8 +215,10 @@ impl Station {
         let mut bus_seen = None;
         let mut bus_failures = 0;
         let mut shown = None;
+        let mut next = None;
         loop {
             let seen = self.bell.raised();
+            let mut since = self.world.clock.now();
             let mut inputs = Vec::new();
             let changes = self.bus_changed.raised();
             let mut list_again: Option<Mono> = None;
@@ -225,31 +236,37 @@ impl Station {
                     Err(error) => return Err(error.into()),
                 }
             }
-            for stimulus in self.inbox.drain() {
-                match stimulus {
-                    Stimulus::Core(input) => inputs.push(input),
-                    Stimulus::Worker(slot, Said::Progress { done, of }) => watch(Event::Progress { slot, done, of }),
-                    Stimulus::Worker(slot, said) => inputs.push(self.input(slot, said)?),
+            for (at, stimulus) in self.inbox.drain() {
+                since = since.min(at);
+                inputs.push(match stimulus {
+                    Stimulus::Core(input) => input,
+                    Stimulus::Worker(slot, said) => self.input(slot, said)?,
+                });
+            }
+            for (slot, (done, of)) in self.inbox.moved() {
+                watch(Event::Progress { slot, done, of });
+            }
+            // Woken for progress alone, or by somebody else's signal: nothing to decide.
+            if !inputs.is_empty() || next.is_some_and(|at| at <= self.world.clock.now()) {
+                inputs.push(Input::Tick);
+                self.turn(&inputs, since, watch)?;
+                let view = self.rack.view();
+                if shown.as_ref() != Some(&view) {
+                    watch(Event::View(&view));
+                    shown = Some(view);
                 }
+                if self.rack.may_end() {
+                    return Ok(());
+                }
+                next = self.rack.next_tick(self.world.clock.now(), self.world.clock.wall());
             }
-            inputs.push(Input::Tick);
-            self.turn(&inputs, watch)?;
-            let view = self.rack.view();
-            if shown.as_ref() != Some(&view) {
-                watch(Event::View(&view));
-                shown = Some(view);
-            }
-            if self.rack.may_end() {
-                return Ok(());
-            }
-            let (now, wall) = (self.world.clock.now(), self.world.clock.wall());
-            let deadline = self.rack.next_tick(now, wall).into_iter().chain(list_again).min();
+            let deadline = next.into_iter().chain(list_again).min();
             self.world.clock.wait(&self.bell, seen, deadline);
         }
     }
 
-    /// Decides every input in its order, writes all facts in one transaction, then acts.
-    fn turn(&mut self, inputs: &[Input], watch: &mut dyn FnMut(Event<'_>)) -> Result<(), StationError> {
+    /// Decides every input in its order, writes all facts in one transaction, then acts. `since`: when the first came.
+    fn turn(&mut self, inputs: &[Input], since: Mono, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), StationError> {
         let (now, wall) = (self.world.clock.now(), self.world.clock.wall());
         let (mut facts, mut effects) = (Vec::new(), Vec::new());
         let mut rack: Option<Rack> = None;
@@ -260,7 +277,7 @@ impl Station {
             rack = Some(decision.rack);
         }
         match rack {
-            Some(rack) => self.adopt(wall, rack, &facts, effects, watch),
+            Some(rack) => self.adopt(wall, rack, &facts, effects, since, watch),
             None => Ok(()),
         }
     }
@@ -272,10 +289,15 @@ impl Station {
         rack: Rack,
         facts: &[Fact],
         effects: Vec<Effect>,
+        since: Mono,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), StationError> {
         if !facts.is_empty() {
             let records = self.store.append(wall, facts)?;
+            watch(Event::Durable {
+                facts: facts.len(),
+                waited: self.world.clock.now().since(since),
+            });
             for key in facts.iter().filter_map(key_on_disk) {
                 self.store.confirm_key(key.0, key.1)?;
             }
@@ -347,7 +369,6 @@ impl Station {
                 }
             }
             Said::Report { ticket, result } => Input::Report { slot, ticket, result },
-            Said::Progress { .. } => Input::Tick,
         })
     }
 

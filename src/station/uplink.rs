@@ -8,7 +8,7 @@ use crate::{
     rack::{Admitted, Book, Call, Input, Reply},
 };
 
-use super::{World, admission::admit, mailbox::Mailbox, worker::guarded};
+use super::{World, admission::Products, inbox::Inbox, mailbox::Mailbox, worker::guarded};
 
 /// The threads that talk to the cloud.
 pub(super) struct Uplink {
@@ -18,12 +18,14 @@ pub(super) struct Uplink {
 
 impl Uplink {
     /// Starts the threads. What they hear goes to `inbox`.
-    pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, inbox: &Mailbox<super::Stimulus>) -> Self {
+    pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, inbox: &Inbox) -> Self {
         let calls: Mailbox<Option<Call>> = Mailbox::new();
+        let products = Arc::new(Products::default());
         for n in 0..threads {
             let line = Line {
                 world: world.clone(),
                 book: Arc::clone(book),
+                products: Arc::clone(&products),
                 inbox: inbox.clone(),
             };
             let calls = calls.clone();
@@ -49,7 +51,8 @@ impl Uplink {
 struct Line {
     world: World,
     book: Arc<Book>,
-    inbox: Mailbox<super::Stimulus>,
+    products: Arc<Products>,
+    inbox: Inbox,
 }
 
 impl Line {
@@ -72,7 +75,7 @@ impl Line {
         match call {
             Call::Admit { run, device, recipe } => {
                 let result = match self.book.by_hash(recipe) {
-                    Some(prepared) => admit(api, &prepared.recipe, device),
+                    Some(prepared) => self.products.admit(api, &prepared.recipe, device, self.world.clock.now()),
                     None => Admitted::No {
                         code: crate::model::Code::RecipeGone,
                         reason: "the recipe of the run is not here".to_owned(),

@@ -14,7 +14,7 @@ use crate::{
     steps::{self, Cx},
 };
 
-use super::{Shelf, Stimulus, World, mailbox::Mailbox};
+use super::{Shelf, Stimulus, World, inbox::Inbox, mailbox::Mailbox};
 
 /// The station's end of a worker.
 pub(super) struct Worker {
@@ -46,18 +46,11 @@ pub(super) enum Said {
         /// How it went.
         result: Result<Report, StepError>,
     },
-    /// Bytes done of bytes to do; the latest counts.
-    Progress {
-        /// Done.
-        done: u64,
-        /// To do.
-        of: u64,
-    },
 }
 
 impl Worker {
     /// Starts the thread.
-    pub(super) fn start(slot: SlotNo, world: &World, shelf: &Arc<Shelf>, inbox: &Mailbox<Stimulus>) -> Self {
+    pub(super) fn start(slot: SlotNo, world: &World, shelf: &Arc<Shelf>, inbox: &Inbox) -> Self {
         let worker = Self {
             orders: Mailbox::new(),
             commits: Mailbox::new(),
@@ -107,7 +100,7 @@ struct Hand {
     slot: SlotNo,
     world: World,
     shelf: Arc<Shelf>,
-    inbox: Mailbox<Stimulus>,
+    inbox: Inbox,
     commits: Mailbox<Option<(Ticket, CommitReply)>>,
 }
 
@@ -154,7 +147,7 @@ impl Hand {
             work,
             cancel,
             commit: &|fact| self.commit(ticket, fact),
-            progress: &|done, of| self.say(Said::Progress { done, of }),
+            progress: &|done, of| self.inbox.progress(self.slot, done, of),
         };
         steps::perform(&cx, attached)
     }

@@ -1,7 +1,7 @@
 //! The steps: one file each. [`perform`] is the one way in: it opens the device, makes sure that it is the right one,
 //! looks ([`Step::inspect`]) and then acts ([`Step::run`]).
 //!
-//! A step is added here: a file with its `Step`, a variant of [`StepKind`], a row in [`table`], and a scenario.
+//! A step is added here: a file with its `Step`, a variant of [`StepKind`], a row in `table`, and a scenario.
 
 mod boot;
 mod check;

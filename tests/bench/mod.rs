@@ -1,6 +1,6 @@
 //! A station on a simulated rack in one process: virtual clock, no sockets.
 
-#![expect(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,7 @@ use keyrack::{
 
 /// How a stretch of work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// Every device is judged and nothing is under way.
     Idle,
     /// The virtual time that a scenario may take ran out.
@@ -45,21 +45,21 @@ pub enum Ended {
 }
 
 /// A station on a simulated rack.
-pub struct Bench {
-    pub clock: VirtualClock,
-    pub rig: Rig,
-    pub records: Arc<Mutex<Vec<Record>>>,
-    pub ledger: PathBuf,
+pub(crate) struct Bench {
+    pub(crate) clock: VirtualClock,
+    pub(crate) rig: Rig,
+    pub(crate) records: Arc<Mutex<Vec<Record>>>,
+    pub(crate) ledger: PathBuf,
     /// Where the undo copies are, sealed.
-    pub undo: PathBuf,
+    pub(crate) undo: PathBuf,
     /// What the core showed last.
-    pub view: Arc<Mutex<Option<RackView>>>,
+    pub(crate) view: Arc<Mutex<Option<RackView>>>,
     /// The ports as the next station meets them; those of the world unless something is put between.
-    pub bus: Mutex<Arc<dyn Bus>>,
+    pub(crate) bus: Mutex<Arc<dyn Bus>>,
     /// The most pages that the ledger of the next station may have: a full disk.
-    pub pages: Mutex<Option<u32>>,
+    pub(crate) pages: Mutex<Option<u32>>,
     /// Why the last station stopped by itself.
-    pub stopped: Arc<Mutex<Option<String>>>,
+    pub(crate) stopped: Arc<Mutex<Option<String>>>,
     entropy: Arc<dyn Entropy>,
     watch: Mutex<Option<Watch>>,
     begun: AtomicBool,
@@ -67,11 +67,11 @@ pub struct Bench {
 }
 
 /// Is shown each record as soon as it is on disk, on the station's main thread, before anything is done because of it.
-pub type Watch = Arc<dyn Fn(&Record) + Send + Sync>;
+pub(crate) type Watch = Arc<dyn Fn(&Record) + Send + Sync>;
 
 impl Bench {
     /// Builds the bench, works until every device is judged, and hands it to `look`.
-    pub fn run<R>(scenario: Scenario, options: &Options, look: impl FnOnce(&Bench, Ended) -> R) -> R {
+    pub(crate) fn run<R>(scenario: Scenario, options: &Options, look: impl FnOnce(&Bench, Ended) -> R) -> R {
         Self::with(scenario, options, |bench| {
             let end = bench.work(LONGEST);
             look(bench, end)
@@ -79,7 +79,7 @@ impl Bench {
     }
 
     /// Builds a rack and hands it over.
-    pub fn with<R>(scenario: Scenario, options: &Options, body: impl FnOnce(&Bench) -> R) -> R {
+    pub(crate) fn with<R>(scenario: Scenario, options: &Options, body: impl FnOnce(&Bench) -> R) -> R {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         Self::set_up(
             &entropy,
@@ -89,7 +89,7 @@ impl Bench {
     }
 
     /// Sets up a rack that was stored and hands it over.
-    pub fn again<R>(stored: &Stored, entropy: &Arc<dyn Entropy>, body: impl FnOnce(&Bench) -> R) -> R {
+    pub(crate) fn again<R>(stored: &Stored, entropy: &Arc<dyn Entropy>, body: impl FnOnce(&Bench) -> R) -> R {
         Self::set_up(entropy, |world| stored.set_up(world, Arc::clone(entropy)), body)
     }
 
@@ -123,19 +123,19 @@ impl Bench {
     }
 
     /// Shows every record to `watch` from now on.
-    pub fn watch(&self, watch: Watch) {
+    pub(crate) fn watch(&self, watch: Watch) {
         *self.watch.lock().unwrap() = Some(watch);
     }
 
     /// Starts a station and lets it work until every device is judged, at most for so long.
-    pub fn work(&self, limit: Duration) -> Ended {
+    pub(crate) fn work(&self, limit: Duration) -> Ended {
         let group = self.clock.group();
         let http: Arc<dyn Http> = Arc::new(DirectHttp::new(self.rig.cloud.clone()));
         self.work_in(&group, http, limit)
     }
 
     /// As `work`, in a group that the caller may kill, with a way to the cloud of the caller's own.
-    pub fn work_in(&self, group: &Arc<Group>, http: Arc<dyn Http>, limit: Duration) -> Ended {
+    pub(crate) fn work_in(&self, group: &Arc<Group>, http: Arc<dyn Http>, limit: Duration) -> Ended {
         let ended = Arc::new(Mutex::new(Ended::Cut));
         let shelf = self.rig.shelf().expect("firmware that fits");
         let setting = self.rig.setting(&shelf.book);
@@ -248,7 +248,7 @@ impl Bench {
     }
 
     /// What differs from what the scenario says.
-    pub fn judge(&self) -> Vec<String> {
+    pub(crate) fn judge(&self) -> Vec<String> {
         let mut wrong = self.rig.judge(&Reader::open(&self.ledger).unwrap()).unwrap();
         let view = self.view.lock().unwrap().clone().unwrap_or_default();
         for (slot, expect) in &self.rig.scenario.expect {
@@ -278,7 +278,7 @@ impl Bench {
     }
 
     /// The facts of a device, in order.
-    pub fn facts(&self, device: DeviceId) -> Vec<Fact> {
+    pub(crate) fn facts(&self, device: DeviceId) -> Vec<Fact> {
         let records = self.records.lock().unwrap();
         let mut runs = BTreeMap::new();
         let mut facts = Vec::new();
@@ -301,7 +301,7 @@ impl Bench {
     }
 
     /// The last verdict of a device.
-    pub fn verdict(&self, device: DeviceId) -> Option<(Verdict, Option<String>)> {
+    pub(crate) fn verdict(&self, device: DeviceId) -> Option<(Verdict, Option<String>)> {
         self.facts(device).iter().rev().find_map(|f| match f {
             Fact::RunEnded { verdict, code, .. } => Some((*verdict, code.map(|c| c.text().to_owned()))),
             _ => None,
@@ -309,7 +309,7 @@ impl Bench {
     }
 
     /// Everything that is on record, a line each.
-    pub fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         let records = self.records.lock().unwrap();
         let lines: Vec<String> = records
             .iter()

@@ -1,5 +1,7 @@
 //! The real binary in processes of its own: a simulated world, and stations on it. None of them outlives its test.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -11,18 +13,18 @@ use std::{
 use serde_json::Value;
 
 /// A program that is killed when the test is done with it, whatever comes of the test.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     lines: Receiver<String>,
     /// Everything that it wrote to standard output so far, as far as it was waited for.
-    pub said: Vec<Value>,
+    pub(crate) said: Vec<Value>,
     /// Where its standard error goes.
-    pub errors: PathBuf,
+    pub(crate) errors: PathBuf,
 }
 
 impl Program {
     /// Starts keyrack with `--json`. Standard error goes to a file.
-    pub fn start(arguments: &[&str], home: &Path) -> Self {
+    pub(crate) fn start(arguments: &[&str], home: &Path) -> Self {
         let mut number = 0;
         let errors = loop {
             let path = home.join(format!("stderr-{number}"));
@@ -61,7 +63,7 @@ impl Program {
     }
 
     /// Waits for a line that fits; `None` if the program ends before.
-    pub fn wait_for(&mut self, mut fits: impl FnMut(&Value) -> bool) -> Option<Value> {
+    pub(crate) fn wait_for(&mut self, mut fits: impl FnMut(&Value) -> bool) -> Option<Value> {
         let deadline = now() + LONGEST;
         loop {
             let left = deadline.saturating_duration_since(now());
@@ -74,31 +76,34 @@ impl Program {
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
-                Err(mpsc::RecvTimeoutError::Timeout) => panic!("nothing came: {}", self.complaints()),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    let last: Vec<String> = self.said.iter().rev().take(8).map(ToString::to_string).collect();
+                    panic!("nothing came after {}: {}", last.join("\n"), self.complaints())
+                }
             }
         }
     }
 
     /// Waits until it ends by itself.
-    pub fn end(&mut self) -> ExitStatus {
+    pub(crate) fn end(&mut self) -> ExitStatus {
         self.wait_for(|_| false);
         self.child.wait().unwrap()
     }
 
     /// Sends a signal by name, as `kill` knows it.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status().unwrap();
         assert!(sent.success());
     }
 
     /// True while it runs.
-    pub fn alive(&mut self) -> bool {
+    pub(crate) fn alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// What it wrote to standard error.
-    pub fn complaints(&self) -> String {
+    pub(crate) fn complaints(&self) -> String {
         std::fs::read_to_string(&self.errors).unwrap_or_default()
     }
 }
@@ -112,16 +117,16 @@ impl Drop for Program {
 }
 
 /// A simulated world in a process of its own.
-pub struct Served {
+pub(crate) struct Served {
     /// The process.
-    pub program: Program,
+    pub(crate) program: Program,
     /// The folder with everything that a station needs.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Served {
     /// Serves a scenario.
-    pub fn start(home: &Path, scenario: &str) -> Self {
+    pub(crate) fn start(home: &Path, scenario: &str) -> Self {
         let file = home.join("scenario.toml");
         std::fs::write(&file, scenario).unwrap();
         let folder = home.join("world");
@@ -133,7 +138,7 @@ impl Served {
     }
 
     /// Starts a station on it.
-    pub fn station(&self, home: &Path, more: &[&str]) -> Program {
+    pub(crate) fn station(&self, home: &Path, more: &[&str]) -> Program {
         let (config, bus) = (self.folder.join("station.toml"), self.folder.join("bus"));
         let mut arguments = vec!["run", "--headless", "--config", text(&config), "--world", text(&bus)];
         arguments.extend(more);
@@ -142,12 +147,12 @@ impl Served {
 }
 
 /// Runs keyrack to its end.
-pub fn keyrack(home: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn keyrack(home: &Path, arguments: &[&str]) -> Output {
     command(home).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 /// The text of a path.
-pub fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -170,4 +175,4 @@ fn now() -> Instant {
 }
 
 /// More than anything takes that is waited for.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(150);

@@ -1,5 +1,7 @@
 //! Events as `--json` prints them: one object a line, each with its `event`.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::{
@@ -84,4 +86,23 @@ impl<'a> SlotEvent<'a> {
 pub(super) struct LockEvent<'a> {
     pub(super) event: &'static str,
     pub(super) locked: Option<&'a str>,
+}
+
+/// How long facts waited for the disk: one for each commit.
+#[derive(Serialize)]
+pub(super) struct DurableEvent {
+    event: &'static str,
+    facts: usize,
+    waited_us: u64,
+}
+
+impl DurableEvent {
+    /// So many facts in one commit, and how long the first of them waited.
+    pub(super) fn new(facts: usize, waited: Duration) -> Self {
+        Self {
+            event: "durable",
+            facts,
+            waited_us: u64::try_from(waited.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
 }

@@ -63,14 +63,19 @@ impl Flash {
 
     fn put(&mut self, address: u32, data: &[u8], mix: fn(u8, u8) -> u8) {
         self.edition += 1;
-        for (i, new) in data.iter().enumerate() {
-            let at = u64::from(address) + i as u64;
+        let (mut at, mut rest) = (u64::from(address), data);
+        while !rest.is_empty() {
+            let offset = index(at % PAGE);
+            let (here, next) = rest.split_at(rest.len().min(index(PAGE) - offset));
             let page = self
                 .pages
                 .entry(page_of(at))
                 .or_insert_with(|| Blob(vec![0xff; PAGE as usize]));
-            let cell = &mut page[index(at % PAGE)];
-            *cell = mix(*cell, *new);
+            for (cell, new) in page[offset..].iter_mut().zip(here) {
+                *cell = mix(*cell, *new);
+            }
+            at += here.len() as u64;
+            rest = next;
         }
     }
 }

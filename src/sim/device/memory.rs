@@ -160,7 +160,8 @@ impl Memory<'_> {
             self.sector(alt, last)?;
             self.flash.read(address, length)
         };
-        for (i, byte) in bytes.iter_mut().enumerate() {
+        let flips = self.mishaps.any(|m| matches!(m, DeviceMishap::BitFlipOnRead { .. }));
+        for (i, byte) in bytes.iter_mut().enumerate().filter(|_| flips) {
             let at = address.wrapping_add(u32::try_from(i).unwrap_or(u32::MAX));
             let here =
                 |m: &DeviceMishap| matches!(m, DeviceMishap::BitFlipOnRead { alt: a, address } if (*a, *address) == (alt, at));

@@ -17,12 +17,7 @@ use super::{Inner, lock};
 
 impl TimeSource for Inner {
     fn due(&self) -> Option<Mono> {
-        let state = lock(&self.state);
-        if !state.dials.is_empty() {
-            return Some(Mono::default());
-        }
-        let devices = state.seats.values().filter_map(|seat| seat.due());
-        devices.chain(state.next_errand()).min()
+        lock(&self.state).due()
     }
 
     fn advance(&self, now: Mono) {
@@ -77,7 +72,7 @@ pub(super) fn start(world: &Arc<Inner>) {
                     if world.due().is_some_and(|at| at <= now) {
                         dial_apart(world, now);
                     }
-                    world.due()
+                    lock(&world.state).plan()
                 }) else {
                     return;
                 };

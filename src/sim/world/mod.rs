@@ -271,15 +271,18 @@ impl World {
 impl Inner {
     fn change<R>(&self, change: impl FnOnce(&mut State, Mono) -> R) -> R {
         let now = self.clock.now();
-        let result = {
+        let (result, wake) = {
             let mut state = lock(&self.state);
             let result = change(&mut state, now);
             if let (Some(clock), millis @ 1.. | millis @ ..=-1) = (&self.virtual_clock, std::mem::take(&mut state.jump)) {
                 clock.jump_wall(millis);
             }
-            result
+            (result, state.driver_oversleeps())
         };
-        self.poke.raise();
+        // Not after each transfer: nearly none makes a device due earlier.
+        if wake {
+            self.poke.raise();
+        }
         result
     }
 }

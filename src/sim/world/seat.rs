@@ -113,19 +113,13 @@ impl Seat {
     /// Brings the host's view in line with the device: at most a detachment and an attachment, in this order.
     pub(super) fn settle(&mut self, port: &PortPath, addresses: &mut Addresses, used: &[u16]) -> Vec<Change> {
         let mut changes = Vec::new();
-        let attachment = self.device.attachment().filter(|_| self.powered);
-        let same = match (&self.shown, &attachment) {
-            (Some(shown), Some(now)) => shows(shown, now),
-            (None, None) => true,
-            _ => false,
-        };
-        if same {
+        if self.is_settled() {
             return changes;
         }
         if self.detach() {
             changes.push(Change::Detached);
         }
-        if let Some(attachment) = attachment {
+        if let Some(attachment) = self.attachment() {
             let address = addresses.next(port, |a| used.contains(&a));
             self.shown = Some(Attached {
                 port: port.clone(),
@@ -137,6 +131,19 @@ impl Seat {
             changes.push(Change::Attached);
         }
         changes
+    }
+
+    /// True if the host sees what the device shows.
+    pub(super) fn is_settled(&self) -> bool {
+        match (&self.shown, self.attachment()) {
+            (Some(shown), Some(now)) => shows(shown, &now),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    fn attachment(&self) -> Option<Attachment> {
+        self.device.attachment().filter(|_| self.powered)
     }
 
     /// True if this is the attachment that a pipe was opened for.

@@ -34,6 +34,8 @@ pub(super) struct State {
     garble: Option<usize>,
     /// By how many milliseconds the wall clock is to jump.
     pub(super) jump: i64,
+    /// Until when whoever drives the world sleeps, once that is known: `None` inside for as long as nothing happens.
+    driver_sleeps: Option<Option<Mono>>,
     addresses: Addresses,
     errands: BTreeMap<(Mono, u64), Errand>,
     counter: u64,
@@ -58,6 +60,7 @@ impl State {
             overall: 0,
             garble: None,
             jump: 0,
+            driver_sleeps: None,
             addresses: Addresses::default(),
             errands: BTreeMap::new(),
             counter: 0,
@@ -140,6 +143,10 @@ impl State {
 
     /// Brings the host's view of a port in line with its device. `by_itself`: a device that left did so by itself.
     pub(super) fn settle(&mut self, port: &PortPath, now: Mono, by_itself: bool) {
+        // After nearly every transfer.
+        if self.seats.get(port).is_none_or(Seat::is_settled) {
+            return;
+        }
         let used: Vec<u16> = self
             .seats
             .iter()
@@ -188,6 +195,31 @@ impl State {
             let id = seat.id;
             self.changed.raise();
             self.strike_phase(id, Phase::Detached, now);
+        }
+    }
+
+    /// When something is to happen next.
+    pub(super) fn due(&self) -> Option<Mono> {
+        if !self.dials.is_empty() {
+            return Some(Mono::default());
+        }
+        let devices = self.seats.values().filter_map(Seat::due);
+        devices.chain(self.next_errand()).min()
+    }
+
+    /// When something is to happen next; the driver sleeps until then, unless it is woken.
+    pub(super) fn plan(&mut self) -> Option<Mono> {
+        let due = self.due();
+        self.driver_sleeps = Some(due);
+        due
+    }
+
+    /// True if the driver would sleep too long.
+    pub(super) fn driver_oversleeps(&self) -> bool {
+        match (self.driver_sleeps, self.due()) {
+            (None, _) | (Some(None), Some(_)) => true,
+            (Some(Some(until)), Some(due)) => due < until,
+            (Some(_), None) => false,
         }
     }
 

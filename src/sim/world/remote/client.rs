@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read},
+    io::{self, BufReader, Read},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::{
@@ -84,6 +84,7 @@ impl Bus for RemoteBus {
                 stream,
                 seq: 0,
                 heard: Vec::new(),
+                patience: None,
                 dead: false,
             })),
             Welcome::Gone => Err(UsbError::Gone),
@@ -91,15 +92,17 @@ impl Bus for RemoteBus {
     }
 }
 
-fn watch(path: &Path) -> io::Result<(UnixStream, Vec<Attached>)> {
+/// Begins to watch. Nothing but lines comes on this connection, so they may be read in larger pieces.
+fn watch(path: &Path) -> io::Result<(BufReader<UnixStream>, Vec<Attached>)> {
     let mut stream = UnixStream::connect(path)?;
     say(&mut stream, &Hello::Watch)?;
+    let mut stream = BufReader::new(stream);
     let News::Devices(list) = hear(&mut stream)?;
     Ok((stream, list.into_iter().map(Attached::from).collect()))
 }
 
 /// Follows the world until nobody holds the bus.
-fn follow(mut stream: UnixStream, bus: &Weak<Shared>) {
+fn follow(mut stream: BufReader<UnixStream>, bus: &Weak<Shared>) {
     loop {
         let news = hear(&mut stream).map(|News::Devices(list)| list.into_iter().map(Attached::from).collect());
         let Some(bus) = bus.upgrade() else { return };
@@ -133,6 +136,8 @@ struct RemotePipe {
     seq: u32,
     /// What was read of the next reply: a timeout may strike in the middle of one.
     heard: Vec<u8>,
+    /// The timeout of reads that the socket has.
+    patience: Option<Duration>,
     /// The connection is over, or nobody knows what comes next on it.
     dead: bool,
 }
@@ -154,7 +159,7 @@ impl RemotePipe {
         };
         let (seq, is_in) = (submit.seq, submit.is_in);
         Command::Submit(submit).write(&mut self.stream)?;
-        match self.reply(is_in, deadline)? {
+        match self.reply(is_in, usize::from(setup.length), deadline)? {
             Some((
                 Reply::Submit {
                     seq: answered, status, ..
@@ -176,7 +181,7 @@ impl RemotePipe {
         Command::Unlink { seq, victim }.write(&mut self.stream)?;
         let deadline = self.bus.clock.now() + UNLINK_GRACE;
         loop {
-            match self.reply(is_in, Some(deadline))? {
+            match self.reply(is_in, 0, Some(deadline))? {
                 Some((Reply::Unlink { seq: answered, .. }, _)) if answered == seq => return Ok(()),
                 Some(_) => {}
                 None => return Err(io::ErrorKind::TimedOut.into()),
@@ -184,9 +189,11 @@ impl RemotePipe {
         }
     }
 
-    /// The next reply with its data; `None` at the deadline.
-    fn reply(&mut self, is_in: bool, deadline: Option<Mono>) -> io::Result<Option<(Reply, Vec<u8>)>> {
-        if !self.hear(Reply::LEN, deadline)? {
+    /// The next reply with its data, which is expected to have `length` bytes; `None` at the deadline.
+    fn reply(&mut self, is_in: bool, length: usize, deadline: Option<Mono>) -> io::Result<Option<(Reply, Vec<u8>)>> {
+        // With the data in one go, if it comes; nothing follows it before we ask again.
+        let whole = Reply::LEN + if is_in { length } else { 0 };
+        if !self.hear(Reply::LEN, whole, deadline)? {
             return Ok(None);
         }
         let mut header = [0; Reply::LEN];
@@ -196,33 +203,51 @@ impl RemotePipe {
             Reply::Submit { actual, .. } if is_in => usize::try_from(actual).unwrap_or(0),
             _ => 0,
         };
-        if !self.hear(Reply::LEN + length, deadline)? {
+        let length = Reply::LEN + length;
+        if !self.hear(length, length, deadline)? {
             return Ok(None);
         }
-        let data = self.heard.split_off(Reply::LEN);
-        self.heard.clear();
+        let rest = self.heard.split_off(length);
+        let data = std::mem::replace(&mut self.heard, rest).split_off(Reply::LEN);
         Ok(Some((reply, data)))
     }
 
-    /// Reads until so many bytes were heard; false at the deadline.
-    fn hear(&mut self, length: usize, deadline: Option<Mono>) -> io::Result<bool> {
-        while self.heard.len() < length {
+    /// Reads until `least` bytes were heard, and at most until `most` were; false at the deadline.
+    fn hear(&mut self, least: usize, most: usize, deadline: Option<Mono>) -> io::Result<bool> {
+        while self.heard.len() < least {
             let left = deadline.map(|at| at.since(self.bus.clock.now()));
             if left == Some(Duration::ZERO) {
                 return Ok(false);
             }
-            self.stream
-                .set_read_timeout(left.map(|left| left.max(Duration::from_millis(1))))?;
-            let mut chunk = vec![0; length - self.heard.len()];
-            match self.stream.read(&mut chunk) {
+            self.wait_at_most(left)?;
+            let from = self.heard.len();
+            self.heard.resize(most, 0);
+            let read = self.stream.read(&mut self.heard[from..]);
+            self.heard.truncate(from + read.as_ref().map_or(0, |n| *n));
+            match read {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => self.heard.extend(&chunk[..n]),
+                Ok(_) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(true)
+    }
+
+    /// Limits the next read. The deadline is looked at after it, so an older, shorter limit serves as well, and one that is
+    /// a little longer: to set it anew for each read would double the system calls of a transfer.
+    fn wait_at_most(&mut self, left: Option<Duration>) -> io::Result<()> {
+        let fits = match (self.patience, left) {
+            (Some(set), Some(left)) => set <= left + SLACK,
+            (set, left) => set == left,
+        };
+        if !fits || self.patience.is_some_and(|set| set * 4 < left.unwrap_or_default()) {
+            let left = left.map(|left| left.max(Duration::from_millis(1)));
+            self.stream.set_read_timeout(left)?;
+            self.patience = left;
+        }
+        Ok(())
     }
 
     fn key(&self, interface: u8) -> (PortPath, u16, u8) {
@@ -281,6 +306,9 @@ impl Drop for RemotePipe {
 
 /// How long the other side may take for an unlink, which it does without the device.
 const UNLINK_GRACE: Duration = Duration::from_secs(2);
+
+/// How much later than at its deadline a transfer may time out.
+const SLACK: Duration = Duration::from_millis(5);
 
 /// How often a world that has ended is looked for.
 const RETRY: Duration = Duration::from_secs(1);
