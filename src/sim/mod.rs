@@ -3,5 +3,4 @@
 pub mod clock;
 pub mod cloud;
 pub mod device;
-mod dialling;
 pub mod world;

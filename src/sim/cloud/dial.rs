@@ -15,52 +15,16 @@ use super::{
     noticed,
     state::{Registered, hex},
 };
-use crate::model::{DeviceId, Wall};
+pub use crate::sim::device::{Dial, Dialled};
+use crate::{
+    model::{DeviceId, Wall},
+    sim::world::CloudSide,
+};
 
-/// One attempt of a device to connect, with everything in its key store that takes part.
-#[derive(Clone)]
-pub struct Dial {
-    /// Device id.
-    pub id: DeviceId,
-    /// True for the RSA handshake over TCP, false for P-256 over UDP.
-    pub tcp: bool,
-    /// The whole private key slot as it is in the device.
-    pub private_slot: Vec<u8>,
-    /// The server key slot as it is in the device.
-    pub server_key: Vec<u8>,
-    /// The server's host name from the device's address record, `$id` replaced or not.
-    pub server_host: String,
-    /// The port from the address record; 0 and 0xFFFF are the default.
-    pub port: u16,
-    /// Platform number.
-    pub platform: u16,
-    /// Device OS version number, such as 6200.
-    pub os_version: u16,
-    /// Product number that the firmware reports.
-    pub product_id: u16,
-    /// Firmware version that the firmware reports.
-    pub product_version: u16,
-    /// The session that the device kept, if any.
-    pub session: Option<Vec<u8>>,
-}
-
-/// How an attempt to connect ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dialled {
-    /// The device is connected.
-    Connected {
-        /// What the device keeps to resume; empty over TCP, where nothing is resumed.
-        session: Vec<u8>,
-        /// True if no handshake took place.
-        resumed: bool,
-    },
-    /// The handshake failed.
-    Refused {
-        /// Which side found what.
-        why: String,
-    },
-    /// The address is not this cloud's: nobody answers there.
-    NoRoute,
+impl CloudSide for StandIn {
+    fn dial(&self, _: Wall, dial: &Dial) -> Dialled {
+        Self::dial(self, dial)
+    }
 }
 
 impl StandIn {

@@ -9,6 +9,7 @@ use crate::sim::cloud::{authority::Dice, handshake::slot::tests::device_layout};
 pub(super) fn argon(cloud: &StandIn) -> (Dial, Vec<u8>) {
     let (slot, spki) = ec_pair();
     let dial = Dial {
+        claim_code: None,
         id: id(ARGON),
         tcp: false,
         private_slot: slot,
@@ -26,6 +27,7 @@ pub(super) fn argon(cloud: &StandIn) -> (Dial, Vec<u8>) {
 
 fn photon(cloud: &StandIn, key: &rsa::PrivateKey) -> Dial {
     Dial {
+        claim_code: None,
         id: id(PHOTON),
         tcp: true,
         private_slot: padded(&device_layout(key), 1216),
