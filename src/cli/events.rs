@@ -132,7 +132,7 @@ impl Events {
     /// The slot and the device that a fact is about, as far as is known.
     fn whose(&self, fact: &Fact) -> (Option<SlotNo>, Option<DeviceId>) {
         let line = fact.run().and_then(|run| self.summary.run(run));
-        let device = facts::device(fact).or(line.map(|line| line.device));
+        let device = fact.device().or(line.map(|line| line.device));
         let seen = || device.and_then(|device| self.devices.get(&device).copied());
         (facts::slot(fact).or(line.map(|line| line.slot)).or_else(seen), device)
     }

@@ -2,7 +2,7 @@
 
 use super::error::count;
 use crate::model::{
-    DeviceId, Fact, Outcome, SlotNo,
+    Fact, Outcome, SlotNo,
     key::SlotContent,
     outbox::{Answer, Errand, Item, ItemId},
 };
@@ -86,26 +86,6 @@ pub(super) fn sentence(fact: &Fact) -> String {
             }
             if why.is_empty() { text } else { format!("{text}: {why}") }
         }
-    }
-}
-
-/// The device that a fact names, if it does.
-pub(super) fn device(fact: &Fact) -> Option<DeviceId> {
-    match fact {
-        Fact::DeviceSeen { identity, .. } => Some(identity.device),
-        Fact::ItemQueued { item } => Some(item.device),
-        Fact::RunStarted { device, .. }
-        | Fact::KeyRead { device, .. }
-        | Fact::UndoSealed { device, .. }
-        | Fact::UndoDestroyed { device, .. }
-        | Fact::KeyIntended { device, .. }
-        | Fact::KeyWritten { device, .. }
-        | Fact::KeyAbandoned { device, .. }
-        | Fact::KeyRestored { device, .. }
-        | Fact::CloudSeen { device, .. }
-        | Fact::HandshakeSeen { device, .. }
-        | Fact::RunEnded { device, .. } => Some(*device),
-        _ => None,
     }
 }
 

@@ -127,7 +127,7 @@ struct Known(BTreeMap<RunId, (DeviceId, Option<SlotNo>)>);
 impl Known {
     fn print(&mut self, record: &Record, context: &Context) {
         let fact = &record.fact;
-        if let (Some(run), Some(device)) = (fact.run(), facts::device(fact)) {
+        if let (Some(run), Some(device)) = (fact.run(), fact.device()) {
             self.0.entry(run).or_insert((device, None));
         }
         let of = fact.run().and_then(|run| self.0.get_mut(&run));
@@ -135,7 +135,7 @@ impl Known {
             of.1 = Some(slot);
         }
         let of = fact.run().and_then(|run| self.0.get(&run)).copied();
-        let device = facts::device(fact).or(of.map(|of| of.0));
+        let device = fact.device().or(of.map(|of| of.0));
         let slot = facts::slot(fact).or(of.and_then(|of| of.1));
         if let Fact::RunEnded { run, .. } = fact {
             // Items may follow; but a journal of a million runs is not to be kept in memory.

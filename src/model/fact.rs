@@ -329,4 +329,33 @@ impl Fact {
             Self::ItemSent { item, .. } | Self::ItemAnswered { item, .. } | Self::ItemWithdrawn { item, .. } => item.run(),
         }
     }
+
+    /// The device that the fact names, if it names one.
+    pub const fn device(&self) -> Option<DeviceId> {
+        match self {
+            Self::DeviceSeen { identity, .. } => Some(identity.device),
+            Self::RunStarted { device, .. }
+            | Self::KeyRead { device, .. }
+            | Self::UndoSealed { device, .. }
+            | Self::UndoDestroyed { device, .. }
+            | Self::KeyIntended { device, .. }
+            | Self::KeyWritten { device, .. }
+            | Self::KeyAbandoned { device, .. }
+            | Self::KeyRestored { device, .. }
+            | Self::CloudSeen { device, .. }
+            | Self::HandshakeSeen { device, .. }
+            | Self::RunEnded { device, .. } => Some(*device),
+            Self::ItemQueued { item } => Some(item.device),
+            Self::StationStarted { .. }
+            | Self::RecipeRecorded { .. }
+            | Self::RunInterrupted { .. }
+            | Self::RunResumed { .. }
+            | Self::StepStarted { .. }
+            | Self::StepEnded { .. }
+            | Self::StepFailed { .. }
+            | Self::ItemSent { .. }
+            | Self::ItemAnswered { .. }
+            | Self::ItemWithdrawn { .. } => None,
+        }
+    }
 }

@@ -89,7 +89,7 @@ pub(super) fn write(conn: &Connection, head: Head, at: Wall, station: &StationId
             ":at": Millis(at),
             ":station": Word(station),
             ":run": fact.run().map(Word),
-            ":device": device(fact).map(Word),
+            ":device": fact.device().map(Word),
             ":version": Fact::VERSION,
             ":kind": kind(fact),
             ":body": body,
@@ -164,7 +164,7 @@ impl Stored {
     pub(super) fn mislabelled(&self, fact: &Fact) -> Option<&'static str> {
         if self.run != fact.run().map(|run| run.to_string()) {
             Some("run")
-        } else if self.device != device(fact).map(|device| device.to_string()) {
+        } else if self.device != fact.device().map(|device| device.to_string()) {
             Some("device")
         } else if self.kind != kind(fact) {
             Some("kind")
@@ -239,34 +239,5 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::CloudSeen { .. } => "cloud-seen",
         Fact::HandshakeSeen { .. } => "handshake-seen",
         Fact::RunEnded { .. } => "run-ended",
-    }
-}
-
-/// The device that a fact names, if it names one.
-const fn device(fact: &Fact) -> Option<DeviceId> {
-    match fact {
-        Fact::DeviceSeen { identity, .. } => Some(identity.device),
-        Fact::RunStarted { device, .. }
-        | Fact::KeyRead { device, .. }
-        | Fact::UndoSealed { device, .. }
-        | Fact::UndoDestroyed { device, .. }
-        | Fact::KeyIntended { device, .. }
-        | Fact::KeyWritten { device, .. }
-        | Fact::KeyAbandoned { device, .. }
-        | Fact::KeyRestored { device, .. }
-        | Fact::CloudSeen { device, .. }
-        | Fact::HandshakeSeen { device, .. }
-        | Fact::RunEnded { device, .. } => Some(*device),
-        Fact::ItemQueued { item } => Some(item.device),
-        Fact::StationStarted { .. }
-        | Fact::RecipeRecorded { .. }
-        | Fact::RunInterrupted { .. }
-        | Fact::RunResumed { .. }
-        | Fact::StepStarted { .. }
-        | Fact::StepEnded { .. }
-        | Fact::StepFailed { .. }
-        | Fact::ItemSent { .. }
-        | Fact::ItemAnswered { .. }
-        | Fact::ItemWithdrawn { .. } => None,
     }
 }
