@@ -108,7 +108,7 @@ impl Api {
     /// # Errors
     /// The answer to the look.
     pub fn team(&self, product: &ProductId) -> Result<Vec<Member>, Answer> {
-        let product = ProductPath::new(product).map_err(|error| answer::withheld(error.to_string()))?;
+        let product = ProductPath::new(product)?;
         let body = self.get(route::team(product))?;
         Ok(list(&body, "team").filter_map(member).collect())
     }

@@ -3,7 +3,7 @@
 //! Two tables, one for each [`Deed`]: after a request that changes something, an unclear end is
 //! [`Answer::Ambiguous`]; after a mere look nothing can have been changed, so the same end is [`Answer::Later`].
 
-use super::words::Words;
+use super::{route::BadProduct, words::Words};
 use crate::{
     edge::{HttpError, Response},
     model::{Code, Wall, outbox::Answer},
@@ -30,6 +30,12 @@ pub struct Good {
 impl From<Good> for Answer {
     fn from(good: Good) -> Self {
         Answer::Accepted { at: good.at, note: None }
+    }
+}
+
+impl From<BadProduct> for Answer {
+    fn from(bad: BadProduct) -> Self {
+        withheld(bad.to_string())
     }
 }
 
@@ -108,6 +114,8 @@ fn refused(status: u16, words: &Words) -> Answer {
     }
     let code = if words.mention("belongs to someone else") {
         Code::OwnerForeign
+    } else if words.mention("device public key was not found") {
+        Code::DeviceKeyUnknown
     } else if status == 403 || is_denial(words) {
         Code::CloudDenied
     } else {

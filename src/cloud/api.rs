@@ -68,7 +68,12 @@ impl Api {
         answer::sort(self.exchange_as(request, token)?, deed, token.expose())
     }
 
-    fn exchange_as(&self, mut request: Request, token: &Secret<String>) -> Result<Result<Response, HttpError>, Answer> {
+    /// Sends a request with another token and returns its end as it came.
+    pub(super) fn exchange_as(
+        &self,
+        mut request: Request,
+        token: &Secret<String>,
+    ) -> Result<Result<Response, HttpError>, Answer> {
         if holds_private_key(&request.body) {
             return Err(answer::withheld(format!("{request:?} would carry a private key: not sent")));
         }
@@ -79,6 +84,16 @@ impl Api {
         }
         request.auth = Auth::Bearer(token.clone());
         Ok(self.http.call(&request))
+    }
+
+    /// The way to the cloud, for the one request that has no token yet.
+    pub(super) fn http(&self) -> &dyn Http {
+        &*self.http
+    }
+
+    /// True if this is the station's own token.
+    pub(super) fn is_own_token(&self, token: &Secret<String>) -> bool {
+        self.identity().token.expose() == token.expose()
     }
 
     fn identity(&self) -> Identity {

@@ -9,9 +9,10 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    answer::{self, Deed, Good},
+    answer::{Deed, Good},
     api::Api,
     route::{self, ProductPath},
+    standing::{Standing, already},
 };
 use crate::{
     edge::{Method, Request, http::Body},
@@ -29,7 +30,7 @@ impl Api {
             return BTreeMap::new();
         }
         let end = ProductPath::new(product)
-            .map_err(|error| answer::withheld(error.to_string()))
+            .map_err(Answer::from)
             .and_then(|product| self.send(request(product, &devices, activate_sim), Deed::Change));
         match end {
             Ok(good) => {
@@ -38,6 +39,24 @@ impl Api {
             }
             Err(answer) => devices.into_iter().map(|id| (id, answer.clone())).collect(),
         }
+    }
+}
+
+impl Api {
+    /// Imports devices of which an earlier import may have had its effect: looks at each, and sends those that the
+    /// product does not hold. One that it holds is accepted, whoever owns it.
+    pub fn import_doubtful(&self, product: &ProductId, devices: &[DeviceId], activate_sim: bool) -> BTreeMap<DeviceId, Answer> {
+        let mut answers = BTreeMap::new();
+        let mut missing = Vec::new();
+        for &device in devices {
+            match self.standing(product, device) {
+                Ok(Standing::Absent) => missing.push(device),
+                Ok(Standing::Member { at, .. }) => _ = answers.insert(device, already(at, MEMBER)),
+                Err(answer) => _ = answers.insert(device, answer),
+            }
+        }
+        answers.extend(self.import(product, &missing, activate_sim));
+        answers
     }
 }
 
@@ -108,7 +127,7 @@ impl Lists {
         } else if self.updated.contains(&id) {
             accepted(None)
         } else if self.existing.contains(&id) {
-            accepted(Some("already in the product"))
+            accepted(Some(MEMBER))
         } else {
             Answer::Ambiguous {
                 why: "the cloud answered the import and does not say what became of the device".into(),
@@ -116,6 +135,9 @@ impl Lists {
         }
     }
 }
+
+/// What is said of a device that was in the product before.
+const MEMBER: &str = "already in the product";
 
 /// For requests that carry a file (cloud-api.md 4.3).
 const UPLOAD: Duration = Duration::from_secs(120);
@@ -213,6 +235,31 @@ mod tests {
             assert_eq!(answers[&id(1)], answers[&id(2)]);
             assert!(format!("{:?}", answers[&id(1)]).contains(word), "{answers:?}");
         }
+    }
+
+    #[test]
+    fn a_doubtful_import_sends_only_what_the_product_does_not_hold() {
+        let listed = |n: u8| Script::reply(200, &format!(r#"{{"devices":[{{"id":"{}","owner":"who@where"}}]}}"#, id(n)));
+        let script = Script::new([
+            listed(1),
+            Script::reply(200, r#"{"devices":[]}"#),
+            Script::reply(403, r#"{"error":"Permission Denied"}"#),
+            Script::reply(200, r#"{"invalidDeviceIds":["abcd00000000000000000002"]}"#),
+        ]);
+        let answers = script.api().import_doubtful(&product(), &[id(1), id(2), id(3)], false);
+        assert!(matches!(&answers[&id(1)], Answer::Accepted { note: Some(note), .. } if note == "already in the product"));
+        for (n, code) in [(2, Code::ImportInvalid), (3, Code::CloudDenied)] {
+            assert!(
+                matches!(&answers[&id(n)], Answer::Refused { code: c, .. } if *c == code),
+                "{n}"
+            );
+        }
+        let sent = script.take();
+        let Body::File(file) = &sent[3].body else { panic!("a file") };
+        assert_eq!(file, b"abcd00000000000000000002");
+        let script = Script::new([listed(1)]);
+        assert_eq!(script.api().import_doubtful(&product(), &[id(1)], false).len(), 1);
+        assert_eq!(script.sent(), 1, "nothing is imported");
     }
 
     #[test]

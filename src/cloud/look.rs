@@ -1,19 +1,19 @@
 //! Looks: what the cloud knows of a device. They change nothing, and they never use the look-up by
 //! serial number, which is limited to 50 an hour (cloud-api.md 4.2).
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    answer::{self, Deed, Good},
+    answer::{self, Deed},
     api::Api,
+    device_object::{Seen, WireCustomer, WireDevice, WireList},
     route::{self, ProductPath},
-    words::Words,
+    words::{Words, sanitise},
 };
 use crate::{
     edge::{Method, Request},
     model::{
-        DeviceId, ProductId, Wall,
+        DeviceId, ProductId, Secret, Wall,
         outbox::{Answer, CloudDevice, Looked},
     },
 };
@@ -24,172 +24,140 @@ impl Api {
     /// A device that the product does not show is looked up by itself too, which tells whether it is in another product
     /// of the account or none. An owner who is not the station's account is looked for among the product's customers.
     pub fn look(&self, device: DeviceId, product: Option<&ProductId>) -> Looked {
-        let alone = route::device(device);
         let Some(product) = product else {
-            return self.look_at(device, alone);
+            return looked(self.fetch(device, None));
         };
         let product = match ProductPath::new(product) {
             Ok(product) => product,
-            Err(error) => return Looked::Failed(answer::withheld(error.to_string())),
+            Err(bad) => return Looked::Failed(bad.into()),
         };
-        match self.look_at(device, route::product_device(product, device)) {
-            Looked::Device { device: mut seen, at } => match self.settle_owner(product, device, &mut seen) {
-                Ok(()) => Looked::Device { device: seen, at },
-                Err(answer) => Looked::Failed(answer),
-            },
-            Looked::Unseen => self.look_at(device, alone),
-            failed @ Looked::Failed(_) => failed,
-        }
+        looked(match self.fetch(device, Some(product)) {
+            Ok(Some(mut seen)) => self.settle_owner(product, device, &mut seen.device).map(|()| Some(seen)),
+            Ok(None) => self.fetch(device, None),
+            failed => failed,
+        })
     }
 
     /// As [`Api::look`], in one request: without its owner's kind, and a device that is not in the product is unseen. For
     /// looks that are repeated.
     pub fn glance(&self, device: DeviceId, product: Option<&ProductId>) -> Looked {
-        match product.map(ProductPath::new) {
-            None => self.look_at(device, route::device(device)),
-            Some(Ok(product)) => self.look_at(device, route::product_device(product, device)),
-            Some(Err(error)) => Looked::Failed(answer::withheld(error.to_string())),
+        match product.map(ProductPath::new).transpose() {
+            Ok(product) => looked(self.fetch(device, product)),
+            Err(bad) => Looked::Failed(bad.into()),
         }
     }
 
-    fn look_at(&self, device: DeviceId, path: String) -> Looked {
-        let (end, token) = match self.exchange(Request::new(Method::Get, path)) {
-            Ok(exchanged) => exchanged,
-            Err(answer) => return Looked::Failed(answer),
+    /// Asks the device itself whether it is there: `true` if it answered. It takes up to 30 s.
+    ///
+    /// # Errors
+    /// The answer to the look.
+    pub fn ping(&self, device: DeviceId, product: Option<&ProductId>) -> Result<bool, Answer> {
+        let path = match product.map(ProductPath::new).transpose()? {
+            None => route::ping(device),
+            Some(product) => route::product_ping(product, device),
         };
+        let good = self.send(Request::new(Method::Put, path), Deed::Look)?;
+        let body: Value = serde_json::from_slice(&good.body).unwrap_or_default();
+        let online = body.get("online").and_then(Value::as_bool);
+        online.ok_or_else(|| answer::malformed("an answer to a ping"))
+    }
+
+    /// One request for a device object, by the product's path or by the device's own. `None` if the cloud does not show
+    /// the device to this token.
+    pub(super) fn fetch(&self, device: DeviceId, product: Option<ProductPath<'_>>) -> Result<Option<Seen>, Answer> {
+        let path = product.map_or_else(|| route::device(device), |product| route::product_device(product, device));
+        let (end, token) = self.exchange(Request::new(Method::Get, path))?;
         // "Not yours" and "unknown" are the same 403 in the cloud, and 404 on open servers. A page of a proxy is neither.
         let unseen = end.as_ref().is_ok_and(|response| {
             matches!(response.status, 403 | 404) && (response.body.is_empty() || Words::of(&response.body, "").json)
         });
         match answer::sort(end, Deed::Look, token.expose()) {
-            Ok(good) => match parse_device(&good, device) {
-                Some(seen) => Looked::Device {
-                    device: seen,
-                    at: good.at,
-                },
-                None => Looked::Failed(answer::malformed("the device that was asked for")),
+            Ok(good) => match WireDevice::read(&good, device) {
+                Some(seen) => Ok(Some(seen)),
+                None => Err(answer::malformed("the device that was asked for")),
             },
-            Err(Answer::Refused { .. }) if unseen => Looked::Unseen,
-            Err(answer) => Looked::Failed(answer),
+            Err(Answer::Refused { .. }) if unseen => Ok(None),
+            Err(answer) => Err(answer),
         }
+    }
+
+    /// True if this is the name of the station's account.
+    pub(super) fn is_account(&self, name: &str) -> bool {
+        self.account().is_some_and(|account| account.eq_ignore_ascii_case(name))
+    }
+
+    /// The name of the customer whom the cloud calls `owner`; `None` if the device's owner is no customer.
+    pub(super) fn customer_of(
+        &self,
+        product: ProductPath<'_>,
+        device: DeviceId,
+        owner: &str,
+    ) -> Result<Option<Secret<String>>, Answer> {
+        let listed = self.listed(product, device)?;
+        let Some((_, customers)) = listed else {
+            return Err(answer::malformed(
+                "a list with the device in it: its owner cannot be told from a customer",
+            ));
+        };
+        Ok(customers.iter().find(|c| c.is(owner)).and_then(WireCustomer::name))
+    }
+
+    /// A device in the list of its product, with the customers of its page. `None` says that the token may list the
+    /// product and that the device is not in it: more than an unseen object, which may be one that the token may not see.
+    pub(super) fn listed(&self, product: ProductPath<'_>, device: DeviceId) -> Result<Option<(Seen, Vec<WireCustomer>)>, Answer> {
+        for page in 1..=MOST_PAGES {
+            let (list, at) = self.list_page(product, device, page)?;
+            // The filter matches parts of ids, so the exact one is looked for; its page has its customer.
+            if let Some(found) = list.devices.iter().find(|found| found.is(device)) {
+                return Ok(Some((found.seen(at), list.customers)));
+            }
+            if page >= list.meta.total_pages() {
+                return Ok(None);
+            }
+        }
+        Err(answer::malformed("a list that ends"))
     }
 
     /// Says whether the owner is a customer, and names a customer that the device shows only by a number.
     fn settle_owner(&self, product: ProductPath<'_>, device: DeviceId, seen: &mut CloudDevice) -> Result<(), Answer> {
-        let Some(owner) = seen.owner.clone() else {
+        let Some(owner) = seen.owner.as_deref().filter(|owner| !self.is_account(owner)) else {
             return Ok(());
         };
-        if self.account().is_some_and(|account| account.eq_ignore_ascii_case(&owner)) {
-            return Ok(());
+        if let Some(name) = self.customer_of(product, device, owner)? {
+            seen.owner_is_customer = true;
+            seen.owner = Some(sanitise(name.expose()));
         }
-        for page in 1..=MOST_PAGES {
-            let list = self.list_page(product, device, page)?;
-            let is_owner = |said: &Value| text(said).is_some_and(|said| said.eq_ignore_ascii_case(&owner));
-            if let Some(customer) = list.customers.iter().find(|c| is_owner(&c.id) || is_owner(&c.username)) {
-                seen.owner_is_customer = true;
-                seen.owner = text(&customer.username).or(Some(owner));
-                return Ok(());
-            }
-            // The filter matches parts of ids, so the exact one is looked for; its page has its customer.
-            if list.devices.iter().any(|d| is_id(&d.id, device)) {
-                return Ok(());
-            }
-            if page >= number(&list.meta.total_pages).unwrap_or(1) {
-                break;
-            }
-        }
-        Err(answer::malformed(
-            "a list with the device in it: its owner cannot be told from a customer",
-        ))
+        Ok(())
     }
 
-    fn list_page(&self, product: ProductPath<'_>, device: DeviceId, page: u64) -> Result<WireList, Answer> {
+    fn list_page(&self, product: ProductPath<'_>, device: DeviceId, page: u64) -> Result<(WireList, Option<Wall>), Answer> {
         let mut request = Request::new(Method::Get, route::product_devices(product));
-        // The documents say perPage, the vendor's own clients send per_page: both.
-        request.query = [
-            ("deviceId", device.to_string()),
-            ("page", page.to_string()),
-            ("perPage", PER_PAGE.into()),
-            ("per_page", PER_PAGE.into()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
+        request.query = vec![("deviceId".to_owned(), device.to_string())];
+        request.query.extend(page_query(page, PER_PAGE));
         let good = self.send(request, Deed::Look)?;
-        serde_json::from_slice(&good.body).map_err(|_| answer::malformed("a list of devices"))
+        match serde_json::from_slice(&good.body) {
+            Ok(list) => Ok((list, good.at)),
+            Err(_) => Err(answer::malformed("a list of devices")),
+        }
     }
 }
 
-/// Reads a device object; `None` if it is not about the device that was asked for. Every field but the id is optional,
-/// and one of an unexpected type counts as absent.
-fn parse_device(good: &Good, asked: DeviceId) -> Option<CloudDevice> {
-    let wire: WireDevice = serde_json::from_slice(&good.body).ok()?;
-    if !is_id(&wire.id, asked) {
-        return None;
+/// Asks for a page: the documents say perPage, the vendor's own clients send per_page, so both.
+pub(super) fn page_query(page: u64, per_page: &str) -> [(String, String); 3] {
+    [
+        ("page", page.to_string()),
+        ("perPage", per_page.to_owned()),
+        ("per_page", per_page.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+}
+
+fn looked(fetched: Result<Option<Seen>, Answer>) -> Looked {
+    match fetched {
+        Ok(Some(Seen { device, at, .. })) => Looked::Device { device, at },
+        Ok(None) => Looked::Unseen,
+        Err(answer) => Looked::Failed(answer),
     }
-    Some(CloudDevice {
-        product_id: number(&wire.product_id),
-        platform_id: number(&wire.platform_id).and_then(|n| u16::try_from(n).ok()),
-        owner: text(&wire.owner),
-        owner_is_customer: false,
-        last_handshake_at: wire.last_handshake_at.as_str().and_then(Wall::parse),
-        online: wire.online.as_bool().or(wire.connected.as_bool()),
-        quarantined: wire.quarantined.as_bool(),
-        denied: wire.denied.as_bool(),
-    })
-}
-
-fn is_id(value: &Value, device: DeviceId) -> bool {
-    value.as_str().is_some_and(|id| id.trim().parse() == Ok(device))
-}
-
-/// A text, or a number as text; nothing for an empty one.
-pub(super) fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) if !text.is_empty() => Some(super::words::sanitise(text)),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-pub(super) fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireDevice {
-    id: Value,
-    product_id: Value,
-    platform_id: Value,
-    owner: Value,
-    last_handshake_at: Value,
-    online: Value,
-    connected: Value,
-    quarantined: Value,
-    denied: Value,
-}
-
-#[derive(Deserialize)]
-struct WireList {
-    #[serde(default)]
-    devices: Vec<WireDevice>,
-    #[serde(default)]
-    customers: Vec<WireCustomer>,
-    #[serde(default)]
-    meta: WireMeta,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireCustomer {
-    id: Value,
-    username: Value,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireMeta {
-    total_pages: Value,
 }
 
 /// A whole id matches one device, so one small page is enough; more are read only if the cloud insists.
@@ -358,6 +326,37 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn a_ping_tells_what_the_device_said() {
+        let script = Script::new([
+            Script::reply(200, r#"{"online":true,"ok":true}"#),
+            Script::reply(200, r#"{"online":false,"ok":true}"#),
+            Script::reply(408, r#"{"ok":false,"error":"timed out"}"#),
+            Script::reply(200, "{}"),
+        ]);
+        let (api, id, product) = (script.api(), ID.parse().unwrap(), ProductId("p".into()));
+        assert_eq!(api.ping(id, Some(&product)), Ok(true));
+        assert_eq!(api.ping(id, None), Ok(false));
+        assert!(matches!(api.ping(id, None), Err(Answer::Later { .. })));
+        assert!(api.ping(id, None).is_err());
+        assert_eq!(paths(&script)[0], "PUT /v1/products/p/devices/1d0034000fffffffffff3933/ping");
+    }
+
+    #[test]
+    fn a_list_that_never_ends_or_is_none_says_nothing() {
+        let endless = || Script::reply(200, r#"{"devices":[],"meta":{"total_pages":9}}"#);
+        let script = Script::new([endless(), endless(), endless(), endless(), endless()]);
+        let (product, id) = (ProductId("1".into()), ID.parse().unwrap());
+        let path = ProductPath::new(&product).unwrap();
+        assert!(script.api().listed(path, id).is_err());
+        for body in ["{}", "[]", "<html>", r#"{"devices":null}"#, r#"{"customers":[]}"#] {
+            let script = Script::new([Script::reply(200, body)]);
+            assert!(matches!(script.api().listed(path, id), Err(Answer::Later { .. })), "{body}");
+        }
+        let script = Script::new([Script::reply(200, r#"{"devices":[]}"#)]);
+        assert!(matches!(script.api().listed(path, id), Ok(None)));
     }
 
     #[test]

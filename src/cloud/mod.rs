@@ -8,7 +8,10 @@
 //! | [`api`] | the one place where a request leaves; whose token; no private key goes out |
 //! | [`route`] | paths |
 //! | [`answer`], [`words`] | what a reply means; the cloud's own words |
-//! | [`upload`], [`import`], [`look`], [`product`], [`account`], [`owner`] | the calls |
+//! | [`upload`], [`import`], [`removal`], [`owner`], [`attributes`], [`unprotect`] | the calls that change something |
+//! | [`look`], [`survey`], [`product`], [`account`], [`customer`] | the looks; a customer's token |
+//! | `standing` | the look before a doubtful call |
+//! | `device_object` | the device object and the pages of its lists, read leniently |
 //! | [`login`], [`token`] | getting and keeping a token |
 //! | [`admission`] | the pure rule over what was looked up |
 //! | [`limits`], [`metered`] | the documented rate limits; holding every request to them |
@@ -18,6 +21,9 @@ pub mod account;
 pub mod admission;
 pub mod answer;
 pub mod api;
+pub mod attributes;
+pub mod customer;
+mod device_object;
 pub mod http;
 pub mod import;
 pub mod limits;
@@ -26,14 +32,23 @@ pub mod look;
 pub mod metered;
 pub mod owner;
 pub mod product;
+pub mod removal;
 pub mod route;
 #[cfg(test)]
 mod scripted;
+mod standing;
+pub mod survey;
 pub mod token;
+pub mod unprotect;
 pub mod upload;
 pub mod words;
 
 pub use api::Api;
+pub use customer::{Custody, CustomerToken};
 pub use http::{HttpConfig, ReqwestHttp};
+pub use login::OauthClient;
 pub use metered::Metered;
+pub use owner::{Claimant, TokenSpent};
 pub use product::CloudProduct;
+pub use survey::Surveyed;
+pub use unprotect::{DeviceProof, ServerProof};

@@ -1,5 +1,6 @@
-//! Claim, unclaim, removal and ping. A recipe uses none of these; the repair of customer devices does.
+//! Release and claim: taking a device from its owner, and giving it back.
 //!
+//! Nothing is released unless it is certain who will claim it back, and nobody but the owner of before gets it.
 //! `request_transfer` is never sent: it mails the other owner (ARCHITECTURE.md 4.9).
 
 use serde_json::{Value, json};
@@ -7,74 +8,170 @@ use serde_json::{Value, json};
 use super::{
     answer::{self, Deed},
     api::Api,
+    customer::CustomerToken,
     route::{self, ProductPath},
+    standing::{Standing, absent, already, stranger},
 };
 use crate::{
     edge::{Method, Request, http::Body},
-    model::{DeviceId, ProductId, Secret, outbox::Answer},
+    model::{
+        Code, DeviceId, ProductId, RestoreData,
+        outbox::{Answer, Attempt},
+        survey::OwnerKind,
+    },
 };
 
+/// Who claims a device back.
+#[derive(Clone, Copy, Debug)]
+pub enum Claimant<'a> {
+    /// The station's own account.
+    Account,
+    /// A customer, by the customer's own token.
+    Customer(&'a CustomerToken),
+}
+
+/// The customer's token is not accepted any more: nothing was done; get another and ask again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the cloud does not accept the customer's token any more: {reason}")]
+pub struct TokenSpent {
+    /// The cloud's own words.
+    pub reason: String,
+}
+
 impl Api {
-    /// Claims a device to the owner of `token`: for a customer's device the customer's token, never the station's.
-    /// After an ambiguous answer look first, then decide.
-    pub fn claim(&self, device: DeviceId, token: &Secret<String>) -> Answer {
+    /// Releases a product device from its owner; it stays in the product. `back` will claim it back, and must be its
+    /// owner of before: for a customer's device the customer's token is there first.
+    ///
+    /// A doubtful attempt looks first: accepted if nobody owns the device, refused if somebody else does by now.
+    pub fn release(&self, product: &ProductId, before: &RestoreData, back: Claimant<'_>, attempt: Attempt) -> Answer {
+        self.try_release(product, before, back, attempt)
+            .unwrap_or_else(|answer| answer)
+    }
+
+    fn try_release(
+        &self,
+        product: &ProductId,
+        before: &RestoreData,
+        back: Claimant<'_>,
+        attempt: Attempt,
+    ) -> Result<Answer, Answer> {
+        self.vouch(before, back)?;
+        let path = ProductPath::new(product)?;
+        if attempt == Attempt::Doubtful {
+            match self.standing(product, before.device)? {
+                Standing::Absent => return Err(absent()),
+                Standing::Member { owner: None, at } => return Ok(already(at, "nobody owned it any more")),
+                Standing::Member { owner: Some(owner), .. } if !before.is_owner(owner.expose()) => return Err(stranger()),
+                Standing::Member { .. } => {}
+            }
+        }
+        let request = Request::new(Method::Delete, route::product_device_owner(path, before.device));
+        Ok(self.send(request, Deed::Change)?.into())
+    }
+
+    /// Claims a product device for its owner of before. It may be offline.
+    ///
+    /// A doubtful attempt, and one that the cloud refuses because somebody owns the device, look at who that is: accepted
+    /// if it is the owner of before.
+    ///
+    /// # Errors
+    /// [`TokenSpent`], only with a customer's token.
+    pub fn claim(
+        &self,
+        product: &ProductId,
+        before: &RestoreData,
+        claimant: Claimant<'_>,
+        attempt: Attempt,
+    ) -> Result<Answer, TokenSpent> {
+        if let Err(answer) = self.vouch(before, claimant) {
+            return Ok(answer);
+        }
+        if attempt == Attempt::Doubtful
+            && let Some(settled) = self.settled(product, before)
+        {
+            return Ok(settled);
+        }
+        match (self.ask_for(before.device, claimant), claimant) {
+            (Answer::Auth { reason }, Claimant::Customer(_)) => Err(TokenSpent { reason }),
+            (
+                refusal @ Answer::Refused {
+                    code: Code::OwnerForeign,
+                    ..
+                },
+                _,
+            ) => Ok(match self.settled(product, before) {
+                None | Some(Answer::Refused { .. }) => refusal,
+                Some(settled) => settled,
+            }),
+            (answer, _) => Ok(answer),
+        }
+    }
+
+    /// Makes sure that whoever claims the device back is its owner of before, and no customer's token the station's own.
+    fn vouch(&self, before: &RestoreData, back: Claimant<'_>) -> Result<(), Answer> {
+        match (before.owner, back) {
+            (OwnerKind::Account, Claimant::Account) => match self.account() {
+                Some(account) if before.owner_name.is_some() && !before.is_owner(&account) => {
+                    Err(answer::withheld("the device belonged to another account than the station's"))
+                }
+                _ => Ok(()),
+            },
+            (OwnerKind::Customer, Claimant::Customer(token)) if self.is_own_token(token.secret()) => Err(answer::withheld(
+                "what should be the customer's token is the station's own: it would make the station the owner",
+            )),
+            (OwnerKind::Customer, Claimant::Customer(token)) if before.is_owner(token.customer().expose()) => Ok(()),
+            (OwnerKind::Customer, Claimant::Customer(_)) => {
+                Err(answer::withheld("the token is not that of the customer who owned the device"))
+            }
+            _ => Err(answer::withheld(
+                "nobody is here who could claim the device back for its owner",
+            )),
+        }
+    }
+
+    /// The answer to a claim as things stand: nothing if nobody owns the device.
+    fn settled(&self, product: &ProductId, before: &RestoreData) -> Option<Answer> {
+        match self.standing(product, before.device) {
+            Ok(Standing::Absent) => Some(absent()),
+            Ok(Standing::Member { owner: None, .. }) => None,
+            Ok(Standing::Member { owner: Some(owner), at }) if before.is_owner(owner.expose()) => {
+                Some(already(at, "its owner of before has it already"))
+            }
+            Ok(Standing::Member { .. }) => Some(stranger()),
+            Err(answer) => Some(answer),
+        }
+    }
+
+    fn ask_for(&self, device: DeviceId, claimant: Claimant<'_>) -> Answer {
         let request = Request {
             body: Body::Json(json!({ "id": device.to_string() })),
-            ..Request::new(Method::Post, route::devices())
+            ..Request::new(Method::Post, route::claims())
         };
-        match self.send_as(request, Deed::Change, token) {
+        let exchanged = match claimant {
+            Claimant::Account => self.exchange(request),
+            Claimant::Customer(token) => {
+                let secret = token.secret();
+                self.exchange_as(request, secret).map(|end| (end, secret.clone()))
+            }
+        };
+        let (end, token) = match exchanged {
+            Ok(exchanged) => exchanged,
+            Err(answer) => return answer,
+        };
+        let wordless = end.as_ref().is_ok_and(|response| says_nothing(&response.body));
+        match answer::sort(end, Deed::Change, token.expose()) {
             // A claim that did not happen can come with a 200 and words of error in the body (cloud-api.md 3.7).
             Ok(good) if complains(&good.body) => Answer::Ambiguous {
                 why: "the cloud answered the claim with 200 and an error".into(),
             },
-            end => end.map_or_else(|answer| answer, Answer::from),
+            Ok(good) => good.into(),
+            // Deliberately vague in the cloud: offline, or unknown.
+            Err(Answer::Refused { reason, .. }) if wordless => Answer::Refused {
+                code: Code::ClaimVague,
+                reason,
+            },
+            Err(answer) => answer,
         }
-    }
-
-    /// Gives up the own account's claim on a device that is in no product.
-    pub fn unclaim_own(&self, device: DeviceId) -> Answer {
-        self.change(Request::new(Method::Delete, route::own_claim(device)))
-    }
-
-    /// Releases a product device from its owner; it stays in the product. Call it only when the customer's token was
-    /// obtained and the restore data is in the journal.
-    pub fn unclaim(&self, product: &ProductId, device: DeviceId) -> Answer {
-        match ProductPath::new(product) {
-            Ok(product) => self.change(Request::new(Method::Delete, route::product_device_owner(product, device))),
-            Err(error) => answer::withheld(error.to_string()),
-        }
-    }
-
-    /// Takes a device out of its product. Unclaim it before.
-    pub fn remove(&self, product: &ProductId, device: DeviceId) -> Answer {
-        match ProductPath::new(product) {
-            Ok(product) => self.change(Request {
-                // The vendor's tool sends an empty object with it.
-                body: Body::Json(json!({})),
-                ..Request::new(Method::Delete, route::product_membership(product, device))
-            }),
-            Err(error) => answer::withheld(error.to_string()),
-        }
-    }
-
-    /// Asks the device itself whether it is there: `true` if it answered. It takes up to 30 s.
-    ///
-    /// # Errors
-    /// The answer to the look.
-    pub fn ping(&self, device: DeviceId, product: Option<&ProductId>) -> Result<bool, Answer> {
-        let path = match product.map(ProductPath::new) {
-            None => route::ping(device),
-            Some(Ok(product)) => route::product_ping(product, device),
-            Some(Err(error)) => return Err(answer::withheld(error.to_string())),
-        };
-        let good = self.send(Request::new(Method::Put, path), Deed::Look)?;
-        let body: Value = serde_json::from_slice(&good.body).unwrap_or_default();
-        let online = body.get("online").and_then(Value::as_bool);
-        online.ok_or_else(|| answer::malformed("an answer to a ping"))
-    }
-
-    fn change(&self, request: Request) -> Answer {
-        self.send(request, Deed::Change).map_or_else(|answer| answer, Answer::from)
     }
 }
 
@@ -86,88 +183,208 @@ fn complains(body: &[u8]) -> bool {
     })
 }
 
+/// True for no body and for an empty object.
+fn says_nothing(body: &[u8]) -> bool {
+    body.is_empty() || serde_json::from_slice::<Value>(body).is_ok_and(|body| body == json!({}))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cloud::scripted::Script, edge::http::Auth, model::Code};
+    use crate::{
+        cloud::scripted::{Script, before, customer_token, list_with_owner},
+        edge::http::Auth,
+    };
 
-    fn id() -> DeviceId {
-        "1d0034000fffffffffff3933".parse().unwrap()
+    const ANN: &str = "ann@home.example";
+    const RELEASE: &str = "DELETE /v1/products/1234/devices/1d0034000fffffffffff3933/owner";
+    const LIST: &str = "GET /v1/products/1234/devices";
+    const CLAIM: &str = "POST /v1/devices";
+
+    fn product() -> ProductId {
+        ProductId("1234".into())
+    }
+
+    fn customers() -> RestoreData {
+        before(OwnerKind::Customer, ANN)
+    }
+
+    fn ok() -> Result<crate::edge::Response, crate::edge::HttpError> {
+        Script::reply(200, r#"{"ok":true}"#)
+    }
+
+    fn belongs() -> Result<crate::edge::Response, crate::edge::HttpError> {
+        Script::reply(403, r#"{"ok":false,"errors":["That belongs to someone else."]}"#)
+    }
+
+    fn absent_from_list() -> Result<crate::edge::Response, crate::edge::HttpError> {
+        Script::reply(200, r#"{"devices":[]}"#)
+    }
+
+    fn paths(script: &Script) -> Vec<String> {
+        script.take().iter().map(|r| format!("{r:?}")).collect()
+    }
+
+    fn release(script: &Script, attempt: Attempt) -> Answer {
+        let token = customer_token(ANN, "cust0mer");
+        script
+            .api()
+            .release(&product(), &customers(), Claimant::Customer(&token), attempt)
+    }
+
+    fn claim(script: &Script, attempt: Attempt) -> Result<Answer, TokenSpent> {
+        let token = customer_token(ANN, "cust0mer");
+        script
+            .api()
+            .claim(&product(), &customers(), Claimant::Customer(&token), attempt)
+    }
+
+    fn is(answer: &Answer, word: &str) {
+        assert!(format!("{answer:?}").contains(word), "{word}: {answer:?}");
     }
 
     #[test]
-    fn release_removal_and_own_claim_are_three_different_requests() {
-        let ok = || Script::reply(200, r#"{"ok":true}"#);
-        let script = Script::new([ok(), ok(), Script::reply(204, "")]);
-        let (api, product) = (script.api(), ProductId("1234".into()));
-        api.unclaim(&product, id());
-        api.unclaim_own(id());
-        assert!(matches!(api.remove(&product, id()), Answer::Accepted { .. }));
-        let sent: Vec<_> = script.take().iter().map(|r| format!("{r:?}")).collect();
-        assert_eq!(
-            sent,
-            [
-                "DELETE /v1/products/1234/devices/1d0034000fffffffffff3933/owner",
-                "DELETE /v1/devices/1d0034000fffffffffff3933",
-                "DELETE /v1/products/1234/devices/1d0034000fffffffffff3933",
-            ]
+    fn a_release_keeps_the_device_in_its_product() {
+        let script = Script::new([ok()]);
+        is(&release(&script, Attempt::Fresh), "Accepted");
+        assert_eq!(paths(&script), [RELEASE]);
+    }
+
+    #[test]
+    fn a_doubtful_release_looks_first() {
+        for (look, requests, word) in [
+            (list_with_owner(""), 1, "nobody owned it"),
+            (list_with_owner("c1"), 2, "note: None"),
+            (list_with_owner("Ann@home.example"), 2, "note: None"),
+            (list_with_owner("c2"), 1, "OwnerForeign"),
+            (list_with_owner("who@where"), 1, "OwnerForeign"),
+            (absent_from_list(), 1, "CloudRefused"),
+            (Script::reply(500, ""), 1, "Later"),
+            (Script::reply(401, ""), 1, "Auth"),
+        ] {
+            let script = Script::new([look, ok()]);
+            is(&release(&script, Attempt::Doubtful), word);
+            let paths = paths(&script);
+            assert_eq!(paths[0], LIST);
+            assert_eq!(paths.len(), requests, "{word}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_released_or_claimed_unless_its_owner_of_before_claims_it() {
+        let (own, bobs) = (customer_token(ANN, "t0ken"), customer_token("bob@home.example", "cust0mer"));
+        let anns = customer_token(ANN, "cust0mer");
+        let account = before(OwnerKind::Account, "other@shop.example");
+        for (data, claimant) in [
+            (&customers(), Claimant::Customer(&own)),
+            (&customers(), Claimant::Customer(&bobs)),
+            (&customers(), Claimant::Account),
+            (&account, Claimant::Account),
+            (&account, Claimant::Customer(&anns)),
+            (&before(OwnerKind::Team, ANN), Claimant::Account),
+            (&before(OwnerKind::Stranger, ANN), Claimant::Customer(&anns)),
+            (&before(OwnerKind::Unknown, ANN), Claimant::Customer(&anns)),
+            (&before(OwnerKind::Nobody, ""), Claimant::Account),
+        ] {
+            for attempt in [Attempt::Fresh, Attempt::Doubtful] {
+                let script = Script::new([]);
+                let api = script.api();
+                api.set_account("me@shop.example");
+                is(&api.release(&product(), data, claimant, attempt), "Internal");
+                is(&api.claim(&product(), data, claimant, attempt).unwrap(), "Internal");
+                assert_eq!(script.sent(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_of_the_own_account_is_released_and_claimed_by_the_own_token() {
+        let script = Script::new([ok(), ok()]);
+        let api = script.api();
+        api.set_account("Me@shop.example");
+        let data = before(OwnerKind::Account, "me@shop.example");
+        is(&api.release(&product(), &data, Claimant::Account, Attempt::Fresh), "Accepted");
+        is(
+            &api.claim(&product(), &data, Claimant::Account, Attempt::Fresh).unwrap(),
+            "Accepted",
         );
-        let none = ProductId(String::new());
-        assert!(matches!(
-            api.remove(&none, id()),
-            Answer::Refused {
-                code: Code::Internal,
-                ..
-            }
-        ));
-        assert!(matches!(
-            api.unclaim(&none, id()),
-            Answer::Refused {
-                code: Code::Internal,
-                ..
-            }
-        ));
+        let sent = script.take();
+        assert!(matches!(&sent[1].auth, Auth::Bearer(token) if token.expose() == "t0ken"));
     }
 
     #[test]
     fn a_claim_uses_the_customers_token_and_never_asks_for_a_transfer() {
-        let script = Script::new([
-            Script::reply(200, r#"{"ok":true}"#),
-            Script::reply(403, r#"{"ok":false,"errors":["That belongs to someone else."]}"#),
-            Script::reply(200, r#"{"errors":["x"]}"#),
-        ]);
-        let (api, customer) = (script.api(), Secret::new("cust0mer".to_owned()));
-        assert!(matches!(api.claim(id(), &customer), Answer::Accepted { .. }));
-        assert!(matches!(
-            api.claim(id(), &customer),
-            Answer::Refused {
-                code: Code::OwnerForeign,
-                ..
-            }
-        ));
-        assert!(matches!(api.claim(id(), &customer), Answer::Ambiguous { .. }));
+        let script = Script::new([ok()]);
+        is(&claim(&script, Attempt::Fresh).unwrap(), "Accepted");
         let sent = &script.take()[0];
+        assert_eq!(format!("{sent:?}"), CLAIM);
         assert!(matches!(&sent.auth, Auth::Bearer(token) if token.expose() == "cust0mer"));
         let Body::Json(body) = &sent.body else { panic!("JSON") };
         assert_eq!(body, &json!({ "id": "1d0034000fffffffffff3933" }));
+        assert!(sent.query.is_empty());
     }
 
     #[test]
-    fn a_ping_tells_what_the_device_said() {
-        let script = Script::new([
-            Script::reply(200, r#"{"online":true,"ok":true}"#),
-            Script::reply(200, r#"{"online":false,"ok":true}"#),
-            Script::reply(408, r#"{"ok":false,"error":"timed out"}"#),
-            Script::reply(200, "{}"),
-        ]);
-        let (api, product) = (script.api(), ProductId("p".into()));
-        assert_eq!(api.ping(id(), Some(&product)), Ok(true));
-        assert_eq!(api.ping(id(), None), Ok(false));
-        assert!(matches!(api.ping(id(), None), Err(Answer::Later { .. })));
-        assert!(api.ping(id(), None).is_err());
+    fn a_doubtful_claim_looks_first() {
+        for (look, requests, word) in [
+            (list_with_owner("c1"), 1, "has it already"),
+            (list_with_owner(""), 2, "note: None"),
+            (list_with_owner("bob@home.example"), 1, "OwnerForeign"),
+            (absent_from_list(), 1, "CloudRefused"),
+            (Script::reply(500, ""), 1, "Later"),
+        ] {
+            let script = Script::new([look, ok()]);
+            is(&claim(&script, Attempt::Doubtful).unwrap(), word);
+            let paths = paths(&script);
+            assert_eq!(paths[0], LIST);
+            assert_eq!(paths.len(), requests, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_claim_of_what_belongs_to_somebody_looks_who_that_is() {
+        for (look, word) in [
+            (list_with_owner(ANN), "has it already"),
+            (list_with_owner("c2"), "OwnerForeign"),
+            (list_with_owner(""), "OwnerForeign"),
+            (Script::reply(403, r#"{"error":"Permission Denied"}"#), "OwnerForeign"),
+            (Script::reply(500, ""), "Later"),
+        ] {
+            let script = Script::new([belongs(), look]);
+            is(&claim(&script, Attempt::Fresh).unwrap(), word);
+            assert_eq!(paths(&script), [CLAIM, LIST], "{word}");
+        }
+    }
+
+    #[test]
+    fn a_claim_without_a_clear_yes_is_none() {
+        for (end, word) in [
+            (Script::reply(200, r#"{"errors":["x"]}"#), "Ambiguous"),
+            (Script::reply(200, r#"{"ok":false}"#), "CloudRefused"),
+            (Script::reply(404, "{}"), "ClaimVague"),
+            (Script::reply(403, "{}"), "ClaimVague"),
+            (Script::reply(400, ""), "ClaimVague"),
+            (Script::reply(403, r#"{"error":"Permission Denied"}"#), "CloudDenied"),
+            (Script::reply(500, "{}"), "Ambiguous"),
+            (Script::reply(429, ""), "Later"),
+        ] {
+            is(&claim(&Script::new([end]), Attempt::Fresh).unwrap(), word);
+        }
+    }
+
+    #[test]
+    fn a_spent_customers_token_is_not_taken_for_the_stations() {
+        let expired = || Script::reply(401, r#"{"error":"invalid_token","error_description":"has expired."}"#);
         assert_eq!(
-            format!("{:?}", script.take()[0]),
-            "PUT /v1/products/p/devices/1d0034000fffffffffff3933/ping"
+            claim(&Script::new([expired()]), Attempt::Fresh),
+            Err(TokenSpent {
+                reason: "has expired.".into()
+            })
         );
+        let data = before(OwnerKind::Account, "");
+        let answer = Script::new([expired()])
+            .api()
+            .claim(&product(), &data, Claimant::Account, Attempt::Fresh);
+        is(&answer.unwrap(), "Auth");
     }
 }

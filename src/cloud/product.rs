@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     answer::{self, Deed},
     api::Api,
-    look::{number, text},
+    device_object::{number, text},
     route::{self, ProductPath},
 };
 use crate::{
@@ -42,7 +42,7 @@ impl Api {
     /// # Errors
     /// The answer to the look; a product that is unknown or out of reach is a refusal.
     pub fn product(&self, product: &ProductId) -> Result<CloudProduct, Answer> {
-        let path = ProductPath::new(product).map_err(|error| answer::withheld(error.to_string()))?;
+        let path = ProductPath::new(product)?;
         let good = self.send(Request::new(Method::Get, route::product(path)), Deed::Look)?;
         let malformed = || answer::malformed("a product");
         let wire: Envelope = serde_json::from_slice(&good.body).map_err(|_| malformed())?;

@@ -51,19 +51,14 @@ pub fn provisioning(device: DeviceId) -> String {
     format!("/v1/provisioning/{device}")
 }
 
-/// Claiming (POST), and the claimed devices (GET).
-pub fn devices() -> String {
+/// Claiming (POST).
+pub fn claims() -> String {
     "/v1/devices".into()
 }
 
 /// A device by itself: look (GET), update (PUT).
 pub fn device(device: DeviceId) -> String {
     format!("/v1/devices/{device}")
-}
-
-/// Unclaiming a device of the own account (DELETE). The same path as [`device`], and another deed.
-pub fn own_claim(id: DeviceId) -> String {
-    device(id)
 }
 
 /// Asking a device whether it is there (PUT).
@@ -86,7 +81,7 @@ pub fn product_devices(product: ProductPath<'_>) -> String {
     format!("/v1/products/{}/devices", product.0)
 }
 
-/// A device as the product sees it (GET).
+/// A device as the product sees it: look (GET), update (PUT).
 pub fn product_device(product: ProductPath<'_>, device: DeviceId) -> String {
     format!("/v1/products/{}/devices/{device}", product.0)
 }
@@ -104,6 +99,16 @@ pub fn product_device_owner(product: ProductPath<'_>, device: DeviceId) -> Strin
 /// Asking a product device whether it is there (PUT).
 pub fn product_ping(product: ProductPath<'_>, device: DeviceId) -> String {
     format!("/v1/products/{}/devices/{device}/ping", product.0)
+}
+
+/// The exchange that puts a protected device into Service Mode (PUT).
+pub fn unprotect(device: DeviceId) -> String {
+    format!("/v1/devices/{device}/unprotect")
+}
+
+/// The same for a product device.
+pub fn product_unprotect(product: ProductPath<'_>, device: DeviceId) -> String {
+    format!("/v1/products/{}/devices/{device}/unprotect", product.0)
 }
 
 /// The customers of a product.
@@ -128,7 +133,13 @@ mod tests {
             product_device_owner(product, id),
             "/v1/products/1234/devices/1d0034000fffffffffff3933/owner"
         );
-        assert_eq!(own_claim(id), "/v1/devices/1d0034000fffffffffff3933");
+        assert_eq!(
+            [unprotect(id), product_unprotect(product, id)],
+            [
+                "/v1/devices/1d0034000fffffffffff3933/unprotect",
+                "/v1/products/1234/devices/1d0034000fffffffffff3933/unprotect"
+            ]
+        );
         assert_eq!(
             provisioning(id),
             "/v1/provisioning/1d0034000fffffffffff3933",

@@ -5,10 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::Api;
+use super::{Api, CustomerToken, OauthClient};
 use crate::{
     edge::{Http, HttpError, Request, Response, http::Body},
-    model::Secret,
+    model::{ProductId, RestoreData, Secret, survey::OwnerKind},
 };
 
 type End = Result<Response, HttpError>;
@@ -50,6 +50,49 @@ impl Http for Script {
         state.1.push(request.clone());
         state.0.pop_front().expect("a scripted reply for every request")
     }
+}
+
+/// The device of [`before`].
+pub(super) const ID: &str = "1d0034000fffffffffff3933";
+
+/// Restore data of a device in product 1234: with a name and groups, without notes.
+pub(super) fn before(owner: OwnerKind, name: &str) -> RestoreData {
+    let secret = |text: &str| Secret::new(text.to_owned());
+    RestoreData {
+        device: ID.parse().unwrap(),
+        product: Some(ProductId("1234".into())),
+        owner,
+        owner_name: (!name.is_empty()).then(|| secret(name)),
+        name: Some(secret("kitchen")),
+        notes: None,
+        groups: Some(vec![secret("eu"), secret("beta")]),
+    }
+}
+
+/// A product's list that holds the device of [`before`] with this owner, `""` for nobody. The customers are ann and bob.
+pub(super) fn list_with_owner(owner: &str) -> End {
+    let owner = match owner {
+        "" => String::new(),
+        owner => format!(r#","owner":"{owner}""#),
+    };
+    Script::reply(
+        200,
+        &format!(
+            r#"{{"devices":[{{"id":"{ID}"{owner}}}],
+                "customers":[{{"id":"c1","username":"ann@home.example"}},{{"id":"c2","username":"bob@home.example"}}]}}"#
+        ),
+    )
+}
+
+/// A token of this customer with this secret.
+pub(super) fn customer_token(customer: &str, secret: &str) -> CustomerToken {
+    let script = Script::new([Script::reply(200, &format!(r#"{{"access_token":"{secret}"}}"#))]);
+    let client = OauthClient {
+        id: "pump-1234".into(),
+        secret: Secret::new("s3cret".into()),
+    };
+    let customer = Secret::new(customer.to_owned());
+    script.api().customer_token(&client, &customer).unwrap()
 }
 
 /// A form body as it is on the wire, with `%20` for a space.

@@ -34,8 +34,8 @@ impl Api {
             Ok(pem) => pem,
             Err(error) => return answer::withheld(format!("key of {device} not sent: {error}")),
         };
-        if let Some(Err(error)) = product.map(ProductPath::new) {
-            return answer::withheld(error.to_string());
+        if let Some(Err(bad)) = product.map(ProductPath::new) {
+            return bad.into();
         }
         let mut fields = vec![
             ("deviceID", device.to_string()),

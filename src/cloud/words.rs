@@ -20,9 +20,16 @@ impl Words {
     /// Reads a body, and overwrites `secret` wherever the cloud echoed it: before anything is cut off, so that no part of
     /// it is left.
     pub fn of(body: &[u8], secret: &str) -> Self {
-        let clean = |text: &str| match secret {
-            "" => sanitise(text),
-            secret => sanitise(&text.replace(secret, "[redacted]")),
+        Self::without(body, &[secret])
+    }
+
+    /// The same for several secrets. E-mail addresses are overwritten always: these words go on record, and records
+    /// name no customer.
+    pub fn without(body: &[u8], secrets: &[&str]) -> Self {
+        let clean = |text: &str| {
+            let secrets = secrets.iter().filter(|secret| !secret.is_empty());
+            let text = secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"));
+            sanitise(&without_addresses(&text))
         };
         match serde_json::from_slice::<Value>(body) {
             Ok(value) => Self {
@@ -76,6 +83,30 @@ pub fn sanitise(text: &str) -> String {
         clean.push(c);
     }
     clean
+}
+
+/// The text with `[address]` for every word that holds an `@`, also where it is percent-encoded.
+fn without_addresses(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| !ends_word(c)) {
+        let (between, word) = rest.split_at(start);
+        let (word, after) = word.split_at(word.find(ends_word).unwrap_or(word.len()));
+        clean.push_str(between);
+        clean.push_str(if word.contains('@') || word.contains("%40") {
+            "[address]"
+        } else {
+            word
+        });
+        rest = after;
+    }
+    clean.push_str(rest);
+    clean
+}
+
+/// True for what can stand next to an address and not in it. A control character is left in the word: it will be dropped.
+fn ends_word(c: char) -> bool {
+    c.is_whitespace() || "\"'`<>()[]{},;:=&|/".contains(c)
 }
 
 fn reason(value: &Value) -> Option<String> {
@@ -156,6 +187,31 @@ mod tests {
     fn control_and_direction_characters_are_dropped_from_json_too() {
         let words = Words::of(br#"{"error":"a\u001b]0;x\u0007 \u202eb\u009b1m\n\nc"}"#, "");
         assert_eq!(words.reason, "a]0;x b1m c");
+    }
+
+    #[test]
+    fn an_address_never_gets_into_the_words() {
+        for (said, kept) in [
+            ("Customer ann+home@x.example not found", "Customer [address] not found"),
+            ("owner=<ann@x.example>; \"bob@y\"", "owner=<[address]>; \"[address]\""),
+            ("scope customer%3Dann%40x.example is bad", "scope [address] is bad"),
+            ("ann\u{7}@x.example", "[address]"),
+            ("\u{e4}nn@\u{fc}.example, @", "[address], [address]"),
+            ("nobody here", "nobody here"),
+        ] {
+            let body = serde_json::json!({ "error": said }).to_string();
+            let words = Words::of(body.as_bytes(), "");
+            assert_eq!((words.reason.as_str(), words.error.as_deref()), (kept, Some(kept)));
+            assert!(!Words::of(said.as_bytes(), "").reason.contains("nn"), "of a page as well");
+        }
+        let body = br#"{"error":"no customer 4711 for client s3cret"}"#;
+        let words = Words::without(body, &["s3cret", "4711", ""]);
+        assert_eq!(words.reason, "no customer [redacted] for client [redacted]");
+        for at in 485..=505 {
+            let page = format!("{} ann@x.example", "x".repeat(at));
+            let reason = Words::of(page.as_bytes(), "").reason;
+            assert!(!reason.contains("ann"), "cut in the middle at {at}");
+        }
     }
 
     #[test]

@@ -13,8 +13,10 @@ pub mod outcome;
 pub mod platform;
 pub mod port;
 pub mod recipe;
+pub mod restore;
 pub mod secret;
 pub mod step;
+pub mod survey;
 pub mod time;
 pub mod verdict;
 
@@ -24,6 +26,7 @@ pub use key::{Fingerprint, KeyKind, PublicKey};
 pub use outcome::{Cause, Found, Outcome, StepError};
 pub use platform::Platform;
 pub use port::PortPath;
+pub use restore::RestoreData;
 pub use secret::Secret;
 pub use step::StepKind;
 pub use time::{Mono, Wall};

@@ -68,6 +68,16 @@ pub enum Errand {
     },
 }
 
+/// What is known of the earlier attempts of an item when it goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attempt {
+    /// None can have had an effect: it goes out as it is.
+    Fresh,
+    /// One may have had its effect, because its end is not known: the cloud is looked at first.
+    Doubtful,
+}
+
 /// Where an item stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

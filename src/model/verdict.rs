@@ -166,6 +166,10 @@ codes! {
     ImportNonmember = "import-nonmember", Device, Engineer, false, "The device belongs to another owner.", "Have the owner release it; nothing was sent to them.";
     ImportProtected = "import-protected", Device, Engineer, false, "A protected device cannot join an unprotected product.", "Choose a product with Device Protection, or send it to the repair bench.";
     OwnerForeign = "owner-foreign", Device, Engineer, false, "The device is claimed by a customer or a stranger.", "Use the repair flow for customer devices; a recipe never takes a device from its owner.";
+    ClaimVague = "claim-vague", Device, Technician, false, "The cloud did not claim the device and does not say why: it is offline, or the cloud does not know it.", "Let the device connect to the cloud, then claim it again.";
+    CustomerUnknown = "customer-unknown", Station, Engineer, false, "The cloud knows no such customer of the product.", "Look the device's owner up in the product and run the repair again.";
+    CustomerClient = "customer-client", Station, Engineer, false, "The cloud gives no customer's token to the station's OAuth client.", "Use id and secret of a two-legged (server) client of this very product.";
+    DeviceKeyUnknown = "device-key-unknown", Device, Engineer, false, "The cloud does not know the key of this protected device, so nobody can put it into Service Mode.", "Register the public key that the device holds, from the ledger, the escrow or a kept packet; without one only the vendor can open it.";
     Quarantine = "cloud-quarantine", Device, Engineer, false, "The cloud holds the device in quarantine or denies it.", "Approve the device in the product, then run it again.";
     // network and proof
     NetworkSetup = "network-setup", Device, Technician, true, "The bench network could not be set on the device.", "Plug the device in again; if it repeats, its radio is bad.";

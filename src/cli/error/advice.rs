@@ -104,6 +104,7 @@ fn of_login(error: &LoginError) -> &'static str {
         LoginError::SingleSignOn => "make a token in the console and put it into the token file, mode 600",
         LoginError::LockedOut { .. } | LoginError::RateLimited { .. } => "wait half an hour, then try once",
         LoginError::Transport(_) | LoginError::Unavailable(_) => "look at the network and try again",
+        LoginError::UnknownCustomer(_) => "look the customer up in the product, and use a client of that product",
         LoginError::BadClient(_) | LoginError::Refused(_) | LoginError::Malformed => {
             "look at --cloud-url: is it the address of the cloud's API?"
         }
