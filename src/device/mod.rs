@@ -24,7 +24,6 @@ pub mod reply;
 pub mod request;
 pub mod result_code;
 pub mod update;
-pub mod version;
 
 #[cfg(test)]
 mod noise;
@@ -40,4 +39,3 @@ pub use link::{Cancel, Link, LinkError};
 pub use request::RequestType;
 pub use result_code::ResultCode;
 pub use update::UpdateError;
-pub use version::OsVersion;
