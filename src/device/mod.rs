@@ -7,6 +7,7 @@
 //! One [`Link`] is one open device. [`Control`] and [`Dfu`] borrow it, so a link outlives every error, keeps its transfer
 //! count, and can still show its trace. Facts and numbers are those of device-protocol.md; its section numbers are cited.
 
+pub mod cloud_state;
 pub mod control;
 pub mod descriptor;
 pub mod dfu;
