@@ -24,6 +24,8 @@ pub mod raw;
 pub mod reply;
 pub mod request;
 pub mod result_code;
+pub mod service_mode;
+pub mod state_string;
 pub mod update;
 
 #[cfg(test)]
