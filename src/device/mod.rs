@@ -7,6 +7,7 @@
 //! One [`Link`] is one open device. [`Control`] and [`Dfu`] borrow it, so a link outlives every error, keeps its transfer
 //! count, and can still show its trace. Facts and numbers are those of device-protocol.md; its section numbers are cited.
 
+pub mod cloud_state;
 pub mod control;
 pub mod descriptor;
 pub mod dfu;
@@ -23,8 +24,9 @@ pub mod raw;
 pub mod reply;
 pub mod request;
 pub mod result_code;
+pub mod service_mode;
+pub mod state_string;
 pub mod update;
-pub mod version;
 
 #[cfg(test)]
 mod noise;
@@ -40,4 +42,3 @@ pub use link::{Cancel, Link, LinkError};
 pub use request::RequestType;
 pub use result_code::ResultCode;
 pub use update::UpdateError;
-pub use version::OsVersion;

@@ -1,5 +1,4 @@
-//! The network of a device in normal mode: the bench's Wi-Fi, hardware addresses, the cloud connection
-//! (device-protocol.md 2.7).
+//! The network of a device in normal mode: the bench's Wi-Fi, hardware addresses (device-protocol.md 2.7).
 
 use std::time::Duration;
 
@@ -10,12 +9,9 @@ use crate::model::{Mono, recipe::Wifi};
 use super::{
     Control, ControlError, DeviceError, ResultCode,
     control::REQUEST_LIMIT,
-    messages::{
-        config::GetConnectionStatusRequest,
-        network::{
-            ClearKnownNetworksRequest, Credentials, GetCurrentNetworkRequest, GetInterfaceListRequest, GetInterfaceRequest,
-            JoinNewNetworkRequest, RemoveKnownNetworkRequest, ScanNetworksRequest, SetCredentialsRequest,
-        },
+    messages::network::{
+        ClearKnownNetworksRequest, Credentials, GetCurrentNetworkRequest, GetInterfaceListRequest, GetInterfaceRequest,
+        JoinNewNetworkRequest, RemoveKnownNetworkRequest, ScanNetworksRequest, SetCredentialsRequest,
     },
 };
 
@@ -73,32 +69,6 @@ pub fn current_wifi(control: &mut Control<'_>) -> Result<Option<String>, DeviceE
         Ok(reply) => Ok(Some(reply.ssid).filter(|ssid| !ssid.is_empty())),
         Err(error) if error.is_result(ResultCode::INVALID_STATE) || error.is_result(ResultCode::NOT_FOUND) => Ok(None),
         Err(error) => Err(DeviceError::Network(error)),
-    }
-}
-
-/// The state of the cloud connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are Device OS's own")]
-pub enum CloudStatus {
-    Disconnected,
-    Connecting,
-    Connected,
-    Disconnecting,
-}
-
-/// Asks a device for the state of its cloud connection.
-pub fn cloud_status(control: &mut Control<'_>) -> Result<CloudStatus, ControlError> {
-    let deadline = control.within(LIMIT);
-    let request = GetConnectionStatusRequest {};
-    match control.call(&request, deadline)?.status {
-        0 => Ok(CloudStatus::Disconnected),
-        1 => Ok(CloudStatus::Connecting),
-        2 => Ok(CloudStatus::Connected),
-        3 => Ok(CloudStatus::Disconnecting),
-        _ => Err(ControlError::Nonsense {
-            request: super::RequestType::CloudStatus,
-            what: "not a connection status",
-        }),
     }
 }
 
@@ -222,17 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn the_connected_network_and_the_cloud() {
+    fn the_connected_network() {
         let script = scripted();
         script.request(505, &[], Ok(&hex("0a036e6574 1801")));
         script.request(505, &[], Err(-210));
-        script.request(300, &[], Ok(&hex("0802")));
-        script.request(300, &[], Ok(&hex("0809")));
         with(&script, |c| {
             assert_eq!(current_wifi(c), Ok(Some("net".into())));
             assert_eq!(current_wifi(c), Ok(None));
-            assert_eq!(cloud_status(c), Ok(CloudStatus::Connected));
-            assert!(cloud_status(c).is_err());
         });
     }
 

@@ -4,10 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{Cancel, Control, Dfu, KeyStore, Link, identify, network, script::TestClock, update};
+use super::{
+    Cancel, Control, Dfu, KeyStore, Link, cloud_state, identify, network,
+    script::TestClock,
+    service_mode::{self, Countersign, Countersigned, NoHelp, Nonce, Prepared},
+    update,
+};
 use crate::{
     edge::{Attached, Pipe, Setup, UsbError},
-    model::{Platform, platform::UsbMode, recipe::Wifi},
+    model::{Fingerprint, Platform, platform::UsbMode, recipe::Wifi},
 };
 
 /// Plays answers whatever is asked, and is gone at their end.
@@ -70,6 +75,21 @@ fn opened(noise: Vec<Result<Vec<u8>, UsbError>>) -> Vec<Result<Vec<u8>, UsbError
     all
 }
 
+/// A cloud that signs whatever it is shown.
+struct Careless;
+
+impl Countersign for Careless {
+    fn nonce(&mut self) -> Result<Nonce, NoHelp> {
+        Ok([1; 32])
+    }
+    fn sign(&mut self, _: &Prepared) -> Result<Countersigned, NoHelp> {
+        Ok(Countersigned {
+            signature: vec![2; 70],
+            server_key: Fingerprint([3; 32]),
+        })
+    }
+}
+
 proptest! {
     #[test]
     fn identifying_noise(answers in vec(answer(), 0..120), dfu: bool, serial in proptest::option::of("[0-9a-f]{24}|.{0,30}")) {
@@ -111,5 +131,22 @@ proptest! {
         let _ = update::send(&mut control, &[1; 5000], deadline, &mut |_, _| {});
         let wifi = Wifi { ssid: "net".into(), password: Some("pw".to_owned().into()) };
         let _ = network::set_wifi(&mut control, &wifi);
+    }
+
+    #[test]
+    fn opening_noise(answers in vec(answer(), 0..120), dfu: bool) {
+        let mut running = link(answers.clone(), Platform::P2, UsbMode::Normal);
+        if let Ok(mut control) = Control::open(&mut running) {
+            let deadline = control.within(Duration::from_secs(20));
+            let _ = cloud_state::watch(&mut control, deadline);
+            let _ = service_mode::enter(&mut control, &mut Careless);
+        }
+        let mode = if dfu { UsbMode::Dfu } else { UsbMode::Normal };
+        let answers = if dfu { opened(answers) } else { answers };
+        let _ = service_mode::end(&mut link(answers.clone(), Platform::Boron, mode));
+        let _ = service_mode::verify_protected(&mut link(answers.clone(), Platform::Boron, mode));
+        if dfu {
+            let _ = service_mode::leave_dfu(&mut link(answers, Platform::Boron, mode));
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::fact::Protection;
+use crate::model::{OsVersion, fact::Protection};
 
 use super::{
-    Control, ControlError, OsVersion, ResultCode,
+    Control, ControlError, ResultCode,
     messages::config::{GetProtectedStateRequest, PrepareReply, SetProtectedStateRequest},
 };
 

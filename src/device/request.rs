@@ -34,6 +34,7 @@ requests! {
     SetProtectedState = 77, "SET_PROTECTED_STATE";
     GetModuleInfo = 90, "GET_MODULE_INFO";
     GetAssetInfo = 91, "GET_ASSET_INFO";
+    DiagnosticInfo = 100, "DIAGNOSTIC_INFO";
     StartNyan = 230, "START_NYAN_SIGNAL";
     StopNyan = 231, "STOP_NYAN_SIGNAL";
     StartFirmwareUpdate = 250, "START_FIRMWARE_UPDATE";

@@ -12,6 +12,7 @@ pub mod private;
 pub mod public;
 pub mod seal;
 pub mod server;
+pub mod server_exam;
 pub mod slot;
 
 mod der;

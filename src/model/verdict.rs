@@ -136,6 +136,11 @@ codes! {
     StepTimeout = "step-timeout", Station, Operator, true, "A step took longer than its deadline.", "Plug the device in again; if it repeats, look at the slot's log.";
     // protection
     Protected = "protected", Device, Technician, false, "The device is protected: keys and firmware can be neither read nor written.", "Send it to the repair bench: it needs Service Mode.";
+    ServiceRefused = "service-refused", Station, Engineer, false, "The protected device was not opened: the cloud or the device refused the exchange.", "See the detail for the reason; the token needs the role Developer or Administrator in the product of the device.";
+    ServiceKeyUnknown = "service-key-unknown", Device, Engineer, false, "The cloud does not know the key of the protected device, and without it the device cannot be opened.", "Register the key of which the detail tells the fingerprint, if the ledger or somebody else has its public half; else ask the vendor.";
+    ServiceServerKey = "service-server-key", Device, Engineer, false, "The protected device trusts another server than this cloud.", "Find out for which cloud it was set up: only the holder of that server key can open it.";
+    ServiceLost = "service-lost", Device, Technician, true, "Service Mode ended too early, or the exchange took longer than a minute.", "Leave the device under power and plug it in again if it does not go on by itself.";
+    NotProtectedAgain = "not-protected-again", Device, Engineer, false, "The device could not be shown to be protected again: it may be open to everybody.", "Keep the device in safe hands, take its power away, and run it again: it has to show its protection.";
     // firmware
     FirmwareRejected = "firmware-rejected", Station, Engineer, false, "A firmware file of the recipe is not fit for this device; nothing was erased.", "Correct the recipe: see the detail for file and reason.";
     DependencyMissing = "dependency-missing", Device, Engineer, false, "The firmware needs modules that the device does not have.", "Add the missing modules to the recipe.";

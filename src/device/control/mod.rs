@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::{edge::Setup, model::Mono};
+use crate::{
+    edge::Setup,
+    model::{Mono, OsVersion},
+};
 
 use super::{
-    Link, LinkError, OsVersion, RequestType, ResultCode,
+    Link, LinkError, RequestType, ResultCode,
     link::TRANSFER_TIMEOUT,
     messages::Call,
     raw,

@@ -26,6 +26,7 @@ use crate::model::{
 use super::{
     Link, LinkError,
     descriptor::{self, DescriptorError, DfuInterface},
+    state_string,
 };
 
 pub use error::{DfuError, Doing, PlanError};
@@ -125,15 +126,9 @@ impl<'l> Dfu<'l> {
     /// # Errors
     /// A transfer that fails in any way but a stall is an error, never taken for an answer.
     pub fn protection(&mut self) -> Result<Protection, DfuError> {
-        match descriptor::string(self.link, STATE_STRING) {
-            Ok(text) => {
-                if let Some(protection) = parse_state(&text) {
-                    return Ok(protection);
-                }
-            }
-            Err(DescriptorError::Malformed { .. }) => {}
-            Err(DescriptorError::Transfer { source, .. }) if source.is_stall() => {}
-            Err(source) => return Err(DfuError::Descriptor { source }),
+        let told = state_string::read(self.link).map_err(|source| DfuError::Descriptor { source })?;
+        if let Some(protection) = told {
+            return Ok(protection);
         }
         Ok(if self.looks_protected() {
             Protection::Protected
@@ -229,24 +224,10 @@ impl<'l> Dfu<'l> {
     }
 }
 
-/// `sm=` in the state string: `o` open, `p` protected, `s` Service Mode; other pairs may stand beside it.
-fn parse_state(text: &str) -> Option<Protection> {
-    let mut pairs = text.trim_end_matches('\0').split(';').filter_map(|pair| pair.split_once('='));
-    match pairs.find(|(key, _)| key.trim() == "sm")?.1.trim() {
-        "o" => Some(Protection::Open),
-        "p" => Some(Protection::Protected),
-        "s" => Some(Protection::Service),
-        _ => None,
-    }
-}
-
 const INTERFACE: u8 = 0;
 
 const ENTER_SAFE_MODE: u8 = 0xfa;
 const CLEAR_OVERRIDE: u8 = 0xfb;
-
-/// Index of the string that tells the state of protection (Device OS 6.1.2 and newer).
-const STATE_STRING: u8 = 0xfa;
 
 /// How far apart the addresses of two blocks are, and the most that a device's buffer takes, whatever its descriptor says.
 const BLOCK: u32 = 4096;

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::model::id::BadId;
+use super::id::BadId;
 
 /// A version of Device OS. A pre-release comes before its release; pre-releases are not ordered among themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
