@@ -1,8 +1,6 @@
 //! A device's private key in memory.
 
-use std::{convert::Infallible, fmt};
-
-use rsa::rand_core::{TryCryptoRng, TryRng};
+use std::fmt;
 
 use super::{ec_pair::EcPair, rsa_pair::RsaPair, spki::Spki};
 use crate::{
@@ -55,29 +53,3 @@ impl fmt::Debug for PrivateKey {
         write!(f, "PrivateKey({}, redacted)", self.kind())
     }
 }
-
-/// [`Entropy`] in the shape that the crate `rsa` wants.
-pub(super) struct EntropyRng<'a>(pub(super) &'a dyn Entropy);
-
-impl TryRng for EntropyRng<'_> {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, buffer: &mut [u8]) -> Result<(), Infallible> {
-        self.0.fill(buffer);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for EntropyRng<'_> {}

@@ -12,10 +12,12 @@ use sha2::{Digest, Sha256};
 use super::{
     Flaw,
     der::number,
-    private::EntropyRng,
     rsa_numbers::{E, RsaNumbers},
 };
-use crate::{edge::Entropy, model::Secret};
+use crate::{
+    edge::{Entropy, entropy::EntropyRng},
+    model::Secret,
+};
 
 /// An RSA-1024 private key whose arithmetic was proved. Boxed: it has 576 bytes of numbers.
 pub(super) struct RsaPair(Box<RsaNumbers>);

@@ -153,7 +153,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        edge::{Entropy, entropy::SystemEntropy},
+        edge::{
+            Entropy,
+            entropy::{EntropyRng, SystemEntropy},
+        },
         model::PublicKey,
     };
 
@@ -208,7 +211,7 @@ mod tests {
         let (mut foreign, mut misread) = (0, 0);
         // One canonical key in about 100 is misread: enough keys to meet some, and no more than needed.
         for i in 0.. {
-            let key = rsa::PrivateKey::new(&mut super::super::private::EntropyRng(&SystemEntropy), 1024).unwrap();
+            let key = rsa::PrivateKey::new(&mut EntropyRng(&SystemEntropy), 1024).unwrap();
             let der = key.to_pkcs1_der().unwrap();
             let mut slot = der.as_bytes().to_vec();
             slot.resize(RSA_SLOT, 0xff);

@@ -2,41 +2,15 @@
 //!
 //! They are made once, when first needed, from the stand-in's entropy, and kept in its state.
 
-use std::convert::Infallible;
-
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use p256::ecdsa::{Signature, SigningKey, signature::hazmat::PrehashSigner};
 use rsa::{
     pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey},
     pkcs8::EncodePublicKey,
-    rand_core::{TryCryptoRng, TryRng},
 };
 
 use super::{spki, state::ServerKeys};
-use crate::edge::Entropy;
-
-/// The stand-in's entropy as the random number generator of the arithmetic crates.
-pub(super) struct Dice<'a>(pub(super) &'a dyn Entropy);
-
-impl TryRng for Dice<'_> {
-    type Error = Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
-        Ok(u32::from_le_bytes(bytes))
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
-        Ok(u64::from_le_bytes(bytes))
-    }
-    fn try_fill_bytes(&mut self, into: &mut [u8]) -> Result<(), Infallible> {
-        self.0.fill(into);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Dice<'_> {}
+use crate::edge::{Entropy, entropy::EntropyRng};
 
 impl ServerKeys {
     /// The RSA-2048 key of the TCP service. A stored key that cannot be read is replaced by a new one.
@@ -45,7 +19,7 @@ impl ServerKeys {
         if let Some(key) = stored.and_then(|der| rsa::PrivateKey::from_pkcs1_der(&der).ok()) {
             return key;
         }
-        let key = rsa::PrivateKey::new(&mut Dice(entropy), 2048).expect("2048 bits are an allowed size");
+        let key = rsa::PrivateKey::new(&mut EntropyRng(entropy), 2048).expect("2048 bits are an allowed size");
         let der = key.to_pkcs1_der().expect("a key that was just made can be written");
         self.rsa = Some(BASE64.encode(der.as_bytes()));
         key

@@ -3,13 +3,15 @@
 use rsa::{BoxedUint, Pkcs1v15Encrypt, Pkcs1v15Sign, PublicKey};
 
 use super::{
-    super::authority::Dice,
     ANSWER, EXCHANGE, NONCE, SECRET,
     frame::Session,
     hello::{self, Hello},
     slot::RsaSlot,
 };
-use crate::{edge::Entropy, model::DeviceId};
+use crate::{
+    edge::{Entropy, entropy::EntropyRng},
+    model::DeviceId,
+};
 
 /// Why the device gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +62,7 @@ impl Device {
         let plain = [&nonce[..], self.id.bytes(), &self.key.spki()].concat();
         let block = self
             .server
-            .encrypt(&mut Dice(entropy), Pkcs1v15Encrypt, &plain)
+            .encrypt(&mut EntropyRng(entropy), Pkcs1v15Encrypt, &plain)
             .map_err(|_| GivenUp::NoServerKey)?;
         block.try_into().map_err(|_| GivenUp::NoServerKey)
     }

@@ -3,12 +3,15 @@
 use rsa::{BoxedUint, Pkcs1v15Encrypt, Pkcs1v15Sign, PrivateKey, PublicKey};
 
 use super::{
-    super::{authority::Dice, spki},
+    super::spki,
     EXCHANGE, NONCE, SECRET,
     frame::Session,
     hello::{self, Hello},
 };
-use crate::{edge::Entropy, model::DeviceId};
+use crate::{
+    edge::{Entropy, entropy::EntropyRng},
+    model::DeviceId,
+};
 
 /// Why the cloud closes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +101,7 @@ impl Server {
         let mut secret = [0; SECRET];
         entropy.fill(&mut secret);
         let block = key
-            .encrypt(&mut Dice(entropy), Pkcs1v15Encrypt, &secret)
+            .encrypt(&mut EntropyRng(entropy), Pkcs1v15Encrypt, &secret)
             .map_err(|_| Closed::NotRsa)?;
         let seal = super::seal_of(&secret, &block);
         let signature = self

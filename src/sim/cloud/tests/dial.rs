@@ -3,7 +3,7 @@
 use rsa::pkcs8::EncodePublicKey;
 
 use super::*;
-use crate::sim::cloud::{authority::Dice, handshake::slot::tests::device_layout};
+use crate::{edge::entropy::EntropyRng, sim::cloud::handshake::slot::tests::device_layout};
 
 /// An Argon with a fresh key, as it would dial; and the public half of that key.
 pub(super) fn argon(cloud: &StandIn) -> (Dial, Vec<u8>) {
@@ -58,7 +58,7 @@ fn ec_pair() -> (Vec<u8>, Vec<u8>) {
 }
 
 fn rsa_pair() -> (rsa::PrivateKey, Vec<u8>) {
-    let key = rsa::PrivateKey::new(&mut Dice(&SystemEntropy), 1024).unwrap();
+    let key = rsa::PrivateKey::new(&mut EntropyRng(&SystemEntropy), 1024).unwrap();
     let spki = key.to_public_key().to_public_key_der().unwrap().into_vec();
     (key, spki)
 }
@@ -206,7 +206,7 @@ fn the_rsa_handshake_ends_as_the_reference_says() {
         }
     );
     refused(bench.cloud.dial(&photon(&bench.cloud, &other_key)), "not the one registered");
-    let server = rsa::PrivateKey::new(&mut Dice(&SystemEntropy), 2048)
+    let server = rsa::PrivateKey::new(&mut EntropyRng(&SystemEntropy), 2048)
         .unwrap()
         .to_public_key()
         .to_public_key_der()
@@ -243,7 +243,7 @@ fn the_rsa_handshake_ends_as_the_reference_says() {
 fn an_imposter_that_knows_the_devices_key_cannot_sign() {
     use handshake::{device, server};
     let (key, spki) = rsa_pair();
-    let owner = rsa::PrivateKey::new(&mut Dice(&SystemEntropy), 2048).unwrap();
+    let owner = rsa::PrivateKey::new(&mut EntropyRng(&SystemEntropy), 2048).unwrap();
     let pinned = owner.to_public_key().to_public_key_der().unwrap().into_vec();
     let device = device::Device::new(id(PHOTON), &device_layout(&key), &pinned).unwrap();
     let (server, nonce) = server::Server::new(owner, &SystemEntropy);
