@@ -2,6 +2,7 @@
 //! ledger's lock.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -160,27 +161,23 @@ fn shelf(config: &config::Station, store: &Store) -> Result<Shelf, CliError> {
         let resolved = spec.resolve(&read)?;
         shelf.offer(prepare(resolved.recipe, &resolved.firmware)?);
     }
-    for (_, records) in store.open_runs()? {
-        let hashes = records.iter().filter_map(|r| {
-            if let Fact::RunStarted { recipe, .. } = r.fact {
-                Some(recipe)
-            } else {
-                None
-            }
-        });
-        for hash in hashes {
-            if shelf.book.by_hash(hash).is_some() {
-                continue;
-            }
-            // A run whose firmware is gone is told so when its device is back; the others go on.
-            let Some((_, text)) = store.recipe(hash)? else { continue };
-            let old = recipe_from_text(&text).and_then(|spec| spec.resolve(&read));
-            if let Ok(ready) = old
-                .map_err(CliError::from)
-                .and_then(|r| prepare(r.recipe, &r.firmware).map_err(CliError::from))
-            {
-                shelf.keep(ready);
-            }
+    let open = store.open_records()?;
+    let hashes = open.iter().filter_map(|record| match record.fact {
+        Fact::RunStarted { recipe, .. } => Some(recipe),
+        _ => None,
+    });
+    for hash in hashes.collect::<BTreeSet<_>>() {
+        if shelf.book.by_hash(hash).is_some() {
+            continue;
+        }
+        // A run whose firmware is gone is told so when its device is back; the others go on.
+        let Some((_, text)) = store.recipe(hash)? else { continue };
+        let old = recipe_from_text(&text).and_then(|spec| spec.resolve(&read));
+        if let Ok(ready) = old
+            .map_err(CliError::from)
+            .and_then(|r| prepare(r.recipe, &r.firmware).map_err(CliError::from))
+        {
+            shelf.keep(ready);
         }
     }
     Ok(shelf)

@@ -102,9 +102,7 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Res
     let clock = SystemClock::new();
     let began = clock.now();
     let mut events = Events::new(Arc::clone(&context.printer));
-    for (_, records) in parts.store.open_runs()? {
-        records.iter().for_each(|record| events.recall(record));
-    }
+    parts.store.open_records()?.iter().for_each(|record| events.recall(record));
     let signals = Signals::watch(&clock, Arc::clone(&context.printer), events.held())?;
     let Parts {
         world,

@@ -136,9 +136,7 @@ impl Station {
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, StationError> {
         let mut rack = Rack::new(setting);
-        let mut records: Vec<Record> = store.open_runs()?.into_iter().flat_map(|(_, records)| records).collect();
-        records.sort_by_key(|record| record.seq);
-        for record in &records {
+        for record in store.open_records()?.iter() {
             rack.apply(record.at, &record.fact)?;
         }
         let kept: Vec<_> = store

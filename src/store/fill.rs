@@ -17,7 +17,9 @@ use crate::model::{
 use super::{Store, StoreError};
 
 /// Adds made-up devices number `from..to` with one run each, twelve facts a device. The same number gives the same
-/// device. Of each thousand or so, one is apart, one owes its upload, and ten failed. `done` hears how far it is.
+/// device. Of each thousand or so, one is apart, one owes its upload, and ten failed. Runs that owe lie all over the
+/// journal, which is the worst for a start, as it takes them all up; those of a cloud that was away would be neighbours.
+/// `done` hears how far it is.
 pub fn fill(store: &mut Store, from: u32, to: u32, mut done: impl FnMut(u32)) -> Result<(), StoreError> {
     // Made-up facts come in the order of no index, as a year of real ones does in a year.
     store

@@ -145,19 +145,7 @@ impl Stored {
 
     /// The record that it holds.
     pub(super) fn record(&self) -> Result<Record, StoreError> {
-        let bad = |source| StoreError::Record { seq: self.seq, source };
-        if self.version > Fact::VERSION {
-            return Err(bad(BadRecord::Version {
-                found: self.version,
-                known: Fact::VERSION,
-            }));
-        }
-        Ok(Record {
-            seq: self.seq,
-            at: Wall::from_millis(self.at).ok_or_else(|| bad(BadRecord::Instant(self.at)))?,
-            station: StationId(self.station.clone()),
-            fact: serde_json::from_slice(&self.body).map_err(|error| bad(BadRecord::Body(error)))?,
-        })
+        record(self.seq, &self.sealed())
     }
 
     /// The first column that contradicts the body, if any: it would hide the fact from those who look by it.
@@ -178,7 +166,7 @@ impl Stored {
 pub(super) fn of_run(conn: &Connection, run: RunId) -> Result<Vec<Record>, StoreError> {
     records(
         conn,
-        &format!("SELECT {COLUMNS} FROM journal WHERE run = ?1 ORDER BY seq"),
+        &format!("SELECT {RECORD} FROM journal WHERE run = ?1 ORDER BY seq"),
         (Word(run),),
     )
 }
@@ -187,7 +175,7 @@ pub(super) fn of_run(conn: &Connection, run: RunId) -> Result<Vec<Record>, Store
 pub(super) fn after(conn: &Connection, after: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
     records(
         conn,
-        &format!("SELECT {COLUMNS} FROM journal WHERE seq > ?1 ORDER BY seq LIMIT ?2"),
+        &format!("SELECT {RECORD} FROM journal WHERE seq > ?1 ORDER BY seq LIMIT ?2"),
         (after.cast_signed(), limit),
     )
 }
@@ -197,7 +185,7 @@ pub(super) fn of_device(conn: &Connection, device: DeviceId, before: u64, limit:
     records(
         conn,
         &format!(
-            "SELECT {COLUMNS} FROM journal WHERE seq IN (
+            "SELECT {RECORD} FROM journal WHERE seq IN (
                  SELECT seq FROM journal WHERE run IN (SELECT id FROM run WHERE device = ?1)
                  UNION ALL SELECT seq FROM journal WHERE run IS NULL AND device = ?1)
              AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
@@ -206,11 +194,46 @@ pub(super) fn of_device(conn: &Connection, device: DeviceId, before: u64, limit:
     )
 }
 
+/// The columns of a record: what the chain covers, in the order in which [`records`] reads it.
+const RECORD: &str = "seq, at, station, version, body";
+
 fn records(conn: &Connection, text: &str, params: impl rusqlite::Params) -> Result<Vec<Record>, StoreError> {
     let doing = sql("reading the journal");
     let mut query = conn.prepare_cached(text).map_err(&doing)?;
-    let rows = query.query_map(params, Stored::from_row).map_err(&doing)?;
-    rows.map(|row| row.map_err(&doing)?.record()).collect()
+    let mut rows = query.query(params).map_err(&doing)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().map_err(&doing)? {
+        // Borrowed: a start reads thousands of these.
+        let columns = || -> rusqlite::Result<_> {
+            let sealed = Sealed {
+                at: row.get(1)?,
+                station: row.get_ref(2)?.as_str()?,
+                version: row.get(3)?,
+                body: row.get_ref(4)?.as_blob()?,
+            };
+            Ok((row.get::<_, i64>(0)?.cast_unsigned(), sealed))
+        };
+        let (seq, sealed) = columns().map_err(&doing)?;
+        records.push(record(seq, &sealed)?);
+    }
+    Ok(records)
+}
+
+/// What a row says, if this program can read it.
+fn record(seq: u64, row: &Sealed<'_>) -> Result<Record, StoreError> {
+    let bad = |source| StoreError::Record { seq, source };
+    if row.version > Fact::VERSION {
+        return Err(bad(BadRecord::Version {
+            found: row.version,
+            known: Fact::VERSION,
+        }));
+    }
+    Ok(Record {
+        seq,
+        at: Wall::from_millis(row.at).ok_or_else(|| bad(BadRecord::Instant(row.at)))?,
+        station: StationId(row.station.to_owned()),
+        fact: serde_json::from_slice(row.body).map_err(|error| bad(BadRecord::Body(error)))?,
+    })
 }
 
 /// The tag of a fact in its JSON.

@@ -12,6 +12,7 @@
 //! | `cell.rs` | how the vocabulary is spelt in columns |
 //! | `journal.rs` | rows of facts and their hash chain |
 //! | `ledger.rs`, `ledger_run.rs`, `ledger_key.rs`, `outbox.rs` | one projection for each fact |
+//! | `open.rs` | the open runs with their records: what a start takes up |
 //! | `row.rs`, `read.rs`, `report.rs` | read-only queries on their own connection |
 //! | `verify.rs`, `backup.rs` | proof that journal and tables agree; a second copy |
 //! | `undo.rs`, `station_key.rs` | sealed undo copies and the key that seals them |
@@ -29,6 +30,7 @@ mod ledger_key;
 mod ledger_run;
 mod lock;
 mod migrate;
+mod open;
 mod outbox;
 pub mod read;
 mod report;
@@ -41,7 +43,11 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
@@ -78,6 +84,8 @@ pub struct Store {
     station: StationId,
     dir: PathBuf,
     head: Head,
+    /// What [`Store::open_records`] read: true until the next record is written.
+    open: OnceCell<Arc<[Record]>>,
     _lock: StationLock,
 }
 
@@ -106,6 +114,7 @@ impl Store {
             conn,
             station,
             dir: dir.to_owned(),
+            open: OnceCell::new(),
             _lock: lock,
         })
     }
@@ -155,6 +164,7 @@ impl Store {
         }
         tx.commit().map_err(&doing)?;
         self.head = head;
+        self.open.take();
         Ok(records)
     }
 
@@ -175,24 +185,14 @@ impl Store {
         Ok(key)
     }
 
-    /// Every run that has not ended, or that still owes something to the cloud, with all its records, oldest first:
-    /// what start-up replays.
-    pub fn open_runs(&self) -> Result<Vec<(RunId, Vec<Record>)>, StoreError> {
-        let doing = sql("looking for open runs");
-        let mut query = self
-            .conn
-            .prepare_cached(
-                "SELECT id FROM run WHERE ended IS NULL
-                 UNION SELECT run FROM item WHERE settled_at IS NULL ORDER BY 1",
-            )
-            .map_err(&doing)?;
-        let runs: Vec<Word<RunId>> = query
-            .query_map([], |row| row.get(0))
-            .and_then(Iterator::collect)
-            .map_err(&doing)?;
-        runs.into_iter()
-            .map(|Word(run)| Ok((run, journal::of_run(&self.conn, run)?)))
-            .collect()
+    /// Every record of every run that has not ended, or that still owes something to the cloud, oldest first: what
+    /// start-up replays. More than one part of a start wants them; they are read once.
+    pub fn open_records(&self) -> Result<Arc<[Record]>, StoreError> {
+        if let Some(known) = self.open.get() {
+            return Ok(Arc::clone(known));
+        }
+        let read = open::records(&self.conn, &connect::ledger_path(&self.dir))?;
+        Ok(Arc::clone(self.open.get_or_init(|| read.into())))
     }
 
     /// All records of one run, oldest first; none if it is unknown.

@@ -3,6 +3,7 @@
 mod damage;
 mod durable;
 mod large;
+mod open;
 mod projected;
 mod random;
 mod sample;

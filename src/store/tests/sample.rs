@@ -1,5 +1,7 @@
 //! Facts and ledgers to test with.
 
+use std::collections::BTreeSet;
+
 use tempfile::TempDir;
 
 use crate::{
@@ -51,6 +53,16 @@ impl Bench {
     pub(super) fn tick(&mut self) -> Wall {
         self.clock += 1;
         second(self.clock)
+    }
+
+    /// The runs that a start takes up.
+    pub(super) fn open_runs(&self) -> BTreeSet<RunId> {
+        self.store
+            .open_records()
+            .unwrap()
+            .iter()
+            .filter_map(|record| record.fact.run())
+            .collect()
     }
 
     pub(super) fn reader(&self) -> Reader {
