@@ -2,6 +2,8 @@
 
 mod comings;
 mod looks;
+mod newcomers;
+mod returns;
 mod stops;
 mod verdicts;
 
