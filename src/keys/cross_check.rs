@@ -1,4 +1,6 @@
-//! Judges from outside: the `openssl` program, and keys that were tried on Device OS.
+//! Judges from outside: the programs `openssl`, `ssh-keygen` and `age`, and keys that were tried on Device OS.
+
+mod files;
 
 use std::{
     ffi::OsStr,
@@ -68,26 +70,30 @@ fn keys_that_were_tried_on_device_os() {
     }
 }
 
-/// The `openssl` program in a folder of its own that nobody else may read.
-struct Openssl(tempfile::TempDir);
+/// A program in a folder of its own that nobody else may read.
+struct Program {
+    name: &'static str,
+    dir: tempfile::TempDir,
+}
 
-impl Openssl {
-    fn find() -> Option<Self> {
-        if Command::new("openssl").arg("version").output().is_err() {
-            println!("not run: openssl is not here");
+impl Program {
+    /// The program, if it is here; if not, this says so, and the test has nothing to judge by.
+    fn find(name: &'static str) -> Option<Self> {
+        if let Err(error) = Command::new(name).arg("--version").output() {
+            println!("not run: {name} is not here ({error})");
             return None;
         }
         let dir = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .unwrap();
-        Some(Self(dir))
+        Some(Self { name, dir })
     }
 
     fn run(&self, args: &[&str]) -> Result<Vec<u8>, String> {
-        let out = Command::new("openssl")
+        let out = Command::new(self.name)
             .args(args.iter().map(OsStr::new))
-            .current_dir(&self.0)
+            .current_dir(&self.dir)
             .output()
             .unwrap();
         if out.status.success() {
@@ -98,13 +104,17 @@ impl Openssl {
     }
 
     fn put(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.0.path().join(name), bytes).unwrap();
+        fs::write(self.dir.path().join(name), bytes).unwrap();
+    }
+
+    fn get(&self, name: &str) -> Vec<u8> {
+        fs::read(self.dir.path().join(name)).unwrap()
     }
 }
 
 #[test]
 fn openssl_reads_the_p256_keys_made_here() {
-    let Some(openssl) = Openssl::find() else { return };
+    let Some(openssl) = Program::find("openssl") else { return };
     for _ in 0..20 {
         let private = PrivateKey::generate(KeyKind::P256, &SystemEntropy);
         openssl.put("key.der", &encode(&private, 121).expose()[..121]);
@@ -119,7 +129,7 @@ fn openssl_reads_the_p256_keys_made_here() {
 
 #[test]
 fn openssl_reads_the_rsa_keys_made_here() {
-    let Some(openssl) = Openssl::find() else { return };
+    let Some(openssl) = Program::find("openssl") else { return };
     let mut canonical = 0;
     while canonical < 3 {
         let private = PrivateKey::generate(KeyKind::Rsa1024, &SystemEntropy);
@@ -145,13 +155,16 @@ fn openssl_reads_the_rsa_keys_made_here() {
 
 #[test]
 fn keys_made_by_openssl_are_read_here() {
-    let Some(openssl) = Openssl::find() else { return };
+    let Some(openssl) = Program::find("openssl") else { return };
     for i in 0..20 {
         openssl.run(&["genrsa", "-traditional", "-out", "rsa.pem", "1024"]).unwrap();
         openssl
             .run(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "ec.pem"])
             .unwrap();
-        for (kind, file, tool) in [(KeyKind::Rsa1024, "rsa.pem", "rsa"), (KeyKind::P256, "ec.pem", "ec")] {
+        for (kind, file, tool, form) in [
+            (KeyKind::Rsa1024, "rsa.pem", "rsa", PrivateForm::Pkcs1),
+            (KeyKind::P256, "ec.pem", "ec", PrivateForm::Sec1),
+        ] {
             let mut args = vec![tool, "-in", file, "-outform", "DER"];
             args.extend((kind == KeyKind::Rsa1024).then_some("-traditional"));
             let mut slot = openssl.run(&args).unwrap();
@@ -172,8 +185,8 @@ fn keys_made_by_openssl_are_read_here() {
             assert_eq!(valid(&pkcs8, kind), (valid(&slot, kind).0, expected));
             let plain = openssl.run(&["pkey", "-in", file, "-pubout", "-outform", "DER"]).unwrap();
             assert_eq!(parse_public(&plain).unwrap(), valid(&slot, kind).0);
-            let private = fs::read(openssl.0.path().join(file)).unwrap();
-            assert_eq!(parse_public(&private), Err(PublicKeyError::Private));
+            let private = openssl.get(file);
+            assert_eq!(parse_public(&private), Err(PublicKeyError::Private { form }));
         }
         let pkcs1 = openssl.run(&["rsa", "-in", "rsa.pem", "-RSAPublicKey_out"]).unwrap();
         assert_eq!(parse_public(&pkcs1).unwrap().kind, KeyKind::Rsa1024);

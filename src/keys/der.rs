@@ -32,6 +32,15 @@ impl<'a> Reader<'a> {
         Ok(Reader { rest: inside })
     }
 
+    /// The inside of the SEQUENCE that `bytes` start with, as far as it is there: for what may be cut off.
+    pub(super) fn open(bytes: &'a [u8]) -> Option<Self> {
+        let (header, len) = header(bytes).filter(|_| bytes[0] == SEQUENCE)?;
+        let rest = bytes.get(header..)?;
+        Some(Reader {
+            rest: &rest[..len.min(rest.len())],
+        })
+    }
+
     /// The tag of the next element, if there is one.
     pub(super) fn peek(&self) -> Option<u8> {
         self.rest.first().copied()

@@ -9,6 +9,8 @@
 
 pub mod flaw;
 pub mod private;
+pub mod private_file;
+pub mod private_form;
 pub mod public;
 pub mod seal;
 pub mod server;
@@ -18,6 +20,7 @@ pub mod slot;
 mod der;
 mod early_rsa;
 mod ec_pair;
+mod pem;
 mod production;
 mod rsa_numbers;
 mod rsa_pair;
@@ -29,7 +32,9 @@ mod cross_check;
 
 pub use flaw::Flaw;
 pub use private::PrivateKey;
-pub use public::{PublicKeyError, parse_public, public_pem};
+pub use private_file::{PrivateFileError, read_private};
+pub use private_form::PrivateForm;
+pub use public::{PublicKeyError, parse_public, parse_public_of, public_pem};
 pub use rsa_numbers::RsaNumbers;
 pub use seal::{SealError, StationKey, open, seal};
 pub use server::{ServerAddress, ServerFound};

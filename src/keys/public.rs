@@ -4,17 +4,21 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
     Flaw,
-    der::{INTEGER, Reader},
+    pem::{self, Text},
+    private_form::PrivateForm,
     spki::{Algorithm, Spki},
 };
-use crate::model::PublicKey;
+use crate::model::{KeyKind, PublicKey};
 
 /// Why bytes are not the public key of a device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublicKeyError {
     /// They are, or contain, a private key. Nothing of it was kept.
-    #[error("this is a PRIVATE key; keyrack takes public keys only, and nothing of it was kept or sent")]
-    Private,
+    #[error("this is a PRIVATE key: {form}; keyrack takes public keys only, and nothing of it was kept or sent")]
+    Private {
+        /// In which form.
+        form: PrivateForm,
+    },
     /// A PEM text without a whole public key in it.
     #[error("this is not the PEM text of a public key")]
     Pem,
@@ -30,6 +34,29 @@ pub enum PublicKeyError {
         /// Its size.
         bits: u32,
     },
+    /// A key of the kind that other devices have.
+    #[error("this is an {found} key, and the device needs {wanted}")]
+    OtherKind {
+        /// Its kind.
+        found: KeyKind,
+        /// The kind of the device's transport.
+        wanted: KeyKind,
+    },
+}
+
+impl PublicKeyError {
+    /// The one next action.
+    pub const fn next(&self) -> &'static str {
+        match self {
+            Self::Private { .. } => {
+                "have every copy of this file destroyed and ask for the public half, ID.pub.pem: whoever has the private one can be the device"
+            }
+            Self::Pem | Self::Flawed(_) => "ask for the file again: ID.pub.pem, as an attachment and unchanged",
+            Self::MoreThanOne => "ask for one file for each device",
+            Self::NotOfDevice { .. } => "ask for the device's key; this one belongs to something else",
+            Self::OtherKind { .. } => "look whether file and device id belong together",
+        }
+    }
 }
 
 /// The PEM text of a public key as the cloud wants it: SubjectPublicKeyInfo, lines of 64 characters that end with LF,
@@ -50,6 +77,8 @@ pub fn public_pem(key: &PublicKey) -> String {
 
 /// Reads the public key of a device from PEM or DER, SubjectPublicKeyInfo or PKCS#1, and normalises it.
 ///
+/// PEM may come in UTF-16, with a byte order mark, CRLF, blanks, and text around the block.
+///
 /// # Errors
 /// [`PublicKeyError::Private`] for anything that has a private key in it, before anything else is looked at.
 pub fn parse_public(bytes: &[u8]) -> Result<PublicKey, PublicKeyError> {
@@ -60,52 +89,38 @@ pub fn parse_public(bytes: &[u8]) -> Result<PublicKey, PublicKeyError> {
     }
 }
 
+/// Reads the public key of a device whose transport needs this kind.
+pub fn parse_public_of(bytes: &[u8], kind: KeyKind) -> Result<PublicKey, PublicKeyError> {
+    let key = parse_public(bytes)?;
+    if key.kind == kind {
+        Ok(key)
+    } else {
+        Err(PublicKeyError::OtherKind {
+            found: key.kind,
+            wanted: kind,
+        })
+    }
+}
+
 /// Reads a public key of any size: of a device, or of a server.
 pub(super) fn parse_any(bytes: &[u8]) -> Result<Spki, PublicKeyError> {
-    if contains(&bytes.to_ascii_uppercase(), b"PRIVATE KEY") {
-        return Err(PublicKeyError::Private);
+    if let Some(form) = PrivateForm::of(bytes) {
+        return Err(PublicKeyError::Private { form });
     }
-    let decoded;
-    let der = if contains(bytes, b"-----BEGIN ") {
-        decoded = pem_body(bytes)?;
-        &decoded
-    } else {
-        bytes
-    };
-    if is_private(der) {
-        return Err(PublicKeyError::Private);
+    let text = Text::of(bytes);
+    let mut blocks = pem::blocks(&text).peekable();
+    if blocks.peek().is_none() && pem::find(&text, b"-----").is_none() {
+        return Spki::read(bytes).map_err(PublicKeyError::Flawed);
     }
-    Spki::read(der).map_err(PublicKeyError::Flawed)
-}
-
-/// All encodings of private keys, and none of public keys, start with a version: a number of one byte.
-fn is_private(der: &[u8]) -> bool {
-    Reader::sequence(der)
-        .is_ok_and(|mut inside| inside.peek() == Some(INTEGER) && inside.take(INTEGER, "").is_ok_and(|v| v.len() == 1))
-}
-
-fn pem_body(bytes: &[u8]) -> Result<Vec<u8>, PublicKeyError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| PublicKeyError::Pem)?;
-    let mut keys = text.split("-----BEGIN ").skip(1);
+    let mut keys = blocks.filter(|block| matches!(block.label, b"PUBLIC KEY" | b"RSA PUBLIC KEY"));
     let (Some(key), more) = (keys.next(), keys.next()) else {
         return Err(PublicKeyError::Pem);
     };
     if more.is_some() {
         return Err(PublicKeyError::MoreThanOne);
     }
-    let (label, rest) = key.split_once("-----").ok_or(PublicKeyError::Pem)?;
-    if !matches!(label, "PUBLIC KEY" | "RSA PUBLIC KEY") {
-        return Err(PublicKeyError::Pem);
-    }
-    let (body, _) = rest
-        .split_once(&format!("-----END {label}-----"))
-        .ok_or(PublicKeyError::Pem)?;
-    let body: String = body.split_ascii_whitespace().collect();
-    STANDARD.decode(body).map_err(|_| PublicKeyError::Pem)
-}
-
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
+    let der = key.decode().filter(|_| key.whole).ok_or(PublicKeyError::Pem)?;
+    Spki::read(der.expose()).map_err(PublicKeyError::Flawed)
 }
 
 const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
@@ -138,29 +153,69 @@ mod tests {
     }
 
     #[test]
-    fn private_keys_are_refused_in_every_form() {
+    fn a_key_is_found_however_it_was_sent() {
         for kind in [KeyKind::Rsa1024, KeyKind::P256] {
-            let slot = crate::keys::encode(&PrivateKey::generate(kind, &SystemEntropy), 700);
-            assert_eq!(parse_public(slot.expose()), Err(PublicKeyError::Private), "{kind} as DER");
-            let disguised = format!(
-                "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-                STANDARD.encode(slot.expose())
-            );
-            assert_eq!(
-                parse_public(disguised.as_bytes()),
-                Err(PublicKeyError::Private),
-                "{kind} under a false label"
-            );
+            let key = PrivateKey::generate(kind, &SystemEntropy).public();
+            let pem = public_pem(&key);
+            let utf16: Vec<u8> = format!("\u{feff}{pem}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+            for (text, how) in [
+                (format!("\u{feff}{pem}").replace('\n', "\r\n").into_bytes(), "BOM and CRLF"),
+                (pem.replace('\n', " \t\n").into_bytes(), "trailing blanks"),
+                (
+                    format!("Here it is, René. The private key stays here.\n\n{pem}\n-- \nBench 3\n").into_bytes(),
+                    "a letter around it",
+                ),
+                (utf16, "UTF-16"),
+                (pem.trim_end().as_bytes().to_vec(), "no line end"),
+                ([&key.spki[..], b"\r\n"].concat(), "DER with a line end"),
+            ] {
+                assert_eq!(parse_public(&text), Ok(key.clone()), "{kind}, {how}");
+            }
         }
-        for label in [
-            "PRIVATE KEY",
-            "RSA PRIVATE KEY",
-            "EC PRIVATE KEY",
-            "ENCRYPTED PRIVATE KEY",
-            "private key",
+    }
+
+    #[test]
+    fn a_key_of_the_other_kind_is_refused() {
+        let key = PrivateKey::generate(KeyKind::P256, &SystemEntropy).public();
+        assert_eq!(parse_public_of(&key.spki, KeyKind::P256), Ok(key.clone()));
+        assert_eq!(
+            parse_public_of(public_pem(&key).as_bytes(), KeyKind::Rsa1024),
+            Err(PublicKeyError::OtherKind {
+                found: KeyKind::P256,
+                wanted: KeyKind::Rsa1024
+            })
+        );
+    }
+
+    #[test]
+    fn what_holds_no_whole_key_is_refused_as_pem() {
+        let pem = public_pem(&PrivateKey::generate(KeyKind::P256, &SystemEntropy).public());
+        for text in [
+            pem.lines().next().unwrap().to_owned(),
+            pem.replace("BEGIN PUBLIC", "BEGIN PUBIC"),
+            pem.replace("PUBLIC KEY", "CERTIFICATE"),
+            pem.replace("-----END PUBLIC KEY-----\n", ""),
+            pem.replace('M', "*"),
         ] {
-            let text = format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
-            assert_eq!(parse_public(text.as_bytes()), Err(PublicKeyError::Private), "{label}");
+            assert_eq!(parse_public(text.as_bytes()), Err(PublicKeyError::Pem), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_refused_by_name_and_without_a_byte_of_it() {
+        let pair = PrivateKey::generate(KeyKind::P256, &SystemEntropy);
+        let slot = crate::keys::encode(&pair, 192);
+        let body = STANDARD.encode(slot.expose());
+        for text in [
+            slot.expose().clone(),
+            format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n").into_bytes(),
+            format!("{}{body}", public_pem(&pair.public())).into_bytes(),
+        ] {
+            let error = parse_public(&text).unwrap_err();
+            assert!(matches!(error, PublicKeyError::Private { .. }), "{error:?}");
+            let words = format!("{error} {error:?} {}", error.next());
+            assert!(words.contains("PRIVATE") && words.contains("destroyed"));
+            assert!(!words.contains(&body[8..16]));
         }
     }
 

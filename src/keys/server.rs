@@ -230,7 +230,7 @@ pub fn segments(settings: &ServerSettings, transport: Transport, key_len: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Platform;
+    use crate::{keys::PrivateForm, model::Platform};
 
     fn lens(transport: Transport) -> usize {
         Platform::Photon.key_segments(transport).server_key.len as usize
@@ -354,7 +354,9 @@ mod tests {
         ));
         assert_eq!(
             ServerKey::from_file(b"-----BEGIN PRIVATE KEY-----", Transport::Udp),
-            Err(ServerKeyError::File(PublicKeyError::Private))
+            Err(ServerKeyError::File(PublicKeyError::Private {
+                form: PrivateForm::Pkcs8
+            }))
         );
         let mut torn = production(Transport::Udp).spki;
         torn[50..].fill(0xff);

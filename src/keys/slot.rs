@@ -32,13 +32,8 @@ pub fn classify(slot: &[u8], kind: KeyKind) -> (SlotContent, Option<PrivateKey>)
     if let Some(other) = shape(slot).filter(|found| *found != kind) {
         return unreadable(format!("it holds an {other} key, the other transport's"));
     }
-    let read = match kind {
-        KeyKind::Rsa1024 => read_rsa(slot).map(|(pair, layout)| (Pair::Rsa1024(pair), layout)),
-        KeyKind::P256 => read_ec(slot).map(|(pair, layout)| (Pair::P256(pair), layout)),
-    };
-    match read {
-        Ok((pair, layout)) => {
-            let private = PrivateKey(pair);
+    match read(slot, kind) {
+        Ok((private, layout)) => {
             let key = private.public();
             (SlotContent::Valid { key, layout }, Some(private))
         }
@@ -69,16 +64,10 @@ pub fn encode(key: &PrivateKey, slot_len: usize) -> Secret<Vec<u8>> {
     Secret::new(slot)
 }
 
-/// The kind of private key that the slot is shaped like, judged by its first elements alone.
-fn shape(slot: &[u8]) -> Option<KeyKind> {
-    // Not through `Reader::sequence`: a key of the other kind may be longer than the slot that was read.
-    let [SEQUENCE, rest @ ..] = slot else { return None };
-    let skip = match rest.first()? {
-        0x81 => 2,
-        0x82 => 3,
-        _ => 1,
-    };
-    let mut inside = Reader::inside(rest.get(skip..)?);
+/// The kind of private key that the slot is shaped like, judged by its first elements alone: a key of the other kind
+/// may be longer than the slot that was read.
+pub(super) fn shape(slot: &[u8]) -> Option<KeyKind> {
+    let mut inside = Reader::open(slot)?;
     let version = inside.take(INTEGER, "").ok()?;
     match (version, inside.peek()?) {
         ([0], INTEGER) => Some(KeyKind::Rsa1024),
@@ -93,6 +82,15 @@ fn shape(slot: &[u8]) -> Option<KeyKind> {
         }
         _ => None,
     }
+}
+
+/// Reads the private key of this kind that the slot starts with.
+pub(super) fn read(slot: &[u8], kind: KeyKind) -> Result<(PrivateKey, KeyLayout), Flaw> {
+    let (pair, layout) = match kind {
+        KeyKind::Rsa1024 => read_rsa(slot).map(|(pair, layout)| (Pair::Rsa1024(pair), layout))?,
+        KeyKind::P256 => read_ec(slot).map(|(pair, layout)| (Pair::P256(pair), layout))?,
+    };
+    Ok((PrivateKey(pair), layout))
 }
 
 fn read_rsa(slot: &[u8]) -> Result<(RsaPair, KeyLayout), Flaw> {
