@@ -35,9 +35,15 @@ impl TokenBucket {
         Self::new(per_second, Duration::from_secs(1), GENERAL_BURST)
     }
 
-    /// For `POST /oauth/token`: the cloud allows 100 in 5 minutes to one address, burst included.
+    /// For `POST /oauth/token`: the cloud allows 100 in 5 minutes to one address, burst included. The burst is half a rack
+    /// of customers' devices.
     pub fn oauth() -> Self {
-        Self::new(97, Duration::from_secs(300), 3)
+        Self::new(70, Duration::from_secs(300), 30)
+    }
+
+    /// For revoking tokens: the cloud allows 100 in 5 minutes to one address.
+    pub fn revocations() -> Self {
+        Self::oauth()
     }
 
     /// For look-ups by serial number: the cloud allows 50 an hour to one user. Nothing on a line may use these.
@@ -121,6 +127,7 @@ mod tests {
         for (mut bucket, window, limit) in [
             (TokenBucket::general(GENERAL_PER_SECOND), 300_000, 10_000),
             (TokenBucket::oauth(), 300_000, 100),
+            (TokenBucket::revocations(), 300_000, 100),
             (TokenBucket::serial_numbers(), 3_600_000, 50),
         ] {
             let (mut now, mut sent) = (0, 0);
