@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     edge::{Method, Request, http::Body},
-    model::{Code, DeviceId, ProductId, outbox::Answer},
+    model::{
+        Code, DeviceId, ProductId,
+        outbox::{Answer, Looked},
+    },
 };
 
 impl Api {
@@ -37,6 +40,21 @@ impl Api {
                 devices.into_iter().map(|id| (id, lists.answer(id, &good))).collect()
             }
             Err(answer) => devices.into_iter().map(|id| (id, answer.clone())).collect(),
+        }
+    }
+
+    /// What a look says of an import that may have been done already: the answer, or `None` if it has to be done (again).
+    ///
+    /// Not for an import that also activates SIMs: a look does not show whether that was done.
+    pub fn import_in_doubt(&self, product: &ProductId, device: DeviceId) -> Option<Answer> {
+        match self.glance(device, Some(product)) {
+            Looked::Device { at, .. } => Some(Answer::Accepted {
+                at,
+                note: Some("in the product already, by an import whose answer did not come".into()),
+            }),
+            // A definite no to the look says nothing of the import: that one gets an answer of its own.
+            Looked::Unseen | Looked::Failed(Answer::Refused { .. }) => None,
+            Looked::Failed(answer) => Some(answer),
         }
     }
 }
@@ -212,6 +230,32 @@ mod tests {
             assert_eq!(answers.len(), 2);
             assert_eq!(answers[&id(1)], answers[&id(2)]);
             assert!(format!("{:?}", answers[&id(1)]).contains(word), "{answers:?}");
+        }
+    }
+
+    #[test]
+    fn an_import_in_doubt_is_looked_up_before_it_is_repeated() {
+        let device = format!(r#"{{"id":"{}","product_id":1234}}"#, id(1));
+        for (end, settled) in [
+            (Script::reply(200, &device), Some("Accepted")),
+            (Script::reply(404, r#"{"error":"not found"}"#), None),
+            (Script::reply(403, r#"{"error":"Permission Denied"}"#), None),
+            (Script::reply(404, "<html>"), None),
+            (Script::reply(503, ""), Some("Later")),
+            (Script::reply(401, ""), Some("Auth")),
+            (Err(HttpError::Lost("cut".into())), Some("Later")),
+        ] {
+            let script = Script::new([end]);
+            let found = script
+                .api()
+                .import_in_doubt(&product(), id(1))
+                .map(|answer| format!("{answer:?}"));
+            let told = |found: &String| settled.is_some_and(|word| found.starts_with(word));
+            assert!(found.as_ref().map_or(settled.is_none(), told), "{settled:?}: {found:?}");
+            assert_eq!(
+                format!("{:?}", script.take()[0]),
+                format!("GET /v1/products/my-product/devices/{}", id(1))
+            );
         }
     }
 

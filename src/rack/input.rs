@@ -265,6 +265,19 @@ pub enum About {
     Item(ItemId),
 }
 
+/// One of several items that go out in one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The item.
+    pub item: ItemId,
+    /// The attempt.
+    pub attempt: u32,
+    /// The device.
+    pub device: DeviceId,
+    /// True if an earlier attempt may have been done: the cloud is looked at first, and what is so already is accepted.
+    pub doubtful: bool,
+}
+
 /// A call of the cloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -283,8 +296,8 @@ pub enum Call {
         product: ProductId,
         /// Also activate their SIMs.
         activate_sim: bool,
-        /// Item, attempt and device of each.
-        items: Vec<(ItemId, u32, DeviceId)>,
+        /// The devices.
+        items: Vec<Outgoing>,
     },
     /// Upload a public key.
     Upload {

@@ -375,10 +375,10 @@ impl Drive {
             }
             Call::Import { items, .. } => {
                 let answer = cloud(call).unwrap_or(accepted);
-                for (item, attempt, _) in items {
+                for out in items {
                     self.give(&Input::Cloud(Reply::Item {
-                        item: item.clone(),
-                        attempt: *attempt,
+                        item: out.item.clone(),
+                        attempt: out.attempt,
                         answer: answer.clone(),
                     }));
                 }
