@@ -61,7 +61,7 @@ pub struct Identity {
     /// IMEI of its modem.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub imei: Option<String>,
-    /// Hardware model, where the device tells one.
+    /// Which hardware it is: the product code in front of its serial number.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hardware: Option<String>,
     /// Device OS version, as the device writes it.

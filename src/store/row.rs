@@ -69,7 +69,7 @@ pub struct DeviceRow {
     pub iccid: Option<String>,
     /// IMEI of its modem.
     pub imei: Option<String>,
-    /// Hardware model.
+    /// Which hardware it is: the product code in front of its serial number.
     pub hardware: Option<String>,
     /// Device OS version.
     pub os_version: Option<String>,
