@@ -81,3 +81,53 @@ pub(super) fn put_off_new_key(call: &Call) -> Option<Answer> {
         _ => None,
     }
 }
+
+/// A device that is let go with its key owed, because the cloud is away, and then fails its check with this code.
+fn owed_and_then(code: Code) -> Drive {
+    let owing = Recipe {
+        finish_owed: true,
+        ..recipe(KeyPolicy::ReadOrGenerate)
+    };
+    let mut drive = Drive::new(owing, SlotContent::Blank);
+    drive.fails = Some((StepKind::Check, StepError::new(code, "check the modules")));
+    drive.plug();
+    for _ in 0..800 {
+        drive.answer_all(&mut |call| {
+            matches!(call, Call::Upload { .. }).then(|| Answer::Later {
+                why: "down".into(),
+                after_ms: None,
+            })
+        });
+        if drive.rack.idle() {
+            break;
+        }
+        drive.pass_time(Duration::from_secs(1));
+    }
+    drive
+}
+
+#[test]
+fn a_key_that_is_owed_stays_owed_when_something_else_fails() {
+    let mut drive = owed_and_then(Code::ModuleInvalid);
+    assert_eq!(drive.verdict(), Some((Verdict::Fail, Some(Code::ModuleInvalid))));
+    let told = |f: &Fact| matches!(f, Fact::RunEnded { why, .. } if why.ends_with("its key is good and still owed to the cloud"));
+    assert_eq!(drive.count(told), 1);
+    drive.unplug();
+    for _ in 0..100 {
+        drive.pass_time(Duration::from_secs(1));
+        drive.answer_all(&mut by_the_book);
+    }
+    assert_eq!(
+        drive.keys().last().map(String::as_str),
+        Some("63"),
+        "it is registered when the cloud is back"
+    );
+    assert_eq!(drive.rack.outbox().open().count(), 0);
+}
+
+#[test]
+fn a_key_of_two_devices_is_owed_for_neither() {
+    let drive = owed_and_then(Code::KeyDuplicate);
+    assert_eq!(drive.verdict(), Some((Verdict::Fail, Some(Code::KeyDuplicate))));
+    assert_eq!(drive.rack.outbox().open().count(), 0);
+}
