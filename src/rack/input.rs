@@ -66,6 +66,8 @@ pub struct Known {
     pub passed: Option<Sha256>,
     /// The key that the cloud accepted last, and for which product.
     pub accepted: Option<(Fingerprint, Option<ProductId>)>,
+    /// Its last run, if that ended QUARANTINED and no person has released it.
+    pub quarantined: Option<RunId>,
 }
 
 /// Which attempt an order belongs to. A late answer of an abandoned attempt is dropped.

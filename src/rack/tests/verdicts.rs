@@ -131,3 +131,64 @@ fn a_key_of_two_devices_is_owed_for_neither() {
     assert_eq!(drive.verdict(), Some((Verdict::Fail, Some(Code::KeyDuplicate))));
     assert_eq!(drive.rack.outbox().open().count(), 0);
 }
+
+#[test]
+fn a_quarantined_device_is_left_alone_until_a_person_has_decided() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+    drive.known.quarantined = Some(RunId(uuid::Uuid::from_u128(7)));
+    assert_eq!(drive.run(&mut by_the_book), None);
+    assert!(
+        matches!(drive.slot(), Slot::Rejected { code: Code::Quarantined, why, .. } if why.contains(&format!("keyrack release {DEVICE}"))),
+        "{:?}",
+        drive.slot()
+    );
+    assert_eq!(drive.count(|f| !matches!(f, Fact::DeviceSeen { .. })), 0, "nothing was begun");
+    drive.known.quarantined = None;
+    drive.unplug();
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+}
+
+#[test]
+fn a_release_is_taken_in_by_the_run_that_it_is_about_and_by_no_other() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    let run = drive.rack.runs().next().unwrap().id;
+    let released = Fact::QuarantineReleased {
+        run,
+        device: DEVICE,
+        by: "eva".into(),
+        why: "so".into(),
+    };
+    assert!(drive.rack.clone().apply(drive.wall(), &released).is_err(), "it passed");
+
+    // What a quarantined run still owes keeps it in the core, also after a restart.
+    let mut first = true;
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
+    let verdict = drive.run(&mut |call| match call {
+        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(if std::mem::take(&mut first) {
+            Answer::Ambiguous { why: "lost".into() }
+        } else {
+            Answer::Refused {
+                code: Code::CloudRefused,
+                reason: "no".into(),
+            }
+        }),
+        _ => None,
+    });
+    assert_eq!(verdict, Some((Verdict::Quarantined, Some(Code::StateUnknown))));
+    let run = drive.rack.runs().next().unwrap().id;
+    let (by, why) = ("eva".to_owned(), "so".to_owned());
+    let wall = drive.wall();
+    for fact in [
+        Fact::QuarantineReleased {
+            run,
+            device: DEVICE,
+            by,
+            why,
+        },
+        Fact::UndoDestroyed { run, device: DEVICE },
+    ] {
+        drive.facts.push((wall, fact));
+    }
+    drive.restart();
+}
