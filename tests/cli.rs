@@ -25,6 +25,7 @@ fn every_command_explains_itself_with_an_example_and_its_exit_codes() {
         "check",
         "devices",
         "device",
+        "release",
         "keys",
         "keys export",
         "outbox",
@@ -166,6 +167,52 @@ fn a_device_has_its_whole_history_by_id_serial_number_or_end_of_id() {
     assert_eq!(many.code, 2);
     assert!(many.err.contains("fits more than one device: "), "{}", many.err);
     assert_eq!(desk.run(&["device", " "]).code, 2);
+}
+
+#[test]
+fn a_quarantined_device_is_released_once_by_a_named_person() {
+    let desk = Desk::filled();
+    desk.quarantine(2);
+    let config = fs::read_to_string("station.toml").unwrap();
+    fs::write(desk.path("station.toml"), config).unwrap();
+    let id = device(2).to_string();
+    let text = desk.run(&["device", &id]).out;
+    assert!(text.contains(&format!("keyrack release {id} --by NAME --why TEXT")), "{text}");
+    let state = desk.path("state");
+    let release = |device: &str, by: &str, why: &str| desk.run(&["--state", &state, "release", device, "--by", by, "--why", why]);
+    for (by, why, said) in [
+        ("eva@shop.example", "it connected", "e-mail addresses"),
+        ("eva", "ann@home.example has it", "e-mail addresses"),
+        (" ", "it connected", "it says nothing"),
+    ] {
+        let end = release(&id, by, why);
+        assert_eq!(end.code, 2, "{}", end.err);
+        assert!(end.err.contains(said), "{}", end.err);
+    }
+    let end = release(&id, "eva", "it connected");
+    assert_eq!(end.code, 0, "{}", end.err);
+    for part in [
+        "key in slot",
+        "APART",
+        "its last run ended QUARANTINED",
+        "the copy of its old key store is destroyed",
+    ] {
+        assert!(end.out.contains(part), "no {part:?} in:\n{}", end.out);
+    }
+    assert!(
+        !Path::new(&state).join("undo").read_dir().unwrap().any(|_| true),
+        "the copy is gone"
+    );
+    let row = &desk.json(&["devices", "--search", &id])[0];
+    assert_eq!(row["quarantined"], serde_json::Value::Null);
+    assert!(desk.run(&["devices"]).out.contains("QUARANTINED, released"));
+    assert!(desk.run(&["device", &id]).out.contains("released by eva"));
+    assert_eq!(desk.run(&["replay", "--verify"]).code, 0);
+    for (device, said) in [(id.as_str(), "not quarantined"), (&device(1).to_string(), "not quarantined")] {
+        let end = release(device, "eva", "again");
+        assert_eq!(end.code, 2, "{}", end.err);
+        assert!(end.err.contains(said), "{}", end.err);
+    }
 }
 
 #[test]

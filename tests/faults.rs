@@ -139,6 +139,59 @@ fn a_device_that_passed_is_only_checked_when_it_comes_again() {
 }
 
 #[test]
+fn a_quarantined_device_comes_again_and_runs_only_when_it_was_released() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios/ambiguous-then-refused.toml");
+    Bench::with(Scenario::read(&path).unwrap(), &Options::default(), |bench| {
+        assert_eq!(bench.work(Duration::from_secs(3600)), Ended::Idle);
+        let device = *bench.rig.start.keys().next().unwrap();
+        let run = bench.facts(device).iter().find_map(Fact::run).unwrap();
+        assert_eq!(bench.verdict(device).map(|(verdict, _)| verdict), Some(Verdict::Quarantined));
+        let touched = || {
+            bench
+                .rig
+                .world
+                .with_device(device, |d| d.counters().clone())
+                .unwrap()
+                .dct_writes
+        };
+        let (before, records) = (touched(), bench.facts(device).len());
+
+        assert_eq!(bench.work(Duration::from_secs(900)), Ended::Idle);
+        let view = bench.view.lock().unwrap().clone().unwrap();
+        assert_eq!(
+            (view.slots[0].word, view.slots[0].code),
+            ("rejected", Some(Code::Quarantined))
+        );
+        let since = bench.facts(device).split_off(records);
+        assert!(
+            since
+                .iter()
+                .all(|f| !matches!(f, Fact::RunStarted { .. } | Fact::KeyRead { .. })),
+            "{since:?}"
+        );
+        assert_eq!(touched(), before);
+
+        let (by, why) = ("eva".to_owned(), "looked at".to_owned());
+        let facts = [
+            Fact::QuarantineReleased { run, device, by, why },
+            Fact::UndoDestroyed { run, device },
+        ];
+        let mut store = Store::open(&bench.ledger, StationId("rig".into()), store::Options::default()).unwrap();
+        store.append(Wall::from_millis(1_800_000_000_000).unwrap(), &facts).unwrap();
+        drop(store);
+        bench.work(Duration::from_secs(900));
+        let runs = bench
+            .facts(device)
+            .iter()
+            .filter(|f| matches!(f, Fact::RunStarted { .. }))
+            .count();
+        assert_eq!(runs, 2, "a fresh run");
+        let ledger = Reader::open(&bench.ledger).unwrap();
+        assert_eq!(ledger.verify(&mut |_| {}).unwrap(), Vec::new());
+    });
+}
+
+#[test]
 fn a_misread_key_is_written_again_as_the_same_pair() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios/misread-key.toml")).unwrap();
     Bench::run(scenario(&text), &Options::default(), |bench, end| {

@@ -30,6 +30,12 @@ fn every_scenario_ends_as_its_file_says() {
                 let why = bench.stopped.lock().unwrap().clone().unwrap_or_default();
                 problems.push(format!("ended {end:?} {why}"));
             }
+            let records = bench.records.lock().unwrap().clone();
+            let told = records.iter().map(|record| serde_json::to_string(&record.fact).unwrap());
+            problems.extend(
+                told.filter(|fact| fact.contains('@'))
+                    .map(|fact| format!("an address in a fact: {fact}")),
+            );
             if !problems.is_empty() {
                 let ended = |device: &_| format!("{device}: {:?}", bench.verdict(*device));
                 problems.extend(bench.rig.start.keys().map(ended));

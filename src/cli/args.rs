@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{backup, bench, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, replay, run, sim};
+use super::{backup, bench, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, release, replay, run, sim};
 
 /// keyrack: a provisioning station for a rack of Particle devices
 ///
@@ -78,6 +78,7 @@ pub(super) enum Command {
     Devices(devices::DevicesArgs),
     Device(device::DeviceArgs),
     Keys(keys::KeysArgs),
+    Release(release::ReleaseArgs),
     Outbox(outbox::OutboxArgs),
     Replay(replay::ReplayArgs),
     Backup(backup::BackupArgs),

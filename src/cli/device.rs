@@ -89,7 +89,7 @@ pub(super) fn run(args: &DeviceArgs, context: &Context) -> Result<ExitCode, CliE
 }
 
 /// The one device that a text names.
-fn find(reader: &Reader, text: &str) -> Result<DeviceId, CliError> {
+pub(super) fn find(reader: &Reader, text: &str) -> Result<DeviceId, CliError> {
     if let Ok(id) = text.trim().parse::<DeviceId>()
         && reader.device(id)?.is_some()
     {
@@ -139,7 +139,8 @@ fn all_records(reader: &Reader, device: DeviceId) -> Result<Vec<Record>, CliErro
     }
 }
 
-fn identity(row: &DeviceRow, printer: &Printer) {
+/// What the ledger knows of a device, but for its history.
+pub(super) fn identity(row: &DeviceRow, printer: &Printer) {
     let mut about = Text::new().then("device ").paint(Paint::Bold, row.id);
     if let Some(platform) = row.platform {
         about = about.then(format!(", {platform}"));
@@ -197,6 +198,13 @@ fn identity(row: &DeviceRow, printer: &Printer) {
         line("key accepted", format!("{}{at}{product}", key.short()).into());
     }
     line("cloud", devices::standing(row.standing));
+    if row.quarantined.is_some() {
+        let decide = format!(
+            ": a named person decides, with `keyrack release {} --by NAME --why TEXT`",
+            row.id
+        );
+        line("quarantined", Text::new().paint(Paint::Fault, "yes").then(decide));
+    }
     if let Some(at) = row.handshake_at {
         line("handshake", at.to_string().into());
     }
@@ -228,11 +236,22 @@ fn runs(history: &History, printer: &Printer) {
                 .map(|order| order.id.clone())
                 .unwrap_or_default()
                 .into(),
-            run.why.clone().unwrap_or_default().into(),
+            match &run.released {
+                Some(released) => format!(
+                    "{}; released by {} at {}: {}",
+                    run.why.as_deref().unwrap_or_default(),
+                    released.by,
+                    released.at,
+                    released.why
+                )
+                .into(),
+                None => run.why.clone().unwrap_or_default().into(),
+            },
         ]);
     }
     table.print(printer);
-    if let Some(code) = history.runs.first().and_then(|run| run.code.or(run.interrupted)) {
+    let last = history.runs.first().filter(|run| run.released.is_none());
+    if let Some(code) = last.and_then(|run| run.code.or(run.interrupted)) {
         printer.line(
             Text::new()
                 .paint(Paint::Busy, "next:")

@@ -98,8 +98,11 @@ fn table(rows: &[DeviceRow]) -> Table {
             row.id.to_string().into(),
             row.platform.map(|platform| platform.to_string()).unwrap_or_default().into(),
             row.serial.clone().unwrap_or_default().into(),
-            row.last_verdict
-                .map_or_else(Text::new, |verdict| Text::new().paint(Paint::of(verdict), verdict.word())),
+            row.last_verdict.map_or_else(Text::new, |verdict| {
+                let released = verdict == Verdict::Quarantined && row.quarantined.is_none();
+                let text = Text::new().paint(Paint::of(verdict), verdict.word());
+                if released { text.then(", released") } else { text }
+            }),
             row.last_code.map(|code| code.to_string()).unwrap_or_default().into(),
             key_in_slot(row).into(),
             standing(row.standing),

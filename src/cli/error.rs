@@ -18,7 +18,7 @@ use crate::{
     config::ConfigErrors,
     edge::BusError,
     keys::PublicKeyError,
-    model::outbox::Answer,
+    model::{DeviceId, outbox::Answer},
     sim::{cloud::https::NotServing, world::scenario::ScenarioError},
     station::{StationError, shelf::ShelfError},
     store::{StationKeyError, StoreError},
@@ -137,6 +137,12 @@ pub enum CliError {
         found: Vec<String>,
         /// True if there are others.
         more: bool,
+    },
+    /// Only what is quarantined can be released.
+    #[error("device {device} is not quarantined, or was released before")]
+    NotQuarantined {
+        /// The device.
+        device: DeviceId,
     },
     /// Files that would be overwritten hold something else.
     #[error("{} would be overwritten with another key: {}{}", count(.paths.len(), "file"), first(.paths), if .paths.len() > SHOWN { ", ..." } else { "" })]

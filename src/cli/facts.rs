@@ -86,6 +86,7 @@ pub(super) fn sentence(fact: &Fact) -> String {
             }
             if why.is_empty() { text } else { format!("{text}: {why}") }
         }
+        Fact::QuarantineReleased { by, why, .. } => format!("released from QUARANTINED by {by}: {why}"),
     }
 }
 

@@ -11,7 +11,7 @@
 //! | `environment.rs`, `places.rs`, `harden.rs` | variables, default places of files, no core dumps |
 //! | `run.rs`, `events.rs`, `facts.rs`, `summary.rs`, `signals.rs` | the station without a screen |
 //! | `check/` | everything that is wrong, before anything is touched |
-//! | `devices.rs`, `device.rs`, `keys.rs`, `outbox.rs`, `replay.rs`, `backup.rs` | the ledger |
+//! | `devices.rs`, `device.rs`, `release.rs`, `keys.rs`, `outbox.rs`, `replay.rs`, `backup.rs` | the ledger |
 //! | `login.rs`, `prompt.rs`, `cloud.rs` | the token |
 //! | `assemble.rs` | a station out of its configuration |
 //! | `rig/` | a simulated rack with all that a station on it needs: demo, scenarios, crash tests |
@@ -40,6 +40,7 @@ mod outbox;
 mod places;
 mod print;
 mod prompt;
+mod release;
 mod replay;
 pub mod rig;
 mod run;
@@ -131,6 +132,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, CliError> {
         Command::Devices(args) => devices::run(&args, context),
         Command::Device(args) => device::run(&args, context),
         Command::Keys(args) => keys::run(&args, context),
+        Command::Release(args) => release::run(&args, context),
         Command::Outbox(args) => outbox::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Backup(args) => backup::run(&args, context),

@@ -100,7 +100,7 @@ fn check_role(wanted: &Wanted<'_>, admitted: &mut Admitted) -> Result<(), Refusa
         Some(Member { role: Some(role), .. }) if !role.may_provision() => refuse(
             Code::CloudDenied,
             format!(
-                "{account} is {} in the product's team; {} or {} is needed",
+                "the station's account is {} in the product's team; {} or {} is needed",
                 role.name(),
                 Role::Developer.name(),
                 Role::Administrator.name()
@@ -109,7 +109,7 @@ fn check_role(wanted: &Wanted<'_>, admitted: &mut Admitted) -> Result<(), Refusa
         Some(Member { programmatic: true, .. }) => {
             admitted
                 .notes
-                .push(format!("{account} is an API user: key upload may be closed to it"));
+                .push("the station's account is an API user: key upload may be closed to it".into());
             Ok(())
         }
         // The owner of a product need not be listed in its team.
@@ -244,10 +244,12 @@ mod tests {
             team: Some(&team),
         };
         change(&mut wanted);
-        admit(&wanted, looked).map_err(|refusal| {
-            assert!(!refusal.reason.is_empty() && !refusal.reason.contains('@') || refusal.code == Code::CloudDenied);
-            refusal.code
-        })
+        admit(&wanted, looked)
+            .map_err(|refusal| {
+                assert!(!refusal.reason.is_empty() && !refusal.reason.contains('@'), "{refusal}");
+                refusal.code
+            })
+            .inspect(|admitted| assert!(!admitted.notes.iter().any(|note| note.contains('@')), "{admitted:?}"))
     }
 
     fn seen(device: CloudDevice) -> Looked {

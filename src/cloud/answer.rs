@@ -92,7 +92,7 @@ pub fn blame(answer: &Answer) -> (Code, String) {
 }
 
 fn unsent(error: HttpError, deed: Deed) -> Answer {
-    let why = super::words::sanitise(&error.to_string());
+    let why = super::words::quotable(&error.to_string());
     match (error, deed) {
         (HttpError::Lost(_), Deed::Change) => Answer::Ambiguous { why },
         _ => Answer::Later { why, after_ms: None },

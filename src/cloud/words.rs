@@ -1,5 +1,7 @@
 //! The cloud's own words: the reason in an error body, made safe to journal and to show.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 /// What a body says, read as leniently as the open servers and proxies demand (cloud-api.md 4.1).
@@ -17,19 +19,17 @@ pub struct Words {
 }
 
 impl Words {
-    /// Reads a body, and overwrites `secret` wherever the cloud echoed it: before anything is cut off, so that no part of
-    /// it is left.
+    /// Reads a body, and overwrites `secret` and every e-mail address wherever the cloud echoed them: before anything is
+    /// cut off, so that no part of them is left.
     pub fn of(body: &[u8], secret: &str) -> Self {
         Self::without(body, &[secret])
     }
 
-    /// The same for several secrets. E-mail addresses are overwritten always: these words go on record, and records
-    /// name no customer.
+    /// The same for several secrets.
     pub fn without(body: &[u8], secrets: &[&str]) -> Self {
         let clean = |text: &str| {
             let secrets = secrets.iter().filter(|secret| !secret.is_empty());
-            let text = secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"));
-            sanitise(&without_addresses(&text))
+            quotable(&secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]")))
         };
         match serde_json::from_slice::<Value>(body) {
             Ok(value) => Self {
@@ -61,6 +61,49 @@ impl Words {
     }
 }
 
+/// The words of the cloud, fit for a fact: as [`sanitise`], and without e-mail addresses. Journals are exported and
+/// replicated, and an address is a customer's until proved otherwise.
+pub fn quotable(text: &str) -> String {
+    // What is not seen goes first: it would hide an address, and be gone from it afterwards.
+    let seen: String = text.chars().filter(|c| c.is_whitespace() || !is_unseen(*c)).collect();
+    sanitise(&without_addresses(&seen))
+}
+
+/// A text with `[address]` in place of whatever looks like an e-mail address, also as it stands in a URL.
+pub fn without_addresses(text: &str) -> Cow<'_, str> {
+    let (mut clean, mut kept) = (String::new(), 0);
+    for (at, _) in text.match_indices(['@', '%']) {
+        let sign = if text[at..].starts_with('@') { 1 } else { "%40".len() };
+        if at < kept || !(sign == 1 || text[at..].starts_with("%40")) {
+            continue;
+        }
+        let before = text[kept..at].char_indices().rev().take_while(|(_, c)| is_of_name(*c));
+        let from = before.last().map(|(i, _)| kept + i);
+        let rest = &text[at + sign..];
+        let len = rest.find(|c| !is_of_host(c)).unwrap_or(rest.len());
+        let domain = rest[..len].trim_end_matches(['.', '-']).len();
+        if let Some(from) = from.filter(|_| domain > 0) {
+            clean.push_str(&text[kept..from]);
+            clean.push_str("[address]");
+            kept = at + sign + domain;
+        }
+    }
+    if kept == 0 {
+        return Cow::Borrowed(text);
+    }
+    clean.push_str(&text[kept..]);
+    Cow::Owned(clean)
+}
+
+/// What is before the sign. What separates the parts of a URL is left out, although a name may have it.
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || "!$%'*+-^_`{|}~.".contains(c)
+}
+
+fn is_of_host(c: char) -> bool {
+    c.is_alphanumeric() || ".-".contains(c)
+}
+
 /// Makes text from outside fit for a terminal and a journal: one line, no control or direction characters, at most
 /// 500 bytes.
 pub fn sanitise(text: &str) -> String {
@@ -71,7 +114,7 @@ pub fn sanitise(text: &str) -> String {
             gap = !clean.is_empty();
             continue;
         }
-        if c.is_control() || is_invisible(c) {
+        if is_unseen(c) {
             continue;
         }
         if clean.len() + usize::from(gap) + c.len_utf8() > LONGEST {
@@ -83,30 +126,6 @@ pub fn sanitise(text: &str) -> String {
         clean.push(c);
     }
     clean
-}
-
-/// The text with `[address]` for every word that holds an `@`, also where it is percent-encoded.
-fn without_addresses(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| !ends_word(c)) {
-        let (between, word) = rest.split_at(start);
-        let (word, after) = word.split_at(word.find(ends_word).unwrap_or(word.len()));
-        clean.push_str(between);
-        clean.push_str(if word.contains('@') || word.contains("%40") {
-            "[address]"
-        } else {
-            word
-        });
-        rest = after;
-    }
-    clean.push_str(rest);
-    clean
-}
-
-/// True for what can stand next to an address and not in it. A control character is left in the word: it will be dropped.
-fn ends_word(c: char) -> bool {
-    c.is_whitespace() || "\"'`<>()[]{},;:=&|/".contains(c)
 }
 
 fn reason(value: &Value) -> Option<String> {
@@ -128,6 +147,10 @@ fn said(value: &Value) -> Option<String> {
         _ => return None,
     };
     (!text.trim().is_empty()).then_some(text)
+}
+
+fn is_unseen(c: char) -> bool {
+    c.is_control() || is_invisible(c)
 }
 
 /// Characters that change the direction or the look of what follows without being seen.
@@ -196,7 +219,7 @@ mod tests {
             ("owner=<ann@x.example>; \"bob@y\"", "owner=<[address]>; \"[address]\""),
             ("scope customer%3Dann%40x.example is bad", "scope [address] is bad"),
             ("ann\u{7}@x.example", "[address]"),
-            ("\u{e4}nn@\u{fc}.example, @", "[address], [address]"),
+            ("\u{e4}nn@\u{fc}.example, @", "[address], @"),
             ("nobody here", "nobody here"),
         ] {
             let body = serde_json::json!({ "error": said }).to_string();
@@ -231,12 +254,50 @@ mod tests {
         }
     }
 
+    #[test]
+    fn addresses_are_overwritten_and_nothing_else() {
+        for (text, clean) in [
+            ("device belongs to ann@home.example", "device belongs to [address]"),
+            ("<ann.o'hara+k@home.example>, eva@x", "<[address]>, [address]"),
+            ("customer \"jörg@müller.example\".", "customer \"[address]\"."),
+            (
+                "GET /customers?username=ann%40home.example&a=1",
+                "GET /customers?username=[address]&a=1",
+            ),
+            ("to:ann@home.example.", "to:[address]."),
+            ("a@b@c", "[address]@c"),
+            ("100 % of it @ home", "100 % of it @ home"),
+            ("@", "@"),
+            ("no @home, 40%40", "no @home, 40%40"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(without_addresses(text), clean, "{text}");
+        }
+        let body = r#"{"error":"owned by ann@home.example","info":"x"}"#;
+        let words = Words::of(body.as_bytes(), "");
+        assert_eq!(words.reason, "owned by [address]");
+        assert_eq!(words.error.as_deref(), Some("owned by [address]"));
+        assert_eq!(Words::of(b"<p>ann@home.example</p>", "").reason, "<p>[address]</p>");
+        for at in 480..=510 {
+            let page = format!("{} ann@home.example", "x".repeat(at));
+            let reason = Words::of(page.as_bytes(), "").reason;
+            assert!(!reason.contains("an"), "cut in the middle at {at}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn any_body_gives_at_most_500_printable_bytes(body: Vec<u8>) {
             let words = Words::of(&body, "");
             proptest::prop_assert!(words.reason.len() <= 500);
             proptest::prop_assert!(!words.reason.chars().any(char::is_control));
+        }
+
+        #[test]
+        fn no_address_is_left_in_any_text(text: String, name in "[a-z.+]{1,9}", host in "[a-z]{1,5}\\.[a-z]{2,5}") {
+            let clean = without_addresses(&format!("{text} {name}@{host} {text}")).into_owned();
+            let address = format!("{name}@{host}");
+            proptest::prop_assert!(!clean.contains(&address));
         }
     }
 }

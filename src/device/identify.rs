@@ -82,6 +82,7 @@ fn identify_running(link: &mut Link, attached: &Attached) -> Result<Identity, De
     let deadline = control.within(OPTIONAL_LIMIT);
     let serial = optional(control.call(&GetSerialNumberRequest {}, deadline))?;
     identity.serial = serial.and_then(|reply| printable(reply.serial));
+    identity.hardware = identity.serial.as_deref().and_then(product_code);
     if platform.has_modem() {
         let deadline = control.within(OPTIONAL_LIMIT);
         // A modem that is off fails this one.
@@ -147,6 +148,12 @@ fn printable(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// The product code in front of a whole serial number: which hardware it is (device-protocol.md 1.2).
+fn product_code(serial: &str) -> Option<String> {
+    let whole = serial.len() == SERIAL_LEN && serial.bytes().all(|b| b.is_ascii_alphanumeric());
+    whole.then(|| serial[..CODE_LEN].to_ascii_uppercase())
+}
+
 /// An item that the device need not tell: its error is none, unless nothing more can come of the link.
 fn optional<T>(answer: Result<T, ControlError>) -> Result<Option<T>, ControlError> {
     match answer {
@@ -170,6 +177,10 @@ fn bare(device: DeviceId, platform: Platform, mode: UsbMode, protection: Protect
         modules: Vec::new(),
     }
 }
+
+/// The length of a serial number, and of the product code in it.
+const SERIAL_LEN: usize = 15;
+const CODE_LEN: usize = 4;
 
 /// The alternate setting that shows the DCT.
 const KEY_ALTERNATE: u8 = 1;
@@ -234,6 +245,7 @@ mod tests {
         assert_eq!(identity.device.to_string(), ID);
         assert_eq!(identity.protection, Protection::Service);
         assert_eq!(identity.serial.as_deref(), Some("B40HAB913AB12CD"));
+        assert_eq!(identity.hardware.as_deref(), Some("B40H"));
         assert_eq!(
             (identity.iccid.as_deref(), identity.imei.as_deref()),
             (Some("8934"), Some("352"))
@@ -324,6 +336,20 @@ mod tests {
         assert_eq!(transport(&target), Some(Transport::Tcp));
         target.inside().bad_read = Some(0);
         assert_eq!(transport(&target), None, "zeros are a failed read");
+    }
+
+    #[test]
+    fn only_a_whole_serial_number_has_a_product_code() {
+        for (serial, code) in [
+            ("P046AD000000001", Some("P046")),
+            ("b40hab913ab12cd", Some("B40H")),
+            ("P046AD00000001", None),
+            ("P046AD0000000012", None),
+            ("P046 AD0000000 ", None),
+            ("ÄP46AD00000001", None),
+        ] {
+            assert_eq!(product_code(serial).as_deref(), code, "{serial}");
+        }
     }
 
     #[test]

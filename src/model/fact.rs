@@ -61,7 +61,7 @@ pub struct Identity {
     /// IMEI of its modem.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub imei: Option<String>,
-    /// Hardware model, where the device tells one.
+    /// Which hardware it is: the product code in front of its serial number.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hardware: Option<String>,
     /// Device OS version, as the device writes it.
@@ -299,6 +299,17 @@ pub enum Fact {
         /// True if a full handshake proved it.
         proved: bool,
     },
+    /// A named person looked at a device whose last run ended QUARANTINED and lets it run again.
+    QuarantineReleased {
+        /// The run that ended so.
+        run: RunId,
+        /// Its device.
+        device: DeviceId,
+        /// Who decided.
+        by: String,
+        /// Why, in words.
+        why: String,
+    },
 }
 
 impl Fact {
@@ -324,7 +335,8 @@ impl Fact {
             | Self::KeyRestored { run, .. }
             | Self::CloudSeen { run, .. }
             | Self::HandshakeSeen { run, .. }
-            | Self::RunEnded { run, .. } => Some(*run),
+            | Self::RunEnded { run, .. }
+            | Self::QuarantineReleased { run, .. } => Some(*run),
             Self::ItemQueued { item } => Some(item.run),
             Self::ItemSent { item, .. } | Self::ItemAnswered { item, .. } | Self::ItemWithdrawn { item, .. } => item.run(),
         }
@@ -344,7 +356,8 @@ impl Fact {
             | Self::KeyRestored { device, .. }
             | Self::CloudSeen { device, .. }
             | Self::HandshakeSeen { device, .. }
-            | Self::RunEnded { device, .. } => Some(*device),
+            | Self::RunEnded { device, .. }
+            | Self::QuarantineReleased { device, .. } => Some(*device),
             Self::ItemQueued { item } => Some(item.device),
             Self::StationStarted { .. }
             | Self::RecipeRecorded { .. }

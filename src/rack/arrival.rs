@@ -1,5 +1,5 @@
 //! Who is in a slot: asking a newcomer who it is, and taking up its run or starting one. It owns when a device is not taken
-//! in: unknown, a copy, without a recipe, or one that falls off the bus again and again.
+//! in: unknown, a copy, without a recipe, quarantined, or one that falls off the bus again and again.
 
 use std::sync::Arc;
 
@@ -91,6 +91,20 @@ impl Turn {
         match open {
             Some(run) => self.resume(slot, &attached, run),
             None if self.rack.ending.is_some() => self.set(slot, Slot::Vacant),
+            None if known.quarantined.is_some() => {
+                let device = identity.device;
+                let why = format!(
+                    "the last run of {device} ended QUARANTINED: a named person decides, with `keyrack release {device} --by NAME --why TEXT`"
+                );
+                self.set(
+                    slot,
+                    Slot::Rejected {
+                        attached,
+                        code: Code::Quarantined,
+                        why,
+                    },
+                );
+            }
             None => self.start(slot, &attached, fresh, identity, known),
         }
     }

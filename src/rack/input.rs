@@ -66,6 +66,8 @@ pub struct Known {
     pub passed: Option<Sha256>,
     /// The key that the cloud accepted last, and for which product.
     pub accepted: Option<(Fingerprint, Option<ProductId>)>,
+    /// Its last run, if that ended QUARANTINED and no person has released it.
+    pub quarantined: Option<RunId>,
 }
 
 /// Which attempt an order belongs to. A late answer of an abandoned attempt is dropped.
@@ -265,6 +267,19 @@ pub enum About {
     Item(ItemId),
 }
 
+/// One of several items that go out in one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The item.
+    pub item: ItemId,
+    /// The attempt.
+    pub attempt: u32,
+    /// The device.
+    pub device: DeviceId,
+    /// True if an earlier attempt may have been done: the cloud is looked at first, and what is so already is accepted.
+    pub doubtful: bool,
+}
+
 /// A call of the cloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -283,8 +298,8 @@ pub enum Call {
         product: ProductId,
         /// Also activate their SIMs.
         activate_sim: bool,
-        /// Item, attempt and device of each.
-        items: Vec<(ItemId, u32, DeviceId)>,
+        /// The devices.
+        items: Vec<Outgoing>,
     },
     /// Upload a public key.
     Upload {

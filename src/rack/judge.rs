@@ -125,7 +125,10 @@ impl Turn {
             why.push_str("; the bench network may still be on the device");
         }
         if !matches!(verdict, Verdict::Owed | Verdict::Quarantined) {
-            self.owe_no_more(id, verdict);
+            let kept = self.owe_no_more(&run, verdict, code);
+            if kept {
+                why.push_str("; its key is good and still owed to the cloud");
+            }
         }
         if run.keys.undo.is_some() && undo_is_over(&run) {
             self.destroy_undo(&run);
@@ -152,21 +155,30 @@ impl Turn {
         }
     }
 
-    /// What an ended run never sent is not owed any more.
-    fn owe_no_more(&mut self, run: RunId, verdict: Verdict) {
-        let unsent: Vec<_> = self
-            .rack
-            .outbox
-            .open()
-            .filter(|e| e.item.run == run && !e.ambiguous && e.state != ItemState::Sent)
-            .map(|e| e.item.id.clone())
-            .collect();
-        for item in unsent {
+    /// What an ended run never sent is not owed any more, but for a key with which the device was let go: it holds that
+    /// key whatever else is wrong with it, and only the cloud does not know it yet. Tells whether there is one.
+    fn owe_no_more(&mut self, run: &Run, verdict: Verdict, code: Option<Code>) -> bool {
+        let let_go = code != Some(Code::KeyDuplicate)
+            && run
+                .step(StepKind::Register)
+                .is_some_and(|step| matches!(step.state, StepState::Ended(_)));
+        let open = self.rack.outbox.open().filter(|e| e.item.run == run.id);
+        let (kept, unsent): (Vec<_>, Vec<_>) = open
+            .filter(|e| !e.ambiguous && e.state != ItemState::Sent)
+            .map(|e| {
+                (
+                    let_go && e.key().is_some() && e.key() == run.keys.present(),
+                    e.item.id.clone(),
+                )
+            })
+            .partition(|(kept, _)| *kept);
+        for (_, item) in unsent {
             self.fact(Fact::ItemWithdrawn {
                 item,
                 why: format!("the run ended {verdict}"),
             });
         }
+        !kept.is_empty()
     }
 
     /// Has an undo copy destroyed, after the fact is on disk.

@@ -178,12 +178,10 @@ fn shown(device: &CloudDevice) -> String {
     let mut parts = Vec::new();
     parts.extend(device.product_id.map(|id| format!("product {id}")));
     parts.extend(device.platform_id.map(|id| format!("platform {id}")));
-    parts.extend(device.owner.as_ref().map(|owner| {
-        let kind = if device.owner_is_customer { "customer" } else { "owner" };
-        format!("{kind} {owner}")
-    }));
     parts.extend((device.quarantined == Some(true)).then(|| "in quarantine".to_owned()));
     parts.extend((device.denied == Some(true)).then(|| "denied".to_owned()));
+    // By whom never goes into a fact.
+    parts.extend(device.owner.as_ref().map(|_| "claimed".to_owned()));
     if parts.is_empty() {
         return "the cloud shows the device and says nothing that explains it".to_owned();
     }

@@ -32,7 +32,9 @@ use crate::model::{
     recipe::WorkOrder,
 };
 
-pub use input::{About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Reply, Report, Ticket, Work};
+pub use input::{
+    About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Outgoing, Reply, Report, Ticket, Work,
+};
 pub use plan::{Book, Prepared};
 pub use run::{Illegal, Keys, Run};
 pub use slot::Slot;

@@ -229,7 +229,7 @@ impl Run {
     /// Takes in one fact of this run.
     pub fn apply(&mut self, fact: &Fact) -> Result<(), Illegal> {
         let illegal = |what| Err(Illegal { run: self.id, what });
-        if self.ended() && !matches!(fact, Fact::UndoDestroyed { .. }) {
+        if self.ended() && !matches!(fact, Fact::UndoDestroyed { .. } | Fact::QuarantineReleased { .. }) {
             return illegal("it has ended");
         }
         match fact {
@@ -300,6 +300,19 @@ impl Run {
                 self.keys.before = Some(content.clone());
             }
             Fact::UndoDestroyed { .. } => self.keys.undo = None,
+            Fact::QuarantineReleased { .. }
+                if !matches!(
+                    self.state,
+                    State::Ended {
+                        verdict: Verdict::Quarantined,
+                        ..
+                    }
+                ) =>
+            {
+                return illegal("it is released and was not quarantined");
+            }
+            // It is the next run that begins with it.
+            Fact::QuarantineReleased { .. } => {}
             Fact::KeyIntended { key, .. } => self.keys.intended = Some(key.clone()),
             Fact::KeyWritten { fingerprint, .. } => {
                 if self.keys.intended.as_ref().is_none_or(|key| key.fingerprint != *fingerprint) {

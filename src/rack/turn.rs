@@ -252,7 +252,7 @@ impl Turn {
                 self.ask_before(item);
             }
             let items: Vec<_> = match &call {
-                Call::Import { items, .. } => items.iter().map(|(item, attempt, _)| (item.clone(), *attempt)).collect(),
+                Call::Import { items, .. } => items.iter().map(|out| (out.item.clone(), out.attempt)).collect(),
                 Call::Upload { item, attempt, .. } => vec![(item.clone(), *attempt)],
                 Call::Admit { .. } | Call::Look { .. } => Vec::new(),
             };

@@ -7,7 +7,7 @@ use crate::model::{
     outbox::{Answer, Errand, Item, ItemId, ItemState, REFUSALS_TO_BELIEVE},
 };
 
-use super::input::{About, Call};
+use super::input::{About, Call, Outgoing};
 
 /// Everything that is owed to the cloud and not yet settled, and what was settled since the start.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,7 +29,7 @@ pub struct Entry {
     pub attempts: u32,
     /// Definite refusals so far.
     pub refusals: u32,
-    /// True if an attempt ended without a definite answer, and none came later.
+    /// True if an attempt ended without a definite answer, and no yes came later: what it asked for may be done already.
     pub ambiguous: bool,
     /// Not to be sent before.
     pub not_before: Option<Wall>,
@@ -50,9 +50,6 @@ pub(super) enum Way {
     /// Not now.
     Wait,
 }
-
-/// The devices of one import request, each with its item and attempt.
-type Batch = Vec<(ItemId, u32, DeviceId)>;
 
 impl Entry {
     /// True if nothing more will happen to it.
@@ -133,7 +130,7 @@ impl Outbox {
                 importing.push(product.clone());
             }
         }
-        let mut imports: BTreeMap<(ProductId, bool), Batch> = BTreeMap::new();
+        let mut imports: BTreeMap<(ProductId, bool), Vec<Outgoing>> = BTreeMap::new();
         let mut calls = Vec::new();
         for entry in queue.into_iter().filter(|e| e.state == ItemState::Queued) {
             // A key waits for whatever is older of its device; an import waits for no key.
@@ -171,7 +168,12 @@ impl Outbox {
                 (Errand::Import { activate_sim }, Some(product)) if !importing.contains(product) => {
                     let batch = imports.entry((product.clone(), *activate_sim)).or_default();
                     if batch.len() < import_chunk {
-                        batch.push((id, attempt, device));
+                        batch.push(Outgoing {
+                            item: id,
+                            attempt,
+                            device,
+                            doubtful: entry.ambiguous,
+                        });
                     }
                 }
                 (Errand::Import { .. }, _) => {}

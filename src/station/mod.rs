@@ -377,6 +377,7 @@ impl Station {
                 .filter(|v| *v == crate::model::Verdict::Pass)
                 .and(row.last_recipe),
             accepted: row.key_accepted.map(|key| (key, row.accepted_product)),
+            quarantined: row.quarantined,
         }))
     }
 

@@ -1,7 +1,7 @@
 //! The uplink: a few threads that make the calls which the core asked for, each once. They
 //! decide nothing: whatever comes back goes to the core.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     model::outbox::{Answer, ItemId, Looked},
@@ -88,17 +88,25 @@ impl Line {
                 activate_sim,
                 items,
             } => {
-                let devices: Vec<_> = items.iter().map(|(_, _, device)| *device).collect();
-                let mut answers = api.import(&product, &devices, activate_sim);
+                // A look does not show whether a SIM was activated: that import is repeated.
+                let in_doubt = items.iter().filter(|out| out.doubtful && !activate_sim);
+                let mut answers: BTreeMap<_, _> = in_doubt
+                    .filter_map(|out| Some((out.device, api.import_in_doubt(&product, out.device)?)))
+                    .collect();
+                let left = items
+                    .iter()
+                    .map(|out| out.device)
+                    .filter(|device| !answers.contains_key(device));
+                answers.extend(api.import(&product, &left.collect::<Vec<_>>(), activate_sim));
                 let unsaid = || Answer::Ambiguous {
                     why: "the cloud's answer does not name the device".to_owned(),
                 };
                 items
                     .into_iter()
-                    .map(|(item, attempt, device)| Reply::Item {
-                        item,
-                        attempt,
-                        answer: answers.remove(&device).unwrap_or_else(unsaid),
+                    .map(|out| Reply::Item {
+                        answer: answers.remove(&out.device).unwrap_or_else(unsaid),
+                        item: out.item,
+                        attempt: out.attempt,
                     })
                     .collect()
             }
@@ -139,7 +147,7 @@ fn lost(call: &Call) -> Vec<Reply> {
             run: *run,
             result: Admitted::Failed(answer()),
         }],
-        Call::Import { items, .. } => items.iter().map(|(id, attempt, _)| item(id, *attempt)).collect(),
+        Call::Import { items, .. } => items.iter().map(|out| item(&out.item, out.attempt)).collect(),
         Call::Upload { item: id, attempt, .. } => vec![item(id, *attempt)],
         Call::Look { about, .. } => vec![Reply::Looked {
             about: about.clone(),

@@ -21,6 +21,8 @@ impl Step for ReadKey {
             lost::put_back(cx, &mut dfu, &held)?;
             held = key_slot::read(&mut dfu, cx.recipe.platform)?;
             record(cx, &held)?;
+        } else if !matches!(held.content, SlotContent::Unreadable { .. }) {
+            lost::surroundings(cx, &mut dfu, &held)?;
         }
         let begun = cx.work.keys.intended.is_some();
         match held.content {

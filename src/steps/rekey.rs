@@ -37,9 +37,7 @@ impl Step for Rekey {
         if let SlotContent::Unreadable { why } = &held.content {
             return Err(StepError::new(Code::KeyUnreadable, format!("{DOING}: {why}")));
         }
-        if held.content.key().is_none() {
-            lost::surroundings(cx, &mut dfu, &held)?;
-        }
+        lost::surroundings(cx, &mut dfu, &held)?;
         if let Some(outcome) = settle(cx, &held)? {
             return Ok(stays(outcome));
         }
@@ -156,7 +154,7 @@ fn write(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, pair: &PrivateKey) -> Resu
     let mut last = None;
     for _ in 0..WRITES {
         match KeyStore::new(dfu).write(segments.private.offset, slot.expose()) {
-            Ok(()) => match verify(dfu, cx.recipe.platform, &key) {
+            Ok(()) => match verify(dfu, cx.recipe.platform, held, &key) {
                 Ok(()) => {
                     return (cx.commit)(Fact::KeyWritten {
                         run,
@@ -178,6 +176,10 @@ fn write(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, pair: &PrivateKey) -> Resu
                     code: if untouched { error.code } else { Code::KeyWrite },
                     ..error
                 });
+                // It may have taken more with it than the slot.
+                if let Err(error) = lost::since(dfu, cx.recipe.platform, held) {
+                    last = Some(error);
+                }
             }
         }
     }
@@ -186,11 +188,13 @@ fn write(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, pair: &PrivateKey) -> Resu
     Err(error)
 }
 
-/// Reads the slot again, as a device does, and compares what it derives.
-fn verify(dfu: &mut Dfu<'_>, platform: Platform, wanted: &PublicKey) -> Result<(), StepError> {
-    let held = key_slot::read(dfu, platform)?;
-    match &held.content {
-        SlotContent::Valid { key, layout } if key == wanted && *layout == KeyLayout::Device => Ok(()),
+/// Reads the slot again, as a device does, and compares what it derives; what was around it `before` is there still.
+fn verify(dfu: &mut Dfu<'_>, platform: Platform, before: &Held, wanted: &PublicKey) -> Result<(), StepError> {
+    let now = key_slot::read(dfu, platform)?;
+    match &now.content {
+        SlotContent::Valid { key, layout } if key == wanted && *layout == KeyLayout::Device => {
+            lost::nothing_since(platform, before, &now)
+        }
         SlotContent::Valid { key, .. } if key == wanted => Err(StepError::new(
             Code::KeyWrite,
             format!("{DOING}: the device would misread what was written"),
@@ -215,6 +219,7 @@ fn put_back(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, new: &PublicKey) -> Res
             ..error
         },
     };
+    lost::since(dfu, cx.recipe.platform, held).map_err(unknown)?;
     KeyStore::new(dfu)
         .write(segments.private.offset, old)
         .map_err(|e| unknown(failed(PUTTING_BACK, &DeviceError::from(e))))?;
@@ -225,6 +230,7 @@ fn put_back(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, new: &PublicKey) -> Res
             format!("{PUTTING_BACK}: what was read back is {}", back.content.word()),
         ));
     }
+    lost::nothing_since(cx.recipe.platform, held, &back).map_err(unknown)?;
     (cx.commit)(Fact::KeyAbandoned {
         run,
         device,

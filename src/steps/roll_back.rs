@@ -1,4 +1,4 @@
-//! Puts the old key back after the cloud refused the new one for good.
+//! Puts the old key back after the cloud refused the new one for good, and what an interrupted write lost around it.
 
 use crate::{
     device::Cancel,
@@ -31,18 +31,21 @@ impl Step for RollBack {
             }
             _ => {}
         }
-        if held.content.key() != Some(old) {
-            // From here on nothing but a cut stops it: half of it would be worse than all of it.
-            dfu.link().set_cancel(Cancel::new());
+        // From here on nothing but a cut stops it: half of it would be worse than all of it.
+        dfu.link().set_cancel(Cancel::new());
+        if held.content.key() == Some(old) {
+            lost::surroundings(cx, &mut dfu, &held)?;
+        } else {
             lost::put_back(cx, &mut dfu, &held)?;
-            held = key_slot::read(&mut dfu, cx.recipe.platform)?;
         }
+        held = key_slot::read(&mut dfu, cx.recipe.platform)?;
         if held.content.key() != Some(old) {
             return Err(StepError::new(
                 Code::KeyWrite,
                 format!("{DOING}: what was read back is {}, not the old key", held.content.word()),
             ));
         }
+        lost::nothing(cx, &held)?;
         (cx.commit)(Fact::KeyRestored {
             run,
             device,

@@ -170,6 +170,9 @@ pub enum Illegal {
     /// An undo copy that was never sealed.
     #[error("no undo copy was sealed for run {0}")]
     NoUndo(RunId),
+    /// Only what is quarantined can be released, and only once.
+    #[error("run {0} did not leave its device quarantined, or was released before")]
+    NotQuarantined(RunId),
     /// The key that a fact speaks of is not in the ledger.
     #[error("key {} of the device was never recorded", .0.short())]
     UnknownKey(Fingerprint),

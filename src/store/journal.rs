@@ -262,5 +262,6 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::CloudSeen { .. } => "cloud-seen",
         Fact::HandshakeSeen { .. } => "handshake-seen",
         Fact::RunEnded { .. } => "run-ended",
+        Fact::QuarantineReleased { .. } => "quarantine-released",
     }
 }

@@ -90,6 +90,7 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
         Fact::ItemWithdrawn { item, why } => outbox::withdrawn(conn, at, item, why),
         Fact::HandshakeSeen { run, device, at: seen } => ledger_run::handshake(conn, *run, *device, *seen),
         Fact::RunEnded { .. } => ledger_run::ended(conn, record),
+        Fact::QuarantineReleased { run, device, by, why } => ledger_run::released(conn, at, *run, *device, by, why),
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn started(conn: &Connection, record: &Record) -> Result<(), Stop> {
     change(
         conn,
         "UPDATE device SET runs = runs + 1, last_run = ?2, last_recipe = ?3, last_verdict = NULL, last_code = NULL,
-             last_slot = ?4, last_seen = ?5
+             quarantined = NULL, last_slot = ?4, last_seen = ?5
          WHERE id = ?1",
         (Word(device), Word(run), Word(recipe), slot.0, Millis(record.at)),
     )?;
@@ -144,8 +144,8 @@ pub(super) fn ended(conn: &Connection, record: &Record) -> Result<(), Stop> {
     )?;
     change(
         conn,
-        "UPDATE device SET last_verdict = ?3, last_code = ?4 WHERE id = ?1 AND last_run = ?2",
-        (Word(device), Word(run), Word(verdict), code),
+        "UPDATE device SET last_verdict = ?3, last_code = ?4, quarantined = iif(?5, ?2, NULL) WHERE id = ?1 AND last_run = ?2",
+        (Word(device), Word(run), Word(verdict), code, *verdict == Verdict::Quarantined),
     )?;
     if *verdict == Verdict::Pass {
         change(
@@ -154,6 +154,24 @@ pub(super) fn ended(conn: &Connection, record: &Record) -> Result<(), Stop> {
             (Word(device), Word(run)),
         )?;
     }
+    Ok(())
+}
+
+/// A named person lets a quarantined device run again: once, and only after the run that ended so.
+pub(super) fn released(conn: &Connection, at: Wall, run: RunId, device: DeviceId, by: &str, why: &str) -> Result<(), Stop> {
+    let changed = change(
+        conn,
+        "UPDATE device SET quarantined = NULL WHERE id = ?1 AND quarantined = ?2",
+        (Word(device), Word(run)),
+    )?;
+    if changed == 0 {
+        return Err(Illegal::NotQuarantined(run).into());
+    }
+    change(
+        conn,
+        "UPDATE run SET released_at = ?2, released_by = ?3, released_why = ?4 WHERE id = ?1",
+        (Word(run), Millis(at), by, why),
+    )?;
     Ok(())
 }
 

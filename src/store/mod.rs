@@ -59,7 +59,7 @@ pub use self::{
     error::{BadKey, BadRecord, Illegal, StoreError},
     read::Reader,
     report::{Counts, OrderProgress, Yield},
-    row::{Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, RunRow, RunState, Standing, UndoRow},
+    row::{Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, Released, RunRow, RunState, Standing, UndoRow},
     station_key::{STATION_KEY_LEN, StationKeyError, check_station_key, station_key},
     undo::UndoVault,
     verify::Difference,

@@ -69,7 +69,7 @@ pub struct DeviceRow {
     pub iccid: Option<String>,
     /// IMEI of its modem.
     pub imei: Option<String>,
-    /// Hardware model.
+    /// Which hardware it is: the product code in front of its serial number.
     pub hardware: Option<String>,
     /// Device OS version.
     pub os_version: Option<String>,
@@ -109,6 +109,8 @@ pub struct DeviceRow {
     pub last_verdict: Option<Verdict>,
     /// Why.
     pub last_code: Option<Code>,
+    /// Its last run, if that ended QUARANTINED and no person has released it.
+    pub quarantined: Option<RunId>,
     /// The recipe and key with which it last passed.
     pub last_pass: Option<LastPass>,
 }
@@ -118,7 +120,7 @@ impl Columns for DeviceRow {
     const COLUMNS: &str = "id, platform, transport, protection, serial, iccid, imei, hardware, os_version, modules, \
         first_seen, last_seen, last_slot, slot_content, key_in_slot, key_intended, key_accepted, accepted_at, \
         accepted_product, key_ambiguous, apart, handshake_at, runs, last_run, last_recipe, last_verdict, last_code, \
-        pass_recipe, pass_key";
+        quarantined, pass_recipe, pass_key";
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let key_accepted = word(row, "key_accepted")?;
@@ -156,6 +158,7 @@ impl Columns for DeviceRow {
             last_recipe: word(row, "last_recipe")?,
             last_verdict: word(row, "last_verdict")?,
             last_code: word(row, "last_code")?,
+            quarantined: word(row, "quarantined")?,
             last_pass: recipe.zip(key).map(|(recipe, key)| LastPass { recipe, key }),
         })
     }
@@ -210,14 +213,28 @@ pub struct RunRow {
     pub why: Option<String>,
     /// True if a full handshake proved it.
     pub proved: bool,
+    /// Who released it from QUARANTINED, when and why.
+    pub released: Option<Released>,
     /// The last record that belongs to it.
     pub last_seq: u64,
+}
+
+/// A person's decision about a run that ended QUARANTINED.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Released {
+    /// When.
+    pub at: Wall,
+    /// Who.
+    pub by: String,
+    /// Why, in words.
+    pub why: String,
 }
 
 impl Columns for RunRow {
     const TABLE: &str = "run";
     const COLUMNS: &str = "id, device, nth, slot, recipe, plan, operator, order_id, order_product, order_quantity, \
-        started, state, interrupted_code, handshake_at, ended, verdict, code, why, proved, last_seq";
+        started, state, interrupted_code, handshake_at, ended, verdict, code, why, proved, \
+        released_at, released_by, released_why, last_seq";
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let order: Option<String> = row.get("order_id")?;
@@ -241,6 +258,14 @@ impl Columns for RunRow {
             code: word(row, "code")?,
             why: row.get("why")?,
             proved: row.get("proved")?,
+            released: match (
+                instant(row, "released_at")?,
+                row.get("released_by")?,
+                row.get("released_why")?,
+            ) {
+                (Some(at), Some(by), Some(why)) => Some(Released { at, by, why }),
+                _ => None,
+            },
             last_seq: row.get::<_, i64>("last_seq")?.cast_unsigned(),
         })
     }

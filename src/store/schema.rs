@@ -10,10 +10,16 @@ use super::migrate::Migration;
 pub(super) const APPLICATION_ID: i32 = 0x6b79_726b;
 
 /// Every schema that was ever released, in order; `user_version` counts how many of them a file has.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    name: "first",
-    sql: FIRST,
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "first",
+        sql: FIRST,
+    },
+    Migration {
+        name: "quarantine",
+        sql: QUARANTINE,
+    },
+];
 
 /// The projected tables with their primary keys, in an order that satisfies their references.
 pub(super) const PROJECTIONS: &[(&str, &[&str])] = &[
@@ -179,4 +185,13 @@ CREATE TABLE undo (
     destroyed_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX undo_kept ON undo (run) WHERE destroyed_at IS NULL;
+";
+
+/// A device that ended QUARANTINED is left alone until a named person releases it.
+const QUARANTINE: &str = r"
+ALTER TABLE device ADD COLUMN quarantined TEXT;    -- its last run, if that ended QUARANTINED and is not released
+UPDATE device SET quarantined = last_run WHERE last_verdict = 'quarantined';
+ALTER TABLE run ADD COLUMN released_at INTEGER;    -- from QUARANTINED
+ALTER TABLE run ADD COLUMN released_by TEXT;
+ALTER TABLE run ADD COLUMN released_why TEXT;
 ";

@@ -20,7 +20,7 @@ use keyrack::{
         outbox::{Answer, Errand, Item, ItemId},
         platform::UsbMode,
     },
-    store::{Options, Store},
+    store::{Options, Store, UndoVault},
 };
 use serde_json::Value;
 
@@ -118,6 +118,36 @@ impl Desk {
         ]);
         store.append(wall(0), &facts).unwrap();
         desk
+    }
+
+    /// Gives a device a run that ended QUARANTINED, with an undo copy that is kept.
+    pub(crate) fn quarantine(&self, n: u8) {
+        let state = self.dir.path().join("state");
+        let mut store = Store::open(&state.join("ledger"), StationId("bench-1".into()), Options::default()).unwrap();
+        let again = run(n + 100);
+        let sha256 = UndoVault::open(&state.join("undo"))
+            .unwrap()
+            .put(again, device(n), b"sealed")
+            .unwrap();
+        let mut facts = begin(n).to_vec();
+        if let Fact::RunStarted { run, .. } = &mut facts[1] {
+            *run = again;
+        }
+        facts.push(Fact::UndoSealed {
+            run: again,
+            device: device(n),
+            sha256,
+            content: SlotContent::Blank,
+        });
+        facts.push(Fact::RunEnded {
+            run: again,
+            device: device(n),
+            verdict: Verdict::Quarantined,
+            code: Some(Code::StateUnknown),
+            why: "nobody knows".into(),
+            proved: false,
+        });
+        store.append(wall(500), &facts).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> String {

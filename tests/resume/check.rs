@@ -64,6 +64,7 @@ pub(crate) fn at_end(
     }
     keys(case, prepared, bench, probe, &row, verdict);
     writes(case, prepared, bench, probe);
+    around(case, prepared, bench, probe, verdict);
     undo(probe, verdict);
     for secret in leaked(bench, secrets) {
         wrong(format!("I6: {secret}"));
@@ -157,6 +158,26 @@ fn writes(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe) {
         if counters.torn == 0 || slot != start {
             probe.wrong("I9: a recipe that only reads wrote to the key slot".to_owned());
         }
+    }
+}
+
+/// Nothing around the key slot is lost but what a recipe writes over.
+fn around(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, verdict: Verdict) {
+    if !matches!(verdict, Verdict::Pass | Verdict::RolledBack) {
+        return;
+    }
+    let segments = case.platform.key_segments(case.platform.row().transport);
+    let written = [segments.private, segments.server_key, segments.server_address];
+    let dct = dct(bench, prepared);
+    let lost = prepared.dct.iter().zip(&dct).enumerate().filter(|(at, (start, now))| {
+        let written = written.iter().any(|s| (s.offset..s.offset + s.len).contains(&(*at as u32)));
+        !written && **start != 0xff && **now == 0xff
+    });
+    if let Some((at, _)) = lost.clone().next() {
+        probe.wrong(format!(
+            "I10: {verdict}, and {} bytes around the key slot are lost, the first at {at}",
+            lost.count()
+        ));
     }
 }
 

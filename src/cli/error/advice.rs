@@ -21,6 +21,7 @@ impl CliError {
             | Self::Named { .. }
             | Self::UnknownDevice { .. }
             | Self::ManyDevices { .. }
+            | Self::NotQuarantined { .. }
             | Self::Shelf(_)
             | Self::StationKey(_)
             | Self::Scenario(_)
@@ -69,6 +70,7 @@ impl CliError {
             Self::UnknownDevice { .. } => {
                 "look with `keyrack devices --search TEXT`; an id, a serial number, or the end of an id fits"
             }
+            Self::NotQuarantined { .. } => "look with `keyrack device ID`; nothing has to be decided",
             Self::ManyDevices { .. } => "give more digits of the id",
             Self::Overwrite { .. } => "export to another directory, or use --force if the ledger is right",
             Self::Key { .. } => "run `keyrack replay --verify`; read the key of the device again",

@@ -166,3 +166,56 @@ fn an_import_does_not_push_out_a_key_that_is_owed() {
     let key_items = drive.rack.outbox().open().filter(|e| e.key().is_some()).count();
     assert_eq!(key_items, 1, "owed until its successor is queued");
 }
+
+/// What goes out in the imports, in order: whether it is in doubt.
+fn doubts(drive: &mut Drive, restarts: bool) -> Vec<bool> {
+    let mut seen = Vec::new();
+    drive.plug();
+    for _ in 0..40 {
+        let lost = seen.len();
+        drive.answer_all(&mut |call| match call {
+            Call::Import { items, .. } => {
+                seen.extend(items.iter().map(|out| out.doubtful));
+                match seen.len() {
+                    1 => Some(Answer::Ambiguous { why: "lost".into() }),
+                    2 => Some(Answer::Later {
+                        why: "busy".into(),
+                        after_ms: None,
+                    }),
+                    _ => None,
+                }
+            }
+            _ => None,
+        });
+        if restarts && seen.len() > lost {
+            drive.restart();
+            drive.plug();
+        }
+        drive.pass_time(Duration::from_secs(1));
+    }
+    seen
+}
+
+#[test]
+fn an_import_is_in_doubt_from_an_ambiguous_answer_until_a_definite_one() {
+    for restarts in [false, true] {
+        let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+        assert_eq!(doubts(&mut drive, restarts), [false, true, true], "{restarts}");
+        assert_eq!(drive.verdict(), Some((Verdict::Pass, None)));
+    }
+}
+
+#[test]
+fn an_import_whose_answer_is_not_on_record_is_in_doubt_after_the_start() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+    drive.cut_after(&mut by_the_book, |f| matches!(f, Fact::ItemSent { .. }));
+    drive.restart();
+    let mut seen = Vec::new();
+    let verdict = drive.run(&mut |call| {
+        if let Call::Import { items, .. } = call {
+            seen.extend(items.iter().map(|out| out.doubtful));
+        }
+        None
+    });
+    assert_eq!((seen, verdict), (vec![true], Some((Verdict::Pass, None))));
+}

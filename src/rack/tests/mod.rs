@@ -139,6 +139,10 @@ impl Drive {
     fn give(&mut self, input: &Input) {
         let decision = self.rack.decide(self.now, self.wall(), input).expect("a legal decision");
         let wall = self.wall();
+        for fact in &decision.facts {
+            let text = serde_json::to_string(fact).unwrap();
+            assert!(!text.contains('@'), "an address in a fact: {text}");
+        }
         self.facts.extend(decision.facts.into_iter().map(|fact| (wall, fact)));
         self.rack = decision.rack;
         self.effects.extend(decision.effects);
@@ -377,10 +381,10 @@ impl Drive {
             }
             Call::Import { items, .. } => {
                 let answer = cloud(call).unwrap_or(accepted);
-                for (item, attempt, _) in items {
+                for out in items {
                     self.give(&Input::Cloud(Reply::Item {
-                        item: item.clone(),
-                        attempt: *attempt,
+                        item: out.item.clone(),
+                        attempt: out.attempt,
                         answer: answer.clone(),
                     }));
                 }
@@ -401,6 +405,7 @@ impl Drive {
                     },
                     online: Some(true),
                     product_id: Some(1234),
+                    owner: Some("ann@home.example".into()),
                     ..CloudDevice::default()
                 };
                 let found = match cloud(call) {

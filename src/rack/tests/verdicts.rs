@@ -81,3 +81,114 @@ pub(super) fn put_off_new_key(call: &Call) -> Option<Answer> {
         _ => None,
     }
 }
+
+/// A device that is let go with its key owed, because the cloud is away, and then fails its check with this code.
+fn owed_and_then(code: Code) -> Drive {
+    let owing = Recipe {
+        finish_owed: true,
+        ..recipe(KeyPolicy::ReadOrGenerate)
+    };
+    let mut drive = Drive::new(owing, SlotContent::Blank);
+    drive.fails = Some((StepKind::Check, StepError::new(code, "check the modules")));
+    drive.plug();
+    for _ in 0..800 {
+        drive.answer_all(&mut |call| {
+            matches!(call, Call::Upload { .. }).then(|| Answer::Later {
+                why: "down".into(),
+                after_ms: None,
+            })
+        });
+        if drive.rack.idle() {
+            break;
+        }
+        drive.pass_time(Duration::from_secs(1));
+    }
+    drive
+}
+
+#[test]
+fn a_key_that_is_owed_stays_owed_when_something_else_fails() {
+    let mut drive = owed_and_then(Code::ModuleInvalid);
+    assert_eq!(drive.verdict(), Some((Verdict::Fail, Some(Code::ModuleInvalid))));
+    let told = |f: &Fact| matches!(f, Fact::RunEnded { why, .. } if why.ends_with("its key is good and still owed to the cloud"));
+    assert_eq!(drive.count(told), 1);
+    drive.unplug();
+    for _ in 0..100 {
+        drive.pass_time(Duration::from_secs(1));
+        drive.answer_all(&mut by_the_book);
+    }
+    assert_eq!(
+        drive.keys().last().map(String::as_str),
+        Some("63"),
+        "it is registered when the cloud is back"
+    );
+    assert_eq!(drive.rack.outbox().open().count(), 0);
+}
+
+#[test]
+fn a_key_of_two_devices_is_owed_for_neither() {
+    let drive = owed_and_then(Code::KeyDuplicate);
+    assert_eq!(drive.verdict(), Some((Verdict::Fail, Some(Code::KeyDuplicate))));
+    assert_eq!(drive.rack.outbox().open().count(), 0);
+}
+
+#[test]
+fn a_quarantined_device_is_left_alone_until_a_person_has_decided() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+    drive.known.quarantined = Some(RunId(uuid::Uuid::from_u128(7)));
+    assert_eq!(drive.run(&mut by_the_book), None);
+    assert!(
+        matches!(drive.slot(), Slot::Rejected { code: Code::Quarantined, why, .. } if why.contains(&format!("keyrack release {DEVICE}"))),
+        "{:?}",
+        drive.slot()
+    );
+    assert_eq!(drive.count(|f| !matches!(f, Fact::DeviceSeen { .. })), 0, "nothing was begun");
+    drive.known.quarantined = None;
+    drive.unplug();
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+}
+
+#[test]
+fn a_release_is_taken_in_by_the_run_that_it_is_about_and_by_no_other() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    let run = drive.rack.runs().next().unwrap().id;
+    let released = Fact::QuarantineReleased {
+        run,
+        device: DEVICE,
+        by: "eva".into(),
+        why: "so".into(),
+    };
+    assert!(drive.rack.clone().apply(drive.wall(), &released).is_err(), "it passed");
+
+    // What a quarantined run still owes keeps it in the core, also after a restart.
+    let mut first = true;
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
+    let verdict = drive.run(&mut |call| match call {
+        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(if std::mem::take(&mut first) {
+            Answer::Ambiguous { why: "lost".into() }
+        } else {
+            Answer::Refused {
+                code: Code::CloudRefused,
+                reason: "no".into(),
+            }
+        }),
+        _ => None,
+    });
+    assert_eq!(verdict, Some((Verdict::Quarantined, Some(Code::StateUnknown))));
+    let run = drive.rack.runs().next().unwrap().id;
+    let (by, why) = ("eva".to_owned(), "so".to_owned());
+    let wall = drive.wall();
+    for fact in [
+        Fact::QuarantineReleased {
+            run,
+            device: DEVICE,
+            by,
+            why,
+        },
+        Fact::UndoDestroyed { run, device: DEVICE },
+    ] {
+        drive.facts.push((wall, fact));
+    }
+    drive.restart();
+}

@@ -11,7 +11,7 @@ use rusqlite::{Connection, hooks::Action};
 
 use super::sample::{self as s, Bench, RELAXED};
 use crate::{
-    model::Verdict,
+    model::{Code, Verdict},
     store::{
         BadKey, Options, Reader, Store, StoreError,
         migrate::{self, Migration},
@@ -270,26 +270,40 @@ fn an_older_ledger_is_copied_before_it_is_changed_and_a_failed_step_changes_noth
     let Bench {
         mut store, dir: _keep, ..
     } = bench;
-    let first = MIGRATIONS[0];
+    let known = u32::try_from(MIGRATIONS.len()).unwrap();
     let good = Migration {
-        name: "second",
+        name: "good",
         sql: "CREATE TABLE more (x TEXT) STRICT",
     };
     let bad = Migration {
-        name: "third",
+        name: "bad",
         sql: "CREATE TABLE half (x TEXT) STRICT; INSERT INTO nowhere VALUES (1)",
     };
-    let failed = migrate::migrate(&mut store.conn, &path, &[first, good, bad]).unwrap_err();
-    assert!(matches!(failed, StoreError::Migration { name: "third", .. }));
+    let failed = migrate::migrate(&mut store.conn, &path, &[MIGRATIONS, &[good, bad]].concat()).unwrap_err();
+    assert!(matches!(failed, StoreError::Migration { name: "bad", .. }));
     let version: u32 = store.conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2, "what succeeded stays");
+    assert_eq!(version, known + 1, "what succeeded stays");
     assert!(store.conn.prepare("SELECT * FROM half").is_err(), "what failed left nothing");
-    let copy = path.with_file_name("ledger-schema-1.db");
+    let copy = path.with_file_name(format!("ledger-schema-{known}.db"));
     assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
     let conn = Connection::open(copy).unwrap();
     let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, known);
     assert!(conn.prepare("SELECT * FROM more").is_err());
+}
+
+#[test]
+fn a_ledger_of_the_first_schema_is_brought_up_to_date_and_its_tables_are_right() {
+    let mut bench = Bench::new();
+    let (device, run) = (s::device(1), s::run(1));
+    bench.append(s::started(run, device));
+    bench.append(s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)));
+    let older = "ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
+        ALTER TABLE run DROP COLUMN released_by; ALTER TABLE run DROP COLUMN released_why; PRAGMA user_version = 1";
+    bench.store.conn.execute_batch(older).unwrap();
+    let bench = bench.reopen();
+    assert_eq!(bench.store.device(device).unwrap().unwrap().quarantined, Some(run));
+    bench.verified();
 }
 
 #[test]

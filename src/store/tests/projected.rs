@@ -90,7 +90,8 @@ fn one_of_each() -> Vec<Fact> {
             device,
             at: s::second(77),
         },
-        s::ended(run, device, Verdict::RolledBack, Some(Code::RolledBackRefused)),
+        s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)),
+        s::released(run, device),
     ]
 }
 
@@ -106,7 +107,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 22, "one of each kind");
+    assert_eq!(kinds.len(), 23, "one of each kind");
 
     let records = bench.reader().records(1, 100).unwrap();
     assert_eq!(
@@ -116,9 +117,9 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     assert_eq!(records[0].seq, 2);
     assert_eq!((records[0].at, &records[0].station), (s::second(2), &s::station()));
     let of_run = bench.store.run_records(s::run(1)).unwrap();
-    assert_eq!(of_run.len(), 19, "all but start, recipe and arrival");
+    assert_eq!(of_run.len(), 20, "all but start, recipe and arrival");
     let about = bench.reader().device_records(s::device(1), None, 100).unwrap();
-    assert_eq!(about.len(), 20, "those and the arrival");
+    assert_eq!(about.len(), 21, "those and the arrival");
     assert!(about.is_sorted_by_key(|record| std::cmp::Reverse(record.seq)));
     let page = bench.reader().device_records(s::device(1), Some(about[4].seq), 2).unwrap();
     assert_eq!(page, about[5..7]);
@@ -225,6 +226,39 @@ fn a_run_opens_waits_goes_on_and_ends_once() {
     );
     assert_eq!(row.last_pass, Some(pass), "a later failure does not unmake it");
     assert_eq!(bench.store.run(second).unwrap().unwrap().nth, 2);
+}
+
+#[test]
+fn a_device_is_quarantined_from_its_verdict_to_its_release() {
+    let mut bench = Bench::new();
+    let device = s::device(1);
+    let quarantined = |bench: &Bench| bench.store.device(device).unwrap().unwrap().quarantined;
+    bench.append(s::started(s::run(1), device));
+    let refused = bench.store.append(s::second(9), &[s::released(s::run(1), device)]);
+    assert!(matches!(
+        refused,
+        Err(StoreError::Illegal {
+            source: Illegal::NotQuarantined(_),
+            ..
+        })
+    ));
+    bench.append(s::ended(s::run(1), device, Verdict::Quarantined, Some(Code::StateUnknown)));
+    assert_eq!(quarantined(&bench), Some(s::run(1)));
+    bench.append(s::released(s::run(1), device));
+    assert_eq!(quarantined(&bench), None);
+    let released = bench.store.run(s::run(1)).unwrap().unwrap().released.unwrap();
+    assert_eq!((released.by.as_str(), released.why.as_str()), ("eva", "it connected"));
+    let again = bench.store.append(s::second(99), &[s::released(s::run(1), device)]);
+    assert!(again.is_err(), "once");
+    // An older program began another run without a word: that run counts.
+    bench.all([
+        s::started(s::run(2), device),
+        s::ended(s::run(2), device, Verdict::Quarantined, None),
+        s::started(s::run(3), device),
+        s::ended(s::run(3), device, Verdict::Pass, None),
+    ]);
+    assert_eq!(quarantined(&bench), None);
+    bench.verified();
 }
 
 /// The rule of APART, step by step through a re-key: after each fact, how device and cloud stand.

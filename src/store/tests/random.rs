@@ -10,7 +10,7 @@ use crate::{
 
 /// Few devices, runs and keys, so that they meet.
 fn any_fact() -> impl Strategy<Value = Fact> {
-    (0..24_u8, 0..2_u8, 0..3_u8, 0..3_u8, 1..4_u32).prop_map(|(kind, device, run, key, attempt)| {
+    (0..26_u8, 0..2_u8, 0..3_u8, 0..3_u8, 1..4_u32).prop_map(|(kind, device, run, key, attempt)| {
         // A run keeps its device, as it does in life.
         let (run, device) = (s::run(run + 10 * device), s::device(device));
         let key = s::key(key);
@@ -57,6 +57,8 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             20 => s::answered(&upload, attempt, s::refused()),
             21 => s::answered(&import.id, attempt, s::later(Some(10))),
             22 => Fact::ItemWithdrawn { item: upload, why },
+            23 => s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)),
+            24 => s::released(run, device),
             _ => Fact::UndoSealed {
                 run,
                 device,

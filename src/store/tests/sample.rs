@@ -167,6 +167,15 @@ pub(super) fn ended(run: RunId, device: DeviceId, verdict: Verdict, code: Option
     }
 }
 
+pub(super) fn released(run: RunId, device: DeviceId) -> Fact {
+    Fact::QuarantineReleased {
+        run,
+        device,
+        by: "eva".to_owned(),
+        why: "it connected".to_owned(),
+    }
+}
+
 pub(super) fn read(run: RunId, device: DeviceId, key: &PublicKey) -> Fact {
     Fact::KeyRead {
         run,
