@@ -4,6 +4,8 @@
 //! make one known mistake each and must suffer the documented consequence. `foreign_*`: a DFU host and a DFU device of other
 //! people's making. `client_*`: the station's own protocols against each model.
 //!
+//! The stand-in cloud has its own: `model_cloud_naive` and `model_cloud_client`, on the shop of `model_cloud_shop`.
+//!
 //! Section numbers are those of device-protocol.md. Nothing here sleeps: time is a number that the rig moves.
 
 #[cfg(test)]
@@ -28,6 +30,12 @@ mod foreign_host;
 mod model_boot;
 #[cfg(test)]
 mod model_cloud;
+#[cfg(test)]
+mod model_cloud_client;
+#[cfg(test)]
+mod model_cloud_naive;
+#[cfg(test)]
+mod model_cloud_shop;
 #[cfg(test)]
 mod model_descriptors;
 #[cfg(test)]

@@ -94,10 +94,17 @@ pub struct Slot {
     pub wifi: Option<String>,
     /// Whether the product of the cloud has it already.
     pub imported: bool,
-    /// Who owns it in the cloud, if anybody.
+    /// Who owns it in the cloud, if anybody: the station's account, one of the team, a customer, or anybody else, who is
+    /// a stranger.
     pub owner: Option<String>,
-    /// The number of another product, which has it already.
+    /// The number of another product, which has it already: one of the cloud's, or one that the station knows nothing of.
     pub in_product: Option<u32>,
+    /// Its name in the cloud.
+    pub name: Option<String>,
+    /// Its notes in the cloud.
+    pub notes: Option<String>,
+    /// Its groups in its product.
+    pub groups: Vec<String>,
     /// Whether the product denies it.
     pub denied: bool,
     /// Whether its product holds it in quarantine.
@@ -150,7 +157,8 @@ pub enum ServerState {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CloudSetup {
-    /// The products; without any the runner makes one for each platform.
+    /// The products; without any the runner makes one for each platform. Where several are for one platform, the recipe
+    /// is for the first.
     #[serde(default, rename = "product")]
     pub products: Vec<Product>,
     /// The account that the station's token belongs to.
@@ -159,6 +167,9 @@ pub struct CloudSetup {
     /// The role of that account in the products.
     #[serde(default)]
     pub role: Role,
+    /// Further members of the team of every product, as developers.
+    #[serde(default)]
+    pub team: Vec<String>,
     /// The customers of every product, by e-mail address.
     #[serde(default)]
     pub customers: Vec<String>,
@@ -174,6 +185,7 @@ impl Default for CloudSetup {
             products: Vec::new(),
             owner: bench_user(),
             role: Role::default(),
+            team: Vec::new(),
             customers: Vec::new(),
             faults: Vec::new(),
         }
@@ -193,6 +205,9 @@ pub struct Product {
     /// Whether its devices are protected.
     #[serde(default)]
     pub protected: bool,
+    /// Whether it is somebody else's: the station's account and its team have no role there.
+    #[serde(default)]
+    pub foreign: bool,
 }
 
 /// The roles of cloud-api.md that matter here.
@@ -387,6 +402,10 @@ struct RawSlot {
     imported: bool,
     owner: Option<String>,
     in_product: Option<u32>,
+    name: Option<String>,
+    notes: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
     #[serde(default)]
     denied: bool,
     #[serde(default)]
@@ -437,6 +456,9 @@ fn place(raw: &[RawSlot], seed: u64) -> Result<BTreeMap<u16, Slot>, ScenarioErro
             imported: slot.imported,
             owner: slot.owner.clone(),
             in_product: slot.in_product,
+            name: slot.name.clone(),
+            notes: slot.notes.clone(),
+            groups: slot.groups.clone(),
             denied: slot.denied,
             quarantined: slot.quarantined,
             mobile_secret: slot.mobile_secret.clone(),

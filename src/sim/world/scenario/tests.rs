@@ -122,6 +122,23 @@ fn a_small_scenario_has_the_defaults() {
 }
 
 #[test]
+fn a_device_has_its_place_and_its_attributes_in_the_cloud() {
+    let text = SMALL.replace(
+        "platform = \"argon\"",
+        "platform = \"argon\"\nowner = \"eva@example.test\"\nname = \"kitchen\"\nnotes = \"a\\nb\"\ngroups = [\"eu\"]\nin-product = 902\n\
+         [cloud]\nteam = [\"second@bench.test\"]\n[[cloud.product]]\nid = 902\nslug = \"theirs\"\nplatform = \"argon\"\nforeign = true",
+    );
+    let scenario = Scenario::parse(&text).unwrap();
+    let slot = &scenario.slots[&1];
+    assert_eq!((slot.name.as_deref(), slot.notes.as_deref()), (Some("kitchen"), Some("a\nb")));
+    assert_eq!((&slot.groups, slot.in_product), (&vec!["eu".to_owned()], Some(902)));
+    assert_eq!(scenario.cloud.team, ["second@bench.test"]);
+    assert!(scenario.cloud.products[0].foreign);
+    let plain = Scenario::parse(SMALL).unwrap();
+    assert!(plain.cloud.team.is_empty() && plain.slots[&1].groups.is_empty());
+}
+
+#[test]
 fn cellular_devices_have_numbers_of_the_right_length() {
     let scenario = Scenario::parse(&SMALL.replace("argon", "boron")).unwrap();
     let spec = scenario.slots[&1].spec(1, &StartServer::Production);
