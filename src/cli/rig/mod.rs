@@ -13,6 +13,7 @@ use crate::{
     cloud::login,
     edge::{Entropy, Http},
     firmware::sha256_of,
+    keys::{parse_public, public_pem},
     model::{
         DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
         platform::{Network, Transport},
@@ -21,10 +22,10 @@ use crate::{
     rack::{Book, Setting},
     sim::{
         cloud::{BENCH_PRODUCT, CustomerSetup, DeviceSetup, Fault, ProductSetup, Role, Setup, StandIn, UserSetup},
-        device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
+        device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing, key_before},
         world::{
             World, hubs,
-            scenario::{self, Scenario, Slot},
+            scenario::{self, RegisteredKey, Scenario, Slot},
         },
     },
     station::{
@@ -391,6 +392,7 @@ fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
                 quarantine: own(slot).filter(|_| slot.quarantined),
                 denied: slot.denied,
                 protected: slot.protected,
+                public_key: slot.registered.map(|which| registered(scenario, slot, which)),
                 ..DeviceSetup::new(slot.id, slot.platform.number())
             })
             .collect(),
@@ -411,6 +413,18 @@ fn spec(scenario: &Scenario, slot: &Slot, stand_in: &StartServer) -> Spec {
         key: StartKey::Raw(key),
         ..spec
     }
+}
+
+/// The public key of a device that the cloud holds at first, in PEM.
+fn registered(scenario: &Scenario, slot: &Slot, which: RegisteredKey) -> String {
+    let spec = spec(scenario, slot, &StartServer::Blank);
+    let spki = match which {
+        RegisteredKey::Present => Device::new(spec, Timing::instant())
+            .key_spki()
+            .expect("a scenario registers a key that is one"),
+        RegisteredKey::Before => key_before(&spec),
+    };
+    public_pem(&parse_public(&spki).expect("the simulator makes keys that are ones"))
 }
 
 /// The private key slot of a device, out of its key store.
