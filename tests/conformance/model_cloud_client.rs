@@ -440,11 +440,10 @@ fn move_to_the_product(desk: &Desk) -> Result<(), Answer> {
 }
 
 fn import(desk: &Desk, product: &ProductId, device: DeviceId, attempt: Attempt) -> Answer {
-    let mut answers = match attempt {
-        Attempt::Fresh => desk.api.import(product, &[device], false),
-        Attempt::Doubtful => desk.api.import_doubtful(product, &[device], false),
-    };
-    answers.remove(&device).unwrap()
+    let known = (attempt == Attempt::Doubtful).then(|| desk.api.import_in_doubt(product, device));
+    known
+        .flatten()
+        .unwrap_or_else(|| desk.api.import(product, &[device], false).remove(&device).unwrap())
 }
 
 #[test]

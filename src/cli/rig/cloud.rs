@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::spec;
 use crate::{
+    keys::{parse_public, public_pem},
     model::Secret,
     sim::{
         cloud::{
             BENCH_CLIENT, BENCH_CLIENT_SECRET, BENCH_PRODUCT, ClientSetup, CustomerSetup, DeviceSetup, Fault, ProductSetup, Role,
             Setup, UserSetup,
         },
-        world::scenario::{self, Scenario, Slot},
+        device::{Device, StartServer, Timing, key_before},
+        world::scenario::{self, RegisteredKey, Scenario, Slot},
     },
 };
 
@@ -54,12 +57,25 @@ pub(super) fn setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
                 notes: slot.notes.clone(),
                 groups: slot.groups.clone(),
                 protected: slot.protected,
+                public_key: slot.registered.map(|which| registered(scenario, slot, which)),
                 ..DeviceSetup::new(slot.id, slot.platform.number())
             })
             .collect(),
         products,
         ..Setup::default()
     }
+}
+
+/// The public key of a device that the cloud holds at first, in PEM.
+fn registered(scenario: &Scenario, slot: &Slot, which: RegisteredKey) -> String {
+    let spec = spec(scenario, slot, &StartServer::Blank);
+    let spki = match which {
+        RegisteredKey::Present => Device::new(spec, Timing::instant())
+            .key_spki()
+            .expect("a scenario registers a key that is one"),
+        RegisteredKey::Before => key_before(&spec),
+    };
+    public_pem(&parse_public(&spki).expect("the simulator makes keys that are ones"))
 }
 
 /// The number of the product that the recipe of a platform is for.
