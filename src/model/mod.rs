@@ -10,6 +10,7 @@ pub mod key;
 pub mod module;
 pub mod outbox;
 pub mod outcome;
+pub mod packet;
 pub mod platform;
 pub mod port;
 pub mod recipe;
