@@ -1,6 +1,7 @@
 //! Judges from outside: the programs `openssl`, `ssh-keygen` and `age`, and keys that were tried on Device OS.
 
 mod files;
+mod packets;
 
 use std::{
     ffi::OsStr,

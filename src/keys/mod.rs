@@ -8,6 +8,7 @@
 //! arithmetic is that of the crates `rsa` and `p256`.
 
 pub mod flaw;
+pub mod packet;
 pub mod private;
 pub mod private_file;
 pub mod private_form;
@@ -25,6 +26,7 @@ mod production;
 mod rsa_numbers;
 mod rsa_pair;
 mod server_address;
+mod signature;
 mod spki;
 
 #[cfg(test)]
