@@ -24,6 +24,8 @@ mod server_address;
 mod spki;
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod cross_check;
 
 pub use flaw::Flaw;
