@@ -27,6 +27,8 @@ pub mod update;
 pub mod version;
 
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod noise;
 #[cfg(test)]
 mod script;
