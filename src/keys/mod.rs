@@ -30,6 +30,8 @@ mod signature;
 mod spki;
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod cross_check;
 
 pub use flaw::Flaw;

@@ -1,8 +1,13 @@
 //! The core alone, with a worker and a cloud that answer by the book or by a random hand.
 
+mod answers;
 mod comings;
+mod doubts;
 mod looks;
 mod newcomers;
+mod owing;
+mod pictures;
+mod retries;
 mod returns;
 mod stops;
 mod verdicts;
