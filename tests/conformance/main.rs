@@ -37,6 +37,10 @@ mod model_firmware;
 #[cfg(test)]
 mod model_flash;
 #[cfg(test)]
+mod model_key_errors;
+#[cfg(test)]
+mod model_key_helper;
+#[cfg(test)]
 mod model_keys;
 #[cfg(test)]
 mod model_network;
