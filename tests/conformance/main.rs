@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod client_cloud_state;
+#[cfg(test)]
 mod client_control;
 #[cfg(test)]
 mod client_dfu;
@@ -16,6 +18,10 @@ mod client_dfu;
 mod client_keys;
 #[cfg(test)]
 mod client_modes;
+#[cfg(test)]
+mod client_server;
+#[cfg(test)]
+mod client_service;
 #[cfg(test)]
 mod client_trouble;
 #[cfg(test)]
@@ -54,6 +60,8 @@ mod model_service;
 mod model_update;
 #[cfg(test)]
 mod naive_dfu;
+#[cfg(test)]
+mod naive_keys;
 #[cfg(test)]
 mod naive_service;
 #[cfg(test)]
