@@ -54,12 +54,9 @@ fn a_transfer_that_failed_is_found_under_every_error() {
         let control = ControlError::Transfer {
             request: RequestType::Reset,
             stage: Stage::Raw,
-            source: source.clone(),
+            source,
         };
-        let descriptor = DescriptorError::Transfer {
-            what,
-            source: source.clone(),
-        };
+        let descriptor = DescriptorError::Transfer { what, source };
         let dfu = DfuError::Transfer {
             doing: Doing::Idle,
             source,

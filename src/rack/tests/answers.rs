@@ -289,10 +289,10 @@ fn a_look_is_asked_for_once_and_used_in_the_moment_in_which_it_was_made() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
     drive.plug();
     for _ in 0..20 {
-        drive.answer_all(&mut super::verdicts::put_off_new_key);
+        drive.answer_all(&mut put_off_new_key);
         drive.pass_time(Duration::from_secs(1));
     }
-    drive.answer_all(&mut super::verdicts::put_off_new_key);
+    drive.answer_all(&mut put_off_new_key);
     drive.unplug();
     let about_item = |call: &Call| {
         matches!(

@@ -236,6 +236,7 @@ fn a_recheck_sends_a_key_only_if_it_is_not_the_one_that_was_accepted_for_the_pro
         drive.known = Known {
             passed: Some(Fingerprint([7; 32])),
             accepted: Some((key(accepted).fingerprint, product)),
+            ..Known::default()
         };
         assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
         assert_eq!(drive.keys().len(), sent, "{accepted}");
