@@ -9,6 +9,7 @@
 
 pub mod escrow;
 pub mod flaw;
+pub mod helper_record;
 pub mod packet;
 pub mod private;
 pub mod private_file;
