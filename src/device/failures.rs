@@ -1,5 +1,7 @@
 //! What each failure means above the transfer: whose code it has, whether the device is gone, and what is done without.
 
+use zeroize::Zeroize;
+
 use super::{
     control::Stage,
     descriptor::{DescriptorError, DfuInterface, serial},
@@ -54,12 +56,9 @@ fn a_transfer_that_failed_is_found_under_every_error() {
         let control = ControlError::Transfer {
             request: RequestType::Reset,
             stage: Stage::Raw,
-            source: source.clone(),
+            source,
         };
-        let descriptor = DescriptorError::Transfer {
-            what,
-            source: source.clone(),
-        };
+        let descriptor = DescriptorError::Transfer { what, source };
         let dfu = DfuError::Transfer {
             doing: Doing::Idle,
             source,
@@ -274,10 +273,12 @@ fn results_without_a_row_of_their_own_are_told_by_their_family() {
 }
 
 #[test]
-fn a_password_is_never_shown() {
-    let credentials = Credentials {
+fn a_password_is_never_shown_and_can_be_wiped() {
+    let mut credentials = Credentials {
         kind: 1,
         password: "secret".into(),
     };
     assert_eq!(format!("{credentials:?}"), "Credentials(redacted)");
+    credentials.zeroize();
+    assert_eq!(credentials.password, "");
 }
