@@ -406,10 +406,10 @@ fn a_new_key_that_was_withdrawn_is_owed_again_although_the_token_is_not_accepted
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
     drive.plug();
     for _ in 0..20 {
-        drive.answer_all(&mut super::verdicts::put_off_new_key);
+        drive.answer_all(&mut put_off_new_key);
         drive.pass_time(Duration::from_secs(1));
     }
-    drive.answer_all(&mut super::verdicts::put_off_new_key);
+    drive.answer_all(&mut put_off_new_key);
     drive.unplug();
     // The cloud shows a newer session: a person decides, and takes the device back to the rack.
     drive.session = Some(drive.wall());
