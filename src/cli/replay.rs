@@ -10,11 +10,11 @@ use super::{
     error::CliError,
     events::FactEvent,
     exit::ExitCode,
-    facts, help,
+    help,
     print::{Paint, Text},
 };
 use crate::{
-    model::{DeviceId, Fact, Record, RunId, SlotNo},
+    model::{DeviceId, Fact, Record, RunId, SlotNo, sentence},
     store::{Difference, Reader},
 };
 
@@ -131,12 +131,12 @@ impl Known {
             self.0.entry(run).or_insert((device, None));
         }
         let of = fact.run().and_then(|run| self.0.get_mut(&run));
-        if let (Some(of), Some(slot)) = (of, facts::slot(fact)) {
+        if let (Some(of), Some(slot)) = (of, sentence::slot(fact)) {
             of.1 = Some(slot);
         }
         let of = fact.run().and_then(|run| self.0.get(&run)).copied();
         let device = fact.device().or(of.map(|of| of.0));
-        let slot = facts::slot(fact).or(of.and_then(|of| of.1));
+        let slot = sentence::slot(fact).or(of.and_then(|of| of.1));
         if let Fact::RunEnded { run, .. } = fact {
             // Items may follow; but a journal of a million runs is not to be kept in memory.
             self.0.remove(run);
@@ -150,7 +150,7 @@ impl Known {
             Text::new()
                 .paint(Paint::Dim, format!("{} {}", record.seq, record.at))
                 .paint(Paint::Bold, format!("{slot}{device}"))
-                .then(format!(" {}", facts::sentence(fact))),
+                .then(format!(" {}", sentence::sentence(fact))),
         );
     }
 }
