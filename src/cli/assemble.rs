@@ -120,7 +120,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
 }
 
 /// Where each slot is on the rack, for the screen.
-fn place(slot: &config::RackSlot) -> Place {
+pub(super) fn place(slot: &config::RackSlot) -> Place {
     Place {
         slot: slot.number,
         position: slot.position.map(|at| (u16::from(at.row), u16::from(at.column))),

@@ -12,7 +12,7 @@ use crate::{
     model::Record,
     rack::Setting,
     station::{Event, Remote},
-    tui::{self, Depth, Place, Screen, Story},
+    tui::{self, Asked, Depth, Place, Screen, Story},
 };
 
 /// How a station is to be shown.
@@ -37,8 +37,7 @@ pub(super) enum Shown {
 impl Face {
     /// The screen if there is a terminal for it and nobody asked for lines.
     pub(super) fn wanted(headless: bool, context: &Context) -> Self {
-        let terminal = io::stdin().is_terminal() && io::stdout().is_terminal() && context.environment.paintable;
-        if headless || context.printer.is_json() || !terminal {
+        if headless || context.printer.is_json() || !terminal(context) {
             return Self::Lines;
         }
         Self::Screen(depth(context))
@@ -95,7 +94,12 @@ impl Shown {
             }
         };
         let remote = remote.clone();
-        let screen = Screen::open(*setup, Box::new(move |command| remote.command(command))).map_err(CliError::Screen)?;
+        let sink = move |asked| match asked {
+            Asked::Station(command) => remote.command(command),
+            // A station has only the pace of its devices.
+            Asked::Replay(_) => {}
+        };
+        let screen = Screen::open(*setup, Box::new(sink)).map_err(CliError::Screen)?;
         records.iter().for_each(|record| screen.record(record));
         signals.show(Some(Box::new(screen.stopping())));
         *self = Self::Open(screen);
@@ -126,7 +130,13 @@ impl Shown {
     }
 }
 
-fn depth(context: &Context) -> Depth {
+/// True if there is a terminal that can be painted on.
+pub(super) fn terminal(context: &Context) -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal() && context.environment.paintable
+}
+
+/// How many colours the terminal has, and whether they are wanted.
+pub(super) fn depth(context: &Context) -> Depth {
     let environment = &context.environment;
     match context.globals.color {
         ColorChoice::Never => Depth::Mono,

@@ -27,11 +27,12 @@ enum Seat {
 }
 
 impl Past {
-    /// Before the first record.
-    pub fn new(setting: Setting) -> Self {
-        let rack = Rack::new(setting);
-        let seats = rack.slots().keys().map(|slot| (*slot, Seat::Empty)).collect();
-        Self { rack, seats }
+    /// Before the first record, with these slots; those that the journal names come on top.
+    pub fn new(setting: Setting, slots: impl IntoIterator<Item = SlotNo>) -> Self {
+        Self {
+            rack: Rack::new(setting),
+            seats: slots.into_iter().map(|slot| (slot, Seat::Empty)).collect(),
+        }
     }
 
     /// Goes on by one record.

@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use crossterm::event::KeyEvent;
 
 use crate::{
-    model::{Record, SlotNo, StationId, Wall, recipe::WorkOrder},
+    model::{Record, SlotNo, StationId, Wall, recipe::WorkOrder, sentence::harmless},
     rack::{Command, RackView},
+    store::ItemRow,
 };
 
 use super::{
     grid::{Grid, Place},
     keymap::{self, Act},
+    ledger::{self, Answer, Found, Shift},
     scan::ScanLine,
     story::Story,
     view,
@@ -42,27 +44,49 @@ pub enum Event {
     Paste(String),
     /// The terminal has another size.
     Resize(u16, u16),
-    /// How far the work order is in the ledger: devices passed.
-    Order(u64),
-    /// How long runs of the recipes took that passed.
-    Took(Vec<(crate::model::recipe::Sha256, u64)>),
+    /// The ledger answers.
+    Ledger(Answer),
     /// A signal asked the station to stop.
     Stopping,
+    /// A journal is replayed, as these words say.
+    Replay(String),
     /// The screen is no longer wanted.
     End,
 }
 
 /// What has to be done for the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Ask the station.
-    Station(Command),
-    /// Ask the ledger how far the work order is.
-    Order,
+    /// Ask the station, or whoever replays its journal.
+    Ask(Asked),
+    /// Ask the ledger.
+    Ledger(ledger::Question),
     /// Paint everything anew.
     Repaint,
     /// Ring.
     Bell,
+}
+
+/// What a person asks for, beyond the screen itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Of the station.
+    Station(Command),
+    /// Of a replay.
+    Replay(Pace),
+}
+
+/// How a replay is to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Stop, or go on.
+    Pause,
+    /// To the next verdict.
+    Jump,
+    /// Twice as fast.
+    Faster,
+    /// Half as fast.
+    Slower,
 }
 
 /// The screens.
@@ -75,6 +99,12 @@ pub enum Screen {
     Slot,
     /// What was done in one slot.
     Log,
+    /// One device, as the ledger knows it.
+    Device,
+    /// What is owed to the cloud.
+    Outbox,
+    /// Yield and failures.
+    Yield,
     /// The keys.
     Help,
 }
@@ -138,12 +168,20 @@ pub struct App {
     pub line: ScanLine,
     /// What is said to the person at the screen.
     pub notice: Option<Notice>,
+    /// True if the device that was looked for last is in no slot.
+    pub sought: bool,
     /// What the facts told.
     pub story: Story,
     /// How far the steps are, in bytes.
     pub progress: BTreeMap<SlotNo, (u64, u64)>,
     /// Devices that the ledger knows as passed for the work order.
     pub ordered: Option<u64>,
+    /// The device that was looked for.
+    pub found: Found,
+    /// What is owed to the cloud, once it was read.
+    pub owed: Option<Vec<ItemRow>>,
+    /// How runs ended, once it was read.
+    pub shift: Option<Shift>,
     /// The time, to the second or better.
     pub now: Wall,
     /// Columns and rows of the terminal.
@@ -152,6 +190,8 @@ pub struct App {
     pub scroll: u16,
     /// Whether verdicts ring.
     pub bell: bool,
+    /// How a journal is replayed, if it is no station that is shown.
+    pub replay: Option<String>,
 }
 
 impl App {
@@ -165,13 +205,18 @@ impl App {
             question: None,
             line: ScanLine::default(),
             notice: None,
+            sought: false,
             story,
             progress: BTreeMap::new(),
             ordered: None,
+            found: Found::Nothing,
+            owed: None,
+            shift: None,
             now,
             size,
             scroll: 0,
             bell: false,
+            replay: None,
         }
     }
 
@@ -193,19 +238,14 @@ impl App {
             Event::Key(key) => {
                 return match (keymap::act(key), keymap::typed(key)) {
                     (Some(act), _) => self.act(act, rack),
-                    (None, Some(c)) => {
-                        self.typed(c, rack);
-                        Vec::new()
-                    }
+                    (None, Some(c)) => self.typed(c, rack).into_iter().collect(),
                     (None, None) => Vec::new(),
                 };
             }
-            Event::Paste(text) => text.chars().for_each(|c| self.typed(c, rack)),
+            Event::Paste(text) => return text.chars().filter_map(|c| self.typed(c, rack)).collect(),
             Event::Resize(width, height) => self.size = (width, height),
-            Event::Order(passed) => self.ordered = Some(passed),
-            Event::Took(took) => took
-                .into_iter()
-                .for_each(|(recipe, took_ms)| self.story.foretell(recipe, took_ms)),
+            Event::Ledger(answer) => self.learnt(answer),
+            Event::Replay(words) => self.replay = Some(words),
             Event::Stopping => self.say("a signal asked the station to stop: each slot stops at its next safe point"),
             Event::End => {}
         }
@@ -221,6 +261,9 @@ impl App {
     fn record(&mut self, record: &Record) -> Vec<Wish> {
         use crate::model::Fact;
         self.story.record(record);
+        if self.replay.is_some() {
+            self.now = record.at;
+        }
         match &record.fact {
             Fact::StepStarted { run, .. } => {
                 let slot = self.station.places.iter().map(|place| place.slot);
@@ -233,8 +276,15 @@ impl App {
             }
             Fact::RunEnded { .. } => {
                 let bell = self.bell.then_some(Wish::Bell);
-                let order = self.station.work_order.as_ref().map(|_| Wish::Order);
-                bell.into_iter().chain(order).collect()
+                let order = self
+                    .station
+                    .work_order
+                    .as_ref()
+                    .map(|_| Wish::Ledger(ledger::Question::Order));
+                bell.into_iter().chain(order).chain(self.reading()).collect()
+            }
+            Fact::ItemQueued { .. } | Fact::ItemAnswered { .. } | Fact::ItemWithdrawn { .. } if self.screen == Screen::Outbox => {
+                self.reading().into_iter().collect()
             }
             _ => Vec::new(),
         }
@@ -245,13 +295,40 @@ impl App {
         if let Some(question) = self.question.take()
             && question.key() == act
         {
-            return self.answered(question).map(Wish::Station).into_iter().collect();
+            return self
+                .answered(question)
+                .map(|command| Wish::Ask(Asked::Station(command)))
+                .into_iter()
+                .collect();
         }
         match act {
             Act::Help => self.open(Screen::Help),
             Act::Floor => self.open(Screen::Floor),
             Act::Slot => self.open(Screen::Slot),
             Act::Log => self.open(Screen::Log),
+            Act::Device => {
+                self.open(Screen::Device);
+                // What was scanned and is in no slot was looked for already.
+                let device = rack
+                    .slots
+                    .iter()
+                    .find(|view| view.slot == self.selected)
+                    .and_then(|view| view.device);
+                return match device {
+                    Some(device) if !std::mem::take(&mut self.sought) => {
+                        vec![Wish::Ledger(ledger::Question::Find(device.to_string()))]
+                    }
+                    _ => Vec::new(),
+                };
+            }
+            Act::Outbox => {
+                self.open(Screen::Outbox);
+                return self.reading().into_iter().collect();
+            }
+            Act::Yield => {
+                self.open(Screen::Yield);
+                return self.reading().into_iter().collect();
+            }
             Act::Abort => self.ask_to_abort(rack),
             Act::Finish => self.question = Some(Question::Finish),
             Act::Quit => self.question = Some(Question::Quit),
@@ -265,6 +342,10 @@ impl App {
                     "the bell is silent"
                 });
             }
+            Act::Pause => return self.pace(Pace::Pause),
+            Act::Jump => return self.pace(Pace::Jump),
+            Act::Faster => return self.pace(Pace::Faster),
+            Act::Slower => return self.pace(Pace::Slower),
             Act::Up => self.go(-1, 0),
             Act::Down => self.go(1, 0),
             Act::Left => self.go(0, -1),
@@ -312,6 +393,14 @@ impl App {
         } else {
             self.refuse(format!("slot {slot} has no run to stop"));
         }
+    }
+
+    fn pace(&mut self, pace: Pace) -> Vec<Wish> {
+        if self.replay.is_some() {
+            return vec![Wish::Ask(Asked::Replay(pace))];
+        }
+        self.refuse("this is no replay");
+        Vec::new()
     }
 
     fn open(&mut self, screen: Screen) {
@@ -368,16 +457,51 @@ impl App {
         }
     }
 
-    /// One more character of what is typed or scanned.
-    fn typed(&mut self, c: char, rack: &RackView) {
-        if let Some(text) = self.line.add(c) {
-            self.scanned(text.trim(), rack);
+    /// What the open screen has to read in the ledger.
+    fn reading(&self) -> Option<Wish> {
+        match self.screen {
+            Screen::Outbox => Some(Wish::Ledger(ledger::Question::Owed)),
+            Screen::Yield => {
+                let since = Wall::from_millis(self.now.millis() - SHIFT_MS)?;
+                Some(Wish::Ledger(ledger::Question::Shift(since)))
+            }
+            _ => None,
         }
     }
 
-    /// A whole text was typed or scanned: the device that it names is selected, if it is in the rack. Nothing else can
-    /// come of a scan, on any screen.
-    fn scanned(&mut self, text: &str, rack: &RackView) {
+    fn learnt(&mut self, answer: Answer) {
+        match answer {
+            Answer::Order(passed) => self.ordered = Some(passed),
+            Answer::Took(took) => took
+                .into_iter()
+                .for_each(|(recipe, took_ms)| self.story.foretell(recipe, took_ms)),
+            Answer::Found(found) => {
+                if self.sought && self.screen != Screen::Device {
+                    match &found {
+                        Found::None(text) => self.refuse(format!("neither rack nor ledger know \"{}\"", harmless(text))),
+                        _ => self.say(format!(
+                            "in no slot; {} shows what the ledger knows",
+                            keymap::key_of(Act::Device)
+                        )),
+                    }
+                }
+                self.found = found;
+            }
+            Answer::Owed(owed) => self.owed = Some(owed),
+            Answer::Shift(shift) => self.shift = Some(shift),
+        }
+        self.scroll = if self.screen == Screen::Device { 0 } else { self.scroll };
+    }
+
+    /// One more character of what is typed or scanned.
+    fn typed(&mut self, c: char, rack: &RackView) -> Option<Wish> {
+        let text = self.line.add(c)?;
+        self.scanned(text.trim(), rack)
+    }
+
+    /// A whole text was typed or scanned: the device that it names is selected, if it is in the rack, and else looked for
+    /// in the ledger. Nothing else can come of a scan, on any screen. What comes after the first word is a secret.
+    fn scanned(&mut self, text: &str, rack: &RackView) -> Option<Wish> {
         let wanted = text.split_whitespace().next().unwrap_or("").to_ascii_lowercase();
         let named = |slot: &SlotNo| {
             let seat = self.story.seat(*slot);
@@ -392,10 +516,12 @@ impl App {
             Some(slot) => {
                 self.selected = slot;
                 self.scroll = 0;
+                self.sought = false;
                 self.say(format!("slot {slot}"));
             }
-            None => self.refuse("no slot holds this device"),
+            None => self.sought = true,
         }
+        (found.is_none() || self.screen == Screen::Device).then_some(Wish::Ledger(ledger::Question::Find(wanted)))
     }
 
     fn say(&mut self, text: impl Into<String>) {
@@ -420,6 +546,8 @@ pub fn abort_word(slot: SlotNo) -> String {
 
 /// The end of an id that people compare on labels has so many digits.
 const TAIL: usize = 6;
+/// So far back yield and failures are shown.
+const SHIFT_MS: i64 = 12 * 3_600_000;
 
 #[cfg(test)]
 mod tests;

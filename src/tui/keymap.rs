@@ -17,6 +17,12 @@ pub enum Act {
     Slot,
     /// Show what was done in the selected slot.
     Log,
+    /// Show the device in the selected slot, or the one that was scanned, as the ledger knows it.
+    Device,
+    /// Show what is owed to the cloud.
+    Outbox,
+    /// Show yield and failures.
+    Yield,
     /// Stop the run in the selected slot.
     Abort,
     /// Start no new run, and end when those under way are judged.
@@ -29,6 +35,14 @@ pub enum Act {
     Repaint,
     /// Ring at a verdict, or do not.
     Bell,
+    /// In a replay: stop, or go on.
+    Pause,
+    /// In a replay: to the next verdict.
+    Jump,
+    /// In a replay: twice as fast.
+    Faster,
+    /// In a replay: half as fast.
+    Slower,
     /// Up.
     Up,
     /// Down.
@@ -79,7 +93,25 @@ pub const TABLE: &[Binding] = &[
         &[Key::F(3), Key::Alt('s')],
         Act::Slot,
         Some("slot"),
-        "the selected slot: its steps, the reason and the next action of a failure",
+        "the selected slot: its steps, and reason and next action in full",
+    ),
+    row(
+        &[Key::F(4), Key::Alt('d')],
+        Act::Device,
+        Some("device"),
+        "the device in the slot, or scanned last: history, next action",
+    ),
+    row(
+        &[Key::F(5), Key::Alt('o')],
+        Act::Outbox,
+        Some("outbox"),
+        "what is owed to the cloud, and what was refused and why",
+    ),
+    row(
+        &[Key::F(6), Key::Alt('y')],
+        Act::Yield,
+        Some("yield"),
+        "first-pass yield, why runs failed, by slot and by hour",
     ),
     row(
         &[Key::F(7), Key::Alt('l')],
@@ -91,19 +123,19 @@ pub const TABLE: &[Binding] = &[
         &[Key::F(8), Key::Alt('a')],
         Act::Abort,
         Some("abort"),
-        "stop the run in the selected slot at its next safe point; asks first",
+        "stop the run in the selected slot at a safe point; asks first",
     ),
     row(
         &[Key::F(9), Key::Alt('e')],
         Act::Finish,
         Some("finish"),
-        "start no new run, and end when those under way are judged; asks first",
+        "no new runs; end when those under way are judged; asks first",
     ),
     row(
         &[Key::F(10), Key::Alt('q')],
         Act::Quit,
         Some("quit"),
-        "end at the next safe points; runs go on at the next start; asks first",
+        "end at safe points; runs go on at the next start; asks first",
     ),
     row(&[Key::Named(KeyCode::Up)], Act::Up, None, "the slot above, or scroll up"),
     row(
@@ -146,6 +178,10 @@ pub const TABLE: &[Binding] = &[
         "ring the bell at each verdict, or stop that",
     ),
     row(&[Key::Alt('r')], Act::Repaint, None, "paint the whole screen anew"),
+    row(&[Key::Alt('p')], Act::Pause, None, "in a replay: stop, or go on"),
+    row(&[Key::Alt('n')], Act::Jump, None, "in a replay: to the next verdict"),
+    row(&[Key::Alt('.')], Act::Faster, None, "in a replay: twice as fast"),
+    row(&[Key::Alt(',')], Act::Slower, None, "in a replay: half as fast"),
 ];
 
 /// What a key event asks for, if it is a command.

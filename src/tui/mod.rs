@@ -1,6 +1,6 @@
 //! The operator's screen: the only ratatui and crossterm.
 //!
-//! It shows a [`RackView`] and what the facts tell, and hands what a person asks for to one sink, as a [`Command`]. It
+//! It shows a [`RackView`](crate::rack::RackView) and what the facts tell, and hands what a person asks for to one sink, as an [`Asked`]. It
 //! decides nothing about devices and touches none; the ledger is read on a thread of its own.
 //!
 //! | file | what it owns |
@@ -19,7 +19,7 @@
 pub mod app;
 pub mod grid;
 pub mod keymap;
-mod ledger;
+pub mod ledger;
 mod paint;
 pub mod scan;
 pub mod story;
@@ -27,7 +27,7 @@ mod term;
 pub mod theme;
 pub mod view;
 
-pub use app::{App, Event, Station};
+pub use app::{App, Asked, Event, Pace, Station};
 pub use grid::Place;
 pub use paint::{Screen, Setup};
 pub use story::Story;

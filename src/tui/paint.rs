@@ -21,8 +21,8 @@ use crate::{
 };
 
 use super::{
-    app::{App, Event, Station, Wish},
-    ledger::Ledger,
+    app::{App, Asked, Event, Station, Wish},
+    ledger::{Ledger, Question},
     story::Story,
     term::Term,
     theme::{Depth, Theme},
@@ -55,7 +55,7 @@ impl Screen {
     ///
     /// # Errors
     /// If there is no terminal.
-    pub fn open(setup: Setup, sink: Box<dyn Fn(Command) + Send>) -> io::Result<Self> {
+    pub fn open(setup: Setup, sink: Box<dyn Fn(Asked) + Send>) -> io::Result<Self> {
         let (events, incoming) = mpsc::channel();
         let (failing, failed) = mpsc::channel();
         let term = Term::take()?;
@@ -69,8 +69,8 @@ impl Screen {
         } = setup;
         let order = station.work_order.as_ref().map(|order| order.id.clone());
         let ledger = Ledger::start(ledger, order, &*clock, events.clone());
-        ledger.took();
-        ledger.order();
+        ledger.ask(Question::Took);
+        ledger.ask(Question::Order);
         let app = App::new(station, story, clock.wall(), size);
         let ended = Arc::new(AtomicBool::new(false));
         let keys = read_keys(&*clock, events.clone(), Arc::clone(&ended));
@@ -114,6 +114,11 @@ impl Screen {
     /// How far a step is, in bytes.
     pub fn progress(&self, slot: SlotNo, done: u64, of: u64) {
         self.send(Event::Progress { slot, done, of });
+    }
+
+    /// A journal is replayed, as these words say: it is no station that is shown.
+    pub fn replay(&self, words: String) {
+        self.send(Event::Replay(words));
     }
 
     /// A way to tell the screen that a signal asked the station to stop.
@@ -160,7 +165,7 @@ struct Painter {
     rack: RackView,
     theme: Theme,
     ledger: Ledger,
-    sink: Box<dyn Fn(Command) + Send>,
+    sink: Box<dyn Fn(Asked) + Send>,
     clock: Arc<dyn Clock>,
     /// When the last picture was painted.
     painted: Option<Mono>,
@@ -171,7 +176,7 @@ impl Painter {
         let end = self.turns(incoming);
         if end.is_err() {
             // The terminal is gone: whoever sits there cannot ask for anything any more.
-            (self.sink)(Command::Quit);
+            (self.sink)(Asked::Station(Command::Quit));
         }
         end
     }
@@ -195,7 +200,9 @@ impl Painter {
                     Err(_) => return Ok(()),
                 },
             };
-            self.app.now = self.clock.wall();
+            if self.app.replay.is_none() {
+                self.app.now = self.clock.wall();
+            }
             // A second has passed while something is under way: what is shown has grown older.
             stale |= first.is_none();
             for event in first.into_iter().chain(incoming.try_iter()) {
@@ -212,8 +219,8 @@ impl Painter {
 
     fn grant(&mut self, wish: Wish) -> io::Result<()> {
         match wish {
-            Wish::Station(command) => (self.sink)(command),
-            Wish::Order => self.ledger.order(),
+            Wish::Ask(asked) => (self.sink)(asked),
+            Wish::Ledger(question) => self.ledger.ask(question),
             Wish::Repaint => self.term.terminal.clear()?,
             Wish::Bell => self.term.bell()?,
         }
@@ -230,7 +237,7 @@ impl Painter {
             return Some(self.painted.map_or(Duration::ZERO, |at| (at + LEAST).since(now)));
         }
         let under_way = self.rack.slots.iter().any(|slot| slot.awaits.busy());
-        under_way.then_some(SECOND)
+        (under_way && self.app.replay.is_none()).then_some(SECOND)
     }
 
     fn paint(&mut self, now: Mono) -> io::Result<()> {
@@ -245,7 +252,7 @@ impl Drop for Painter {
     /// A screen that broke leaves no station that nobody can stop.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            (self.sink)(Command::Quit);
+            (self.sink)(Asked::Station(Command::Quit));
         }
     }
 }

@@ -245,8 +245,8 @@ const fn over(word: &'static str, glyph: char, tone: Tone) -> Look {
     }
 }
 
-const GROUND: Ink = Ink::new((16, 16, 16), 233, Color::Black);
-const RAISED: Ink = Ink::new((38, 38, 38), 235, Color::Black);
+const GROUND: Ink = Ink::new((8, 8, 8), 232, Color::Black);
+const RAISED: Ink = Ink::new((24, 24, 24), 233, Color::Black);
 const BLACK: Ink = Ink::new((0, 0, 0), 16, Color::Black);
 
 #[cfg(test)]

@@ -60,7 +60,10 @@ fn a_run_is_stopped_by_its_word_and_its_key() {
     write(&mut app, "abort 2");
     assert_eq!(press(&mut app, KeyCode::F(8)), [], "another slot's word");
     write(&mut app, "Abort 1");
-    assert_eq!(press(&mut app, KeyCode::F(8)), [Wish::Station(Command::Abort(SlotNo(1)))]);
+    assert_eq!(
+        press(&mut app, KeyCode::F(8)),
+        [Wish::Ask(Asked::Station(Command::Abort(SlotNo(1))))]
+    );
     assert_eq!((app.question, app.line.is_empty()), (None, true));
 }
 
@@ -83,8 +86,20 @@ fn quit_and_finish_ask_first_and_any_other_key_is_a_no() {
         assert_eq!(press(&mut app, KeyCode::F(2)), []);
         assert_eq!(app.question, None);
         assert_eq!(press(&mut app, KeyCode::F(key)), []);
-        assert_eq!(press(&mut app, KeyCode::F(key)), [Wish::Station(command)]);
+        assert_eq!(press(&mut app, KeyCode::F(key)), [Wish::Ask(Asked::Station(command))]);
     }
+}
+
+#[test]
+fn only_a_replay_has_a_pace() {
+    let mut app = app();
+    let pause = KeyEvent::new(KeyCode::Char('p'), KeyModifiers::ALT);
+    assert_eq!(app.on(Event::Key(pause), &mut rack()), []);
+    app.on(Event::Replay("×60".to_owned()), &mut rack());
+    assert_eq!(
+        app.on(Event::Key(pause), &mut rack()),
+        [Wish::Ask(Asked::Replay(Pace::Pause))]
+    );
 }
 
 #[test]
@@ -114,10 +129,18 @@ fn a_scan_selects_the_slot_of_its_device() {
     write(&mut app, "e0e0e0");
     press(&mut app, KeyCode::Enter);
     assert_eq!(app.selected, SlotNo(1));
-    write(&mut app, "nobody");
-    press(&mut app, KeyCode::Enter);
-    assert_eq!(app.selected, SlotNo(1));
+    write(&mut app, "P046AF450V9AB12 SECRETSECRET123");
+    let find = ledger::Question::Find("p046af450v9ab12".to_owned());
+    assert_eq!(press(&mut app, KeyCode::Enter), [Wish::Ledger(find)], "without the secret");
+    assert_eq!((app.selected, app.screen), (SlotNo(1), Screen::Floor));
+    let none = Found::None("p046af450v9ab12".to_owned());
+    app.on(Event::Ledger(Answer::Found(none)), &mut rack());
     assert!(app.notice.is_some_and(|notice| notice.bad));
+}
+
+/// True if nothing is done but looking for a device in the ledger.
+fn looks(wish: &Wish) -> bool {
+    matches!(wish, Wish::Ledger(ledger::Question::Find(_)))
 }
 
 /// Every screen, and every question over it.
@@ -135,6 +158,9 @@ fn situations() -> Vec<App> {
             Act::Floor => Some(Screen::Floor),
             Act::Slot => Some(Screen::Slot),
             Act::Log => Some(Screen::Log),
+            Act::Device => Some(Screen::Device),
+            Act::Outbox => Some(Screen::Outbox),
+            Act::Yield => Some(Screen::Yield),
             _ => None,
         })
         .collect();
@@ -169,11 +195,11 @@ proptest! {
                     c => (KeyCode::Char(c), KeyModifiers::NONE),
                 };
                 let wishes = app.on(Event::Key(KeyEvent::new(code, modifiers)), &mut rack);
-                prop_assert!(wishes.is_empty());
+                prop_assert!(wishes.iter().all(looks));
             }
             prop_assert_eq!((app.screen, app.question), (screen, question));
             let wishes = app.on(Event::Paste(code.clone()), &mut rack);
-            prop_assert!(wishes.is_empty());
+            prop_assert!(wishes.iter().all(looks));
             prop_assert_eq!((app.screen, app.question), (screen, question));
         }
     }

@@ -44,21 +44,19 @@ fn scan_line(width: u16, rack: &RackView, app: &App, theme: Theme) -> Line<'stat
     Line::from(spans)
 }
 
-/// As many keys as there is room for, each whole; help comes first.
+/// The keys with their words; close together where there is little room.
 fn key_bar(width: u16, theme: Theme) -> Line<'static> {
+    let keys = || {
+        TABLE
+            .iter()
+            .filter_map(|row| Some((keymap::name(*row.keys.first()?), row.word?)))
+    };
+    let wide: usize = keys().map(|(key, word)| key.len() + word.len() + 3).sum();
+    let space = if wide <= usize::from(width) { " " } else { "" };
     let mut spans = Vec::new();
-    let mut used = 0;
-    for row in TABLE {
-        let (Some(word), Some(key)) = (row.word, row.keys.first()) else {
-            continue;
-        };
-        let (key, word) = (format!(" {}", keymap::name(*key)), format!(" {word} "));
-        used += key.chars().count() + word.chars().count();
-        if used > usize::from(width) {
-            break;
-        }
-        spans.push(Span::styled(key, theme.raised(Tone::Strong)));
-        spans.push(Span::styled(word, theme.raised(Tone::Plain)));
+    for (key, word) in keys() {
+        spans.push(Span::styled(format!("{space}{key}"), theme.raised(Tone::Strong)));
+        spans.push(Span::styled(format!("{space}{word} "), theme.raised(Tone::Busy)));
     }
     Line::from(spans)
 }

@@ -56,15 +56,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, rack: &RackView, app: &App
         };
         tile.draw(frame, at.intersection(floor), theme);
     }
-    let mut lines = described(rack, app, strip.width, theme);
-    if let Some(rest) = out_of_sight(&grid, top, rack) {
-        lines[0].push_span(Span::styled(format!("   {rest}"), theme.text(Tone::Warn)));
-    }
+    let rest = out_of_sight(&grid, top, rack);
+    let lines = described(rack, app, strip.width, rest, theme);
     frame.render_widget(Paragraph::new(lines), strip);
 }
 
 /// The selected slot in words: who, why, and the one next action.
-fn described(rack: &RackView, app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
+fn described(rack: &RackView, app: &App, width: u16, rest: Option<String>, theme: Theme) -> Vec<Line<'static>> {
     let Some(view) = selected(rack, app) else {
         return vec![Line::default()];
     };
@@ -73,6 +71,7 @@ fn described(rack: &RackView, app: &App, width: u16, theme: Theme) -> Vec<Line<'
         Span::styled(format!(" slot {} ", view.slot), theme.text(Tone::Strong)),
         Span::styled(format!("{} {}", state.glyph, view.word), theme.text(state.tone)),
     ];
+    head.extend(rest.map(|rest| Span::styled(format!("  {rest}"), theme.text(Tone::Warn))));
     if let Some(device) = view.device {
         head.push(Span::styled(format!("  {device}"), theme.text(Tone::Plain)));
     }
@@ -88,16 +87,24 @@ fn described(rack: &RackView, app: &App, width: u16, theme: Theme) -> Vec<Line<'
         } else {
             view.why.clone()
         };
-        let why = harmless(&format!("{code}: {why}"));
-        lines.push(Line::styled(
-            format!(" {}", cut(&why, usize::from(width) - 2)),
-            theme.text(Tone::Plain),
-        ));
-        let next = format!("next: {}", code.next_action());
-        lines.push(Line::styled(
-            format!(" {}", cut(&next, usize::from(width) - 2)),
-            theme.text(Tone::Busy),
-        ));
+        let why = wrap(&harmless(&format!("{code}: {why}")), width - 2);
+        let next = wrap(&format!("next: {}", code.next_action()), width - 2);
+        // The next action is whole in any case; the reason is whole in the slot's own screen.
+        let room = usize::from(STRIP - 1).saturating_sub(next.len()).max(1);
+        let told = why.len().min(room);
+        for (i, line) in why[..told].iter().enumerate() {
+            let more = i + 1 == told && why.len() > told;
+            let line = if more {
+                cut(&format!("{line} …"), usize::from(width) - 2)
+            } else {
+                line.clone()
+            };
+            lines.push(Line::styled(format!(" {line}"), theme.text(Tone::Plain)));
+        }
+        lines.extend(
+            next.into_iter()
+                .map(|line| Line::styled(format!(" {line}"), theme.text(Tone::Busy))),
+        );
     } else if let Awaits::Removal(_) = view.awaits {
         lines.push(Line::styled(" done: take it out", theme.text(Tone::Plain)));
     } else if let Some(step) = view.step.filter(|_| view.awaits.busy()) {
@@ -133,12 +140,12 @@ fn out_of_sight(grid: &Grid, top: u16, rack: &RackView) -> Option<String> {
         bad += u32::from(!matches!(view.awaits, Awaits::Removal(Verdict::Pass) | Awaits::Device) && !view.awaits.busy());
     }
     let failed = if bad > 0 {
-        format!(", {bad} of them want a look")
+        format!(", {bad} to look at")
     } else {
         String::new()
     };
-    Some(format!("{all} slots out of sight{failed}"))
+    Some(format!("{all} out of sight{failed}"))
 }
 
-/// Lines for the selected slot.
-const STRIP: u16 = 3;
+/// Lines for the selected slot: who, why, and two for the next action.
+const STRIP: u16 = 4;

@@ -38,6 +38,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, rack: &RackView, app: &App
 fn who(app: &App) -> Vec<(Tone, String)> {
     let station = &app.station;
     let mut parts = vec![(Tone::Strong, format!("keyrack {}", station.id))];
+    parts.extend(app.replay.as_ref().map(|words| (Tone::Hold, words.clone())));
     parts.push(match &station.operator {
         Some(name) => (Tone::Plain, format!("operator {name}")),
         None => (Tone::Dim, "no operator".to_owned()),
@@ -62,23 +63,16 @@ fn who(app: &App) -> Vec<(Tone, String)> {
 
 fn numbers(rack: &RackView, app: &App) -> Vec<(Tone, String)> {
     let tally = app.story.tally();
-    let mut parts = Vec::new();
-    for verdict in Verdict::ALL {
+    // What matters most comes first: on a narrow screen the end is left out.
+    let counted = |verdict: Verdict| {
         let count = tally.of(verdict);
-        if count > 0 || matches!(verdict, Verdict::Pass | Verdict::Fail) {
-            let look = verdict_look(verdict);
-            let tone = if count > 0 { look.tone } else { Tone::Dim };
-            parts.push((tone, format!("{} {} {count}", look.glyph, look.word)));
-        }
-    }
-    if let Some(percent) = tally.yield_percent() {
-        parts.push((Tone::Plain, format!("yield {percent} %")));
-    }
-    if let Some(rate) = tally.per_hour(app.now) {
-        parts.push((Tone::Plain, format!("{rate} an hour")));
-    }
+        let look = verdict_look(verdict);
+        let tone = if count > 0 { look.tone } else { Tone::Dim };
+        (tone, format!("{} {} {count}", look.glyph, look.word))
+    };
+    let mut parts = vec![counted(Verdict::Pass), counted(Verdict::Fail)];
     parts.push(match (&rack.locked, rack.owed) {
-        (Some(_), _) => (Tone::Fault, "! the cloud does not accept the token".to_owned()),
+        (Some(_), _) => (Tone::Fault, "! cloud: token not accepted".to_owned()),
         (None, 0) => (Tone::Good, "cloud: nothing owed".to_owned()),
         (None, owed) => (Tone::Busy, format!("cloud: {owed} owed")),
     });
@@ -87,8 +81,18 @@ fn numbers(rack: &RackView, app: &App) -> Vec<(Tone, String)> {
         Some(Ending::Quit) => parts.push((Tone::Warn, "stopping".to_owned())),
         None => {}
     }
+    if let Some(percent) = tally.yield_percent() {
+        parts.push((Tone::Plain, format!("yield {percent} %")));
+    }
+    if let Some(rate) = tally.per_hour(app.now) {
+        parts.push((Tone::Plain, format!("{rate} an hour")));
+    }
     if !rack.interrupted.is_empty() {
         parts.push((Tone::Warn, format!("{} wait for their device", rack.interrupted.len())));
     }
+    let others = Verdict::ALL
+        .into_iter()
+        .filter(|verdict| !matches!(verdict, Verdict::Pass | Verdict::Fail));
+    parts.extend(others.filter(|verdict| tally.of(*verdict) > 0).map(counted));
     parts
 }

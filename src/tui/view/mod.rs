@@ -3,14 +3,17 @@
 
 mod banner;
 mod bars;
+mod device;
 pub(super) mod floor;
 mod header;
 mod help;
 mod log;
+mod outbox;
 mod question;
 mod slot;
 mod text;
 mod tile;
+mod yields;
 
 use ratatui::{
     Frame,
@@ -45,6 +48,9 @@ pub fn draw(frame: &mut Frame<'_>, rack: &RackView, app: &App, theme: Theme) {
         Screen::Floor => floor::draw(frame, body, rack, app, theme),
         Screen::Slot => slot::draw(frame, body, rack, app, theme),
         Screen::Log => log::draw(frame, body, app, theme),
+        Screen::Device => device::draw(frame, body, app, theme),
+        Screen::Outbox => outbox::draw(frame, body, rack, app, theme),
+        Screen::Yield => yields::draw(frame, body, app, theme),
         Screen::Help => help::draw(frame, body, app, theme),
     }
     bars::draw(frame, bottom, rack, app, theme);
@@ -65,6 +71,9 @@ pub(super) fn most_scroll(rack: &RackView, app: &App) -> u16 {
             body.saturating_sub(banner::HEIGHT),
         ),
         Screen::Log => (log::content(app, width, theme).len(), body.saturating_sub(log::HEAD)),
+        Screen::Device => (device::content(app, width, theme).len(), body),
+        Screen::Outbox => (outbox::content(rack, app, width, theme).len(), body),
+        Screen::Yield => (yields::content(app, width, theme).len(), body),
         Screen::Help => (help::content(width, theme).len(), body),
     };
     most(lines, height)

@@ -1,4 +1,6 @@
-//! Texts that fit: wrapped, cut, and lengths of time.
+//! Texts that fit: wrapped, cut, and times.
+
+use crate::model::Wall;
 
 /// Breaks a text into lines of at most this width, between words where it can. Nothing is lost.
 pub(super) fn wrap(text: &str, width: u16) -> Vec<String> {
@@ -36,6 +38,15 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
     cut.push('…');
     cut
+}
+
+/// Day and time in UTC, without what nobody reads on a screen.
+pub(super) fn moment(at: Wall) -> String {
+    let text = at.to_string();
+    match (text.get(..10), text.get(11..19)) {
+        (Some(day), Some(time)) => format!("{day} {time}"),
+        _ => text,
+    }
 }
 
 /// Minutes and seconds.
