@@ -30,6 +30,7 @@ use crate::{
     },
     steps::UndoCopies,
     store::{Options, Store, UndoVault, station_key},
+    tui::Place,
 };
 
 /// What the command line says otherwise than the configuration.
@@ -57,6 +58,8 @@ pub(super) struct Parts {
     pub(super) shelf: Shelf,
     /// How the station works.
     pub(super) tuning: Tuning,
+    /// Where each slot is on the rack.
+    pub(super) places: Vec<Place>,
 }
 
 /// Puts a station together.
@@ -98,6 +101,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         work_order: overrides.work_order.clone().or(config.work_order),
         import_chunk: usize::try_from(config.cloud.import_chunk).unwrap_or(usize::MAX),
     };
+    let places = config.slots.iter().map(place).collect();
     let world = World {
         clock,
         entropy,
@@ -111,7 +115,17 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         setting,
         shelf,
         tuning: Tuning::default(),
+        places,
     })
+}
+
+/// Where each slot is on the rack, for the screen.
+pub(super) fn place(slot: &config::RackSlot) -> Place {
+    Place {
+        slot: slot.number,
+        position: slot.position.map(|at| (u16::from(at.row), u16::from(at.column))),
+        label: slot.label.clone(),
+    }
 }
 
 fn api(config: &config::Station, overrides: &Overrides, context: &Context, clock: &Arc<dyn Clock>) -> Result<Api, CliError> {

@@ -12,6 +12,7 @@ mod judge;
 mod look;
 pub mod plan;
 mod proof;
+pub mod replay;
 mod report;
 pub mod run;
 pub mod slot;
@@ -36,6 +37,7 @@ pub use input::{
     About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Outgoing, Reply, Report, Ticket, Work,
 };
 pub use plan::{Book, Prepared};
+pub use replay::Past;
 pub use run::{Illegal, Keys, Run};
 pub use slot::Slot;
 pub use turn::Decision;
@@ -78,8 +80,10 @@ pub struct Rack {
 
 /// How the station is coming to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub enum Ending {
+    /// No new run begins; it ends when those under way are judged.
     Finish,
+    /// Each slot stops at its next safe point.
     Quit,
 }
 

@@ -6,7 +6,7 @@ use crate::model::{
 };
 
 /// One go at provisioning one device.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Its id.
     pub id: RunId,
@@ -35,7 +35,7 @@ pub struct Run {
 }
 
 /// Where a run stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// It has its device.
     Active,
@@ -53,7 +53,7 @@ pub enum State {
 }
 
 /// One step of the plan.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What it does.
     pub kind: StepKind,
@@ -66,7 +66,7 @@ pub struct Step {
 }
 
 /// What became of a step.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepState {
     /// Not begun, or to be begun again.
     Pending,
@@ -79,7 +79,7 @@ pub enum StepState {
 }
 
 /// What a run knows of keys.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
     /// What the slot held at the last reading.
     pub read: Option<SlotContent>,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::model::{
-    DeviceId, Fact, Fingerprint, ProductId, Wall,
+    DeviceId, Fact, Fingerprint, ProductId, RunId, Wall,
     outbox::{Answer, Errand, Item, ItemId, ItemState, REFUSALS_TO_BELIEVE},
 };
 
@@ -75,6 +75,15 @@ impl Outbox {
     /// Every entry.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values().map(|entry| &**entry)
+    }
+
+    /// The entries of a run.
+    pub fn of(&self, run: RunId) -> impl Iterator<Item = &Entry> {
+        let first = ItemId(format!("{run}/"));
+        self.entries
+            .range(first.clone()..)
+            .take_while(move |(id, _)| id.0.starts_with(&first.0))
+            .map(|(_, entry)| &**entry)
     }
 
     /// What is still owed, held items included.

@@ -87,6 +87,7 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
             .unwrap(),
             setting: rig.setting(&shelf.book),
             shelf,
+            places: Vec::new(),
             tuning: Tuning { uplinks: 1 },
         };
         rig.begin();
@@ -95,7 +96,7 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
         drop(group.spawn(
             "station",
             Box::new(move || {
-                let code = work(parts, Some(devices), &context);
+                let code = work(parts, Some(devices), Face::Lines, &context).map(|worked| worked.exit);
                 *told.lock().unwrap() = Some(code);
             }),
         ));

@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use crate::{
-    cli::facts::lower,
-    model::{Code, DeviceId, Fact, Outcome, Platform, RunId, SlotNo, StepKind, Verdict, key::SlotContent},
+use crate::model::{
+    Code, DeviceId, Fact, Outcome, Platform, RunId, SlotNo, StepKind, Verdict, key::SlotContent, sentence::lower,
 };
 
 /// What came of one run.
