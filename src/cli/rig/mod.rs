@@ -16,7 +16,7 @@ use crate::{
     model::{
         DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
         platform::{Network, Transport},
-        recipe::{FirmwareFile, KeyPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
+        recipe::{Aim, FirmwareFile, KeyPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
     },
     rack::{Book, Setting},
     sim::{
@@ -301,6 +301,7 @@ impl Rig {
                 hash: sha256_of(text.as_bytes()),
                 text,
                 platform,
+                aim: Aim::Provision,
                 product: product.map(|p| ProductId(p.id.to_string())),
                 activate_sim: platform.row().network == Network::Cellular,
                 firmware: listed,
