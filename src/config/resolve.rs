@@ -14,7 +14,7 @@ use crate::{
     model::{
         Secret,
         platform::Transport,
-        recipe::{FirmwareFile, Recipe, ServerPolicy, ServerSettings, Sha256, Wifi},
+        recipe::{Aim, FirmwareFile, Recipe, ServerPolicy, ServerSettings, Sha256, Wifi},
     },
 };
 
@@ -66,6 +66,7 @@ impl RecipeSpec {
             hash: sha256(text.as_bytes()),
             text,
             platform: self.platform,
+            aim: Aim::Provision,
             product: self.product.clone(),
             activate_sim: self.activate_sim,
             firmware: self.firmware.iter().map(named).collect(),
