@@ -12,7 +12,7 @@ use super::{
     help,
     print::{Paint, Text},
     rig::Options,
-    run,
+    run::{self, Until},
     stage::Stage,
 };
 use crate::{model::Verdict, sim::world::scenario::Scenario, store::Reader};
@@ -75,7 +75,7 @@ pub(super) fn run(args: &DemoArgs, context: &Context) -> Result<ExitCode, CliErr
     };
     let parts = assemble::station(&stage.config(), &overrides, context)?;
     let ledger = parts.store.dir().to_owned();
-    let exit = run::work(parts, Some(count), context)?;
+    let exit = run::work(parts, Until::Verdicts(count), context)?.numbers.exit();
     if args.keep.is_some() {
         stage.leave()?;
     }

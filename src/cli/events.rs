@@ -303,6 +303,11 @@ fn held(view: &SlotView) -> Option<String> {
     }
 }
 
+/// True if a device is in a slot and has neither its verdict nor was set aside.
+pub(super) fn at_work(view: &SlotView) -> bool {
+    matches!(view.word, "settling" | "identifying" | "running" | "restarting" | WAITING)
+}
+
 fn tenths(done: u64, of: u64) -> u64 {
     if of == 0 {
         0
@@ -311,6 +316,8 @@ fn tenths(done: u64, of: u64) -> u64 {
     }
 }
 
+/// The word of an empty slot, as [`RackView`] has it.
+pub(super) const VACANT: &str = "vacant";
 /// The word of a slot that waits for the cloud, as [`RackView`] has it.
 const WAITING: &str = "waiting for the cloud";
 

@@ -13,17 +13,17 @@ use super::{
     assemble::{self, Overrides, Parts},
     cloud::CloudArgs,
     error::CliError,
-    events::Events,
+    events::{Events, VACANT, at_work},
     exit::ExitCode,
     help, places,
     print::Printer,
     signals::Signals,
-    summary,
+    summary::{self, Line, Numbers},
 };
 use crate::{
     edge::{Clock, clock::SystemClock},
-    model::recipe::WorkOrder,
-    rack::Command,
+    model::{SlotNo, recipe::WorkOrder},
+    rack::{Command, RackView},
     station::{Event, Station},
     store::{Reader, Standing},
 };
@@ -77,7 +77,30 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, CliErro
     }
     let config = places::config(&context.globals, &context.environment)?;
     let parts = assemble::station(&config, &overrides(args), context)?;
-    work(parts, args.devices, context)
+    let until = args.devices.map_or(Until::Stopped, Until::Verdicts);
+    Ok(work(parts, until, context)?.numbers.exit())
+}
+
+/// When a station ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// When a signal says so.
+    Stopped,
+    /// After so many verdicts; runs that are under way then are finished first.
+    Verdicts(u32),
+    /// When no device is at work any more that was there at the start.
+    AllJudged,
+}
+
+/// What a session came to.
+#[derive(Debug)]
+pub(super) struct Worked {
+    /// The runs.
+    pub(super) results: Vec<Line>,
+    /// The numbers.
+    pub(super) numbers: Numbers,
+    /// Slots in which there was a device.
+    pub(super) met: usize,
 }
 
 fn overrides(args: &RunArgs) -> Overrides {
@@ -90,14 +113,16 @@ fn overrides(args: &RunArgs) -> Overrides {
         }),
         cloud: args.cloud.clone(),
         world: args.world.clone(),
+        job: None,
+        slots: Vec::new(),
     }
 }
 
-/// Runs a station until it ends, says what happens, and sums up. `devices` ends it after so many verdicts.
+/// Runs a station until it ends, says what happens, and sums up.
 ///
 /// # Errors
 /// What the station stopped for by itself; what happened before is summed up all the same.
-pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Result<ExitCode, CliError> {
+pub(super) fn work(parts: Parts, until: Until, context: &Context) -> Result<Worked, CliError> {
     // The station may live in virtual time; how long it took, a person wants to know in real time.
     let clock = SystemClock::new();
     let began = clock.now();
@@ -114,6 +139,7 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Res
     let order = setting.work_order.clone();
     let ledger = store.dir().to_owned();
     let station = Station::start(world, store, setting, shelf, &tuning, &mut |event| events.on(&event));
+    let mut empty = None;
     let (end, summary) = match station {
         Err(error) => (Err(error), events.into_summary()),
         Ok(mut station) => {
@@ -122,7 +148,14 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Res
             let mut finishing = false;
             let end = station.run(&mut |event: Event<'_>| {
                 events.on(&event);
-                let enough = devices.is_some_and(|n| events.summary().judged() >= n as usize);
+                if let Event::View(view) = &event {
+                    empty.get_or_insert_with(|| vacant(view));
+                }
+                let enough = match until {
+                    Until::Stopped => false,
+                    Until::Verdicts(n) => events.summary().judged() >= n as usize,
+                    Until::AllJudged => matches!(&event, Event::View(view) if !view.slots.iter().any(at_work)),
+                };
                 if enough && !finishing {
                     finishing = true;
                     remote.command(Command::Finish);
@@ -143,9 +176,42 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, context: &Context) -> Res
         tell_order(&order, &ledger, &context.printer)?;
     }
     let numbers = summary.numbers(clock.now().since(began).as_secs_f64());
-    summary::print(&summary, &numbers, &context.printer);
+    let results = summary.results();
+    summary::print(&results, &numbers, &context.printer);
+    let (met, empty) = empty.unwrap_or_default();
+    if until == Until::AllJudged && met > 0 && !empty.is_empty() {
+        tell_empty(&empty, &context.printer);
+    }
     end?;
-    Ok(numbers.exit())
+    Ok(Worked { results, numbers, met })
+}
+
+/// How many slots had a device, and which had none.
+fn vacant(view: &RackView) -> (usize, Vec<SlotNo>) {
+    let empty: Vec<_> = view
+        .slots
+        .iter()
+        .filter(|slot| slot.word == VACANT)
+        .map(|slot| slot.slot)
+        .collect();
+    (view.slots.len() - empty.len(), empty)
+}
+
+fn tell_empty(empty: &[SlotNo], printer: &Printer) {
+    if printer.is_json() {
+        return printer.object(&EmptyEvent {
+            event: "empty",
+            slots: empty,
+        });
+    }
+    let numbers: Vec<_> = empty.iter().map(ToString::to_string).collect();
+    printer.line(format!("no device in slot {}", numbers.join(", ")));
+}
+
+#[derive(Serialize)]
+struct EmptyEvent<'a> {
+    event: &'static str,
+    slots: &'a [SlotNo],
 }
 
 /// How far the work order is, over all sessions.

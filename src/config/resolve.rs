@@ -14,7 +14,7 @@ use crate::{
     model::{
         Secret,
         platform::Transport,
-        recipe::{Aim, FirmwareFile, Recipe, ServerPolicy, ServerSettings, Sha256, Wifi},
+        recipe::{FirmwareFile, Recipe, ServerPolicy, ServerSettings, Sha256, Wifi},
     },
 };
 
@@ -66,7 +66,7 @@ impl RecipeSpec {
             hash: sha256(text.as_bytes()),
             text,
             platform: self.platform,
-            aim: Aim::Provision,
+            aim: self.aim.clone(),
             product: self.product.clone(),
             activate_sim: self.activate_sim,
             firmware: self.firmware.iter().map(named).collect(),
