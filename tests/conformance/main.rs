@@ -11,6 +11,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod client_cloud_state;
+#[cfg(test)]
 mod client_control;
 #[cfg(test)]
 mod client_dfu;
@@ -18,6 +20,10 @@ mod client_dfu;
 mod client_keys;
 #[cfg(test)]
 mod client_modes;
+#[cfg(test)]
+mod client_server;
+#[cfg(test)]
+mod client_service;
 #[cfg(test)]
 mod client_trouble;
 #[cfg(test)]
@@ -45,6 +51,10 @@ mod model_firmware;
 #[cfg(test)]
 mod model_flash;
 #[cfg(test)]
+mod model_key_errors;
+#[cfg(test)]
+mod model_key_helper;
+#[cfg(test)]
 mod model_keys;
 #[cfg(test)]
 mod model_network;
@@ -58,6 +68,8 @@ mod model_service;
 mod model_update;
 #[cfg(test)]
 mod naive_dfu;
+#[cfg(test)]
+mod naive_keys;
 #[cfg(test)]
 mod naive_service;
 #[cfg(test)]
