@@ -11,7 +11,11 @@ use std::{
 use keyrack::{
     config::{self, ServerSpec, Station},
     keys::server::production,
-    model::{Platform, ProductId, platform::Transport, recipe::ServerPolicy},
+    model::{
+        Platform, ProductId,
+        platform::Transport,
+        recipe::{Aim, KeyPolicy, Repair, ServerPolicy, Work},
+    },
 };
 use proptest::prelude::*;
 
@@ -76,6 +80,49 @@ fn valid_files_are_read_and_their_recipes_survive_as_text() {
             assert!(!recipe.text.contains("correct horse"));
         }
     }
+}
+
+#[test]
+fn a_repair_arrives_with_what_it_may_do() {
+    let base = folder("valid");
+    let station = config::load(&base.join("repair.toml")).unwrap();
+    let clients: Vec<_> = station
+        .cloud
+        .clients
+        .iter()
+        .map(|c| (c.product.0.as_str(), c.file.clone()))
+        .collect();
+    assert_eq!(
+        clients,
+        [
+            ("1234", base.join("clients/1234")),
+            ("a-product-v1", "/etc/keyrack/a-product-v1".into())
+        ]
+    );
+    let recipe = |platform| {
+        let files = |written: &Path| fs::read(station.path(written));
+        station.recipe_for(platform).unwrap().resolve(&files).unwrap().recipe
+    };
+    let borons = recipe(Platform::Boron);
+    let repair = Repair {
+        work: Work::Mend,
+        from: vec![ProductId("1200".into()), ProductId("an-old-product-v2".into())],
+        reference: Some("RMA-17 / \"b\"".into()),
+    };
+    assert_eq!(borons.aim, Aim::Repair(repair));
+    assert_eq!(
+        borons.keys,
+        KeyPolicy::ReadOrGenerate,
+        "a blank slot gets a new pair unless that is forbidden"
+    );
+    assert_eq!(
+        borons.server,
+        ServerPolicy::Set(production(Transport::Udp)),
+        "the vendor's cloud unless another is named"
+    );
+    assert_eq!(recipe(Platform::Argon).server, ServerPolicy::Keep);
+    assert_eq!(recipe(Platform::P2).keys, KeyPolicy::Generate);
+    assert_eq!(recipe(Platform::Msom).aim, Aim::Provision);
 }
 
 #[test]

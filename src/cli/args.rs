@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{backup, bench, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, release, replay, run, sim};
+use super::{
+    backup, bench, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, packet, release, repair, replay, run,
+    sim,
+};
 
 /// keyrack: a provisioning station for a rack of Particle devices
 ///
@@ -81,7 +84,9 @@ pub(super) enum Command {
     Device(device::DeviceArgs),
     Keys(keys::KeysArgs),
     Release(release::ReleaseArgs),
+    Repair(repair::RepairArgs),
     Outbox(outbox::OutboxArgs),
+    Packet(packet::PacketArgs),
     Replay(replay::ReplayArgs),
     Backup(backup::BackupArgs),
     Login(login::LoginArgs),

@@ -13,6 +13,7 @@ use super::{
     cloud::{Access, CloudArgs},
     error::CliError,
     places,
+    repair::Job,
     rig::private_folder,
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     config::{self, recipe_from_text},
     edge::{Bus, Clock, Entropy, Http, clock::SystemClock, entropy::SystemEntropy},
     keys::seal::StationKey,
-    model::{Fact, Secret, recipe::WorkOrder},
+    model::{Fact, Secret, SlotNo, recipe::WorkOrder},
     rack::Setting,
     sim::world::remote::RemoteBus,
     station::{
@@ -44,6 +45,10 @@ pub(super) struct Overrides {
     pub(super) cloud: CloudArgs,
     /// The socket of a simulated world, in place of the machine's USB ports.
     pub(super) world: Option<PathBuf>,
+    /// A repair in place of what the recipes say.
+    pub(super) job: Option<Job>,
+    /// The only slots that count; none are all.
+    pub(super) slots: Vec<SlotNo>,
 }
 
 /// All that [`crate::station::Station::start`] takes.
@@ -67,7 +72,18 @@ pub(super) struct Parts {
 /// # Errors
 /// Everything that is wrong with the configuration at once, or the first thing that is wrong outside of it.
 pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> Result<Parts, CliError> {
-    let config = config::load(path)?;
+    let mut config = config::load(path)?;
+    if let Some(unknown) = overrides
+        .slots
+        .iter()
+        .find(|slot| config.slots.iter().all(|s| s.number != **slot))
+    {
+        return Err(CliError::UnknownSlot { slot: *unknown });
+    }
+    if let Some(job) = &overrides.job {
+        config.recipes = job.recipes(&config);
+    }
+    let counts = |slot: SlotNo| overrides.slots.is_empty() || overrides.slots.contains(&slot);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let bus: Arc<dyn Bus> = match &overrides.world {
@@ -95,7 +111,12 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
     let shelf = shelf(&config, &store)?;
     let setting = Setting {
         station: config.id.clone(),
-        ports: config.slots.iter().map(|slot| (slot.number, slot.port.clone())).collect(),
+        ports: config
+            .slots
+            .iter()
+            .filter(|slot| counts(slot.number))
+            .map(|slot| (slot.number, slot.port.clone()))
+            .collect(),
         book: shelf.book.clone(),
         operator: overrides.operator.clone().or(config.operator),
         work_order: overrides.work_order.clone().or(config.work_order),

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cloud::{
         HttpConfig, ReqwestHttp,
-        token::{TokenFile, TokenFileError},
+        token::{SecretFileError, TokenFile},
     },
     config,
 };
@@ -81,8 +81,8 @@ impl Access {
     /// The token.
     ///
     /// # Errors
-    /// See [`TokenFileError`].
-    pub(super) fn token(&self) -> Result<TokenFile, TokenFileError> {
+    /// See [`SecretFileError`].
+    pub(super) fn token(&self) -> Result<TokenFile, SecretFileError> {
         match &self.token {
             TokenPlace::File(path) => TokenFile::read(path),
             TokenPlace::Credential(path) => TokenFile::read_credential(path),

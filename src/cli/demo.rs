@@ -13,7 +13,7 @@ use super::{
     help,
     print::{Paint, Text},
     rig::Options,
-    run,
+    run::{self, Until},
     stage::Stage,
 };
 use crate::{model::Verdict, sim::world::scenario::Scenario, store::Reader};
@@ -82,12 +82,15 @@ pub(super) fn run(args: &DemoArgs, context: &Context) -> Result<ExitCode, CliErr
     let ledger = parts.store.dir().to_owned();
     let face = Face::wanted(args.headless, context);
     // On the screen somebody looks at what came out, and ends it.
-    let enough = (face == Face::Lines).then_some(count);
-    let worked = run::work(parts, enough, face, context)?;
+    let until = match face {
+        Face::Lines => Until::Verdicts(count),
+        Face::Screen(_) => Until::Stopped,
+    };
+    let worked = run::work(parts, until, face, context)?;
     if args.keep.is_some() {
         stage.leave()?;
     }
-    if worked.exit == ExitCode::Interrupted || worked.judged < count as usize {
+    if worked.numbers.exit() == ExitCode::Interrupted || worked.judged < count as usize {
         return Ok(ExitCode::Interrupted);
     }
     let differences = stage.rig.judge(&Reader::open(&ledger)?)?;

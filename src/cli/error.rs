@@ -11,14 +11,16 @@ use serde::Serialize;
 
 use super::{
     exit::ExitCode,
+    packet::ListTrouble,
     print::{Paint, Text},
+    small_file::SmallFileError,
 };
 use crate::{
-    cloud::{answer, http::HttpSetupError, login::LoginError, token::TokenFileError},
+    cloud::{answer, http::HttpSetupError, login::LoginError, token::SecretFileError},
     config::ConfigErrors,
     edge::BusError,
-    keys::PublicKeyError,
-    model::{DeviceId, outbox::Answer, sentence::count},
+    keys::{PublicKeyError, server::ServerKeyError},
+    model::{DeviceId, ProductId, SlotNo, outbox::Answer, sentence::count},
     sim::{cloud::https::NotServing, world::scenario::ScenarioError},
     station::{StationError, shelf::ShelfError},
     store::{StationKeyError, StoreError},
@@ -107,7 +109,68 @@ pub enum CliError {
     },
     /// The token cannot be had from its file.
     #[error("there is no token for the cloud")]
-    Token(#[from] TokenFileError),
+    Token(#[from] SecretFileError),
+    /// The OAuth client of a product cannot be had from its file.
+    #[error("could not use the OAuth client of product {product}")]
+    Client {
+        /// The product.
+        product: ProductId,
+        /// Why.
+        source: SecretFileError,
+    },
+    /// The rack has no such slot.
+    #[error("the rack has no slot {slot}")]
+    UnknownSlot {
+        /// Its number.
+        slot: SlotNo,
+    },
+    /// There is nothing to work on.
+    #[error("there is no device in any of the slots")]
+    NoDevice,
+    /// Nobody knows such a light signal.
+    #[error("there is no light signal \"{name}\"")]
+    UnknownLight {
+        /// What was looked for.
+        name: String,
+    },
+    /// A small file cannot be read.
+    #[error("could not read \"{}\"", .path.display())]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SmallFileError,
+    },
+    /// The key of a server cannot be used.
+    #[error("could not use the server key \"{}\"", .path.display())]
+    ServerKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ServerKeyError,
+    },
+    /// A list of packets cannot be used.
+    #[error("could not use the list \"{}\"", .path.display())]
+    PacketList {
+        /// The list.
+        path: PathBuf,
+        /// Why.
+        source: ListTrouble,
+    },
+    /// More packets than are taken at once.
+    #[error("there is too much in \"{}\": at most {most} packets are taken at once", .path.display())]
+    TooManyPackets {
+        /// Where.
+        path: PathBuf,
+        /// So many.
+        most: usize,
+    },
+    /// Some packets of a batch were refused.
+    #[error("{} refused", count(*.refused, "packet"))]
+    PacketsRefused {
+        /// How many.
+        refused: usize,
+    },
     /// The log-in failed.
     #[error("could not log in")]
     Login(#[from] LoginError),

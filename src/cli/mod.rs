@@ -11,7 +11,10 @@
 //! | `environment.rs`, `places.rs`, `harden.rs` | variables, default places of files, no core dumps |
 //! | `run.rs`, `events.rs`, `summary.rs`, `signals.rs` | the station without a screen |
 //! | `check/` | everything that is wrong, before anything is touched |
-//! | `devices.rs`, `device.rs`, `release.rs`, `keys.rs`, `outbox.rs`, `replay.rs`, `backup.rs` | the ledger |
+//! | `devices.rs`, `device.rs`, `release.rs`, `outbox.rs`, `replay.rs`, `backup.rs` | the ledger |
+//! | `keys/`, `packet/` | the keys of devices, and those that come from elsewhere |
+//! | `small_file.rs` | files that come from elsewhere |
+//! | `repair/` | what is wrong with a device's keys, and the ways to put it right |
 //! | `login.rs`, `prompt.rs`, `cloud.rs` | the token |
 //! | `face.rs` | whether a station is shown on the whole screen or told in lines |
 //! | `assemble.rs` | a station out of its configuration |
@@ -38,15 +41,18 @@ mod help;
 mod keys;
 mod login;
 mod outbox;
+mod packet;
 mod places;
 mod print;
 mod prompt;
 mod release;
+mod repair;
 mod replay;
 pub mod rig;
 mod run;
 mod signals;
 mod sim;
+mod small_file;
 mod stage;
 mod summary;
 mod table;
@@ -137,7 +143,9 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, CliError> {
         Command::Device(args) => device::run(&args, context),
         Command::Keys(args) => keys::run(&args, context),
         Command::Release(args) => release::run(&args, context),
+        Command::Repair(args) => repair::run(&args, context),
         Command::Outbox(args) => outbox::run(&args, context),
+        Command::Packet(args) => packet::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Backup(args) => backup::run(&args, context),
         Command::Login(args) => login::run(&args, context),

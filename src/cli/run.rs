@@ -13,18 +13,18 @@ use super::{
     assemble::{self, Overrides, Parts},
     cloud::CloudArgs,
     error::CliError,
-    events::Events,
+    events::{Events, at_work},
     exit::ExitCode,
     face::Face,
     help, places,
     print::Printer,
     signals::Signals,
-    summary,
+    summary::{self, Line, Numbers},
 };
 use crate::{
     edge::{Clock, clock::SystemClock},
-    model::recipe::WorkOrder,
-    rack::Command,
+    model::{SlotNo, recipe::WorkOrder},
+    rack::{Command, RackView, view::Awaits},
     station::{Event, Station},
     store::{Reader, Standing},
 };
@@ -76,7 +76,34 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, CliError> {
     let config = places::config(&context.globals, &context.environment)?;
     let parts = assemble::station(&config, &overrides(args), context)?;
-    Ok(work(parts, args.devices, Face::wanted(args.headless, context), context)?.exit)
+    let until = args.devices.map_or(Until::Stopped, Until::Verdicts);
+    Ok(work(parts, until, Face::wanted(args.headless, context), context)?
+        .numbers
+        .exit())
+}
+
+/// When a station ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// When a signal says so.
+    Stopped,
+    /// After so many verdicts; runs that are under way then are finished first.
+    Verdicts(u32),
+    /// When no device is at work any more that was there at the start.
+    AllJudged,
+}
+
+/// What a session came to.
+#[derive(Debug)]
+pub(super) struct Worked {
+    /// The runs.
+    pub(super) results: Vec<Line>,
+    /// The numbers.
+    pub(super) numbers: Numbers,
+    /// Slots in which there was a device.
+    pub(super) met: usize,
+    /// How many runs came to a verdict that no person brought about.
+    pub(super) judged: usize,
 }
 
 fn overrides(args: &RunArgs) -> Overrides {
@@ -89,22 +116,16 @@ fn overrides(args: &RunArgs) -> Overrides {
         }),
         cloud: args.cloud.clone(),
         world: args.world.clone(),
+        job: None,
+        slots: Vec::new(),
     }
 }
 
-/// How a station came to its end.
-pub(super) struct Worked {
-    /// What came of it.
-    pub(super) exit: ExitCode,
-    /// How many runs came to a verdict that no person brought about.
-    pub(super) judged: usize,
-}
-
-/// Runs a station until it ends, shows or says what happens, and sums up. `devices` ends it after so many verdicts.
+/// Runs a station until it ends, shows or says what happens, and sums up.
 ///
 /// # Errors
 /// What the station stopped for by itself; what happened before is summed up all the same.
-pub(super) fn work(parts: Parts, devices: Option<u32>, face: Face, context: &Context) -> Result<Worked, CliError> {
+pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) -> Result<Worked, CliError> {
     // The station may live in virtual time; how long it took, a person wants to know in real time.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let began = clock.now();
@@ -131,6 +152,7 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, face: Face, context: &Con
         events.on(&event);
         face.on(&event);
     });
+    let mut empty = None;
     let (end, summary) = match station {
         Err(error) => (Err(CliError::from(error)), events.into_summary()),
         Ok(mut station) => {
@@ -141,7 +163,14 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, face: Face, context: &Con
             let end = station.run(&mut |event: Event<'_>| {
                 events.on(&event);
                 face.on(&event);
-                let enough = devices.is_some_and(|n| events.summary().judged() >= n as usize);
+                if let Event::View(view) = &event {
+                    empty.get_or_insert_with(|| vacant(view));
+                }
+                let enough = match until {
+                    Until::Stopped => false,
+                    Until::Verdicts(n) => events.summary().judged() >= n as usize,
+                    Until::AllJudged => matches!(&event, Event::View(view) if !view.slots.iter().any(at_work)),
+                };
                 if enough && !finishing {
                     finishing = true;
                     remote.command(Command::Finish);
@@ -163,12 +192,47 @@ pub(super) fn work(parts: Parts, devices: Option<u32>, face: Face, context: &Con
         tell_order(&order, &ledger, &context.printer)?;
     }
     let numbers = summary.numbers(clock.now().since(began).as_secs_f64());
-    summary::print(&summary, &numbers, &context.printer);
+    let results = summary.results();
+    summary::print(&results, &numbers, &context.printer);
+    let (met, empty) = empty.unwrap_or_default();
+    if until == Until::AllJudged && met > 0 && !empty.is_empty() {
+        tell_empty(&empty, &context.printer);
+    }
     end?;
     Ok(Worked {
-        exit: numbers.exit(),
         judged: summary.judged() - numbers.aborted(),
+        results,
+        numbers,
+        met,
     })
+}
+
+/// How many slots had a device, and which had none.
+fn vacant(view: &RackView) -> (usize, Vec<SlotNo>) {
+    let empty: Vec<_> = view
+        .slots
+        .iter()
+        .filter(|slot| slot.awaits == Awaits::Device)
+        .map(|slot| slot.slot)
+        .collect();
+    (view.slots.len() - empty.len(), empty)
+}
+
+fn tell_empty(empty: &[SlotNo], printer: &Printer) {
+    if printer.is_json() {
+        return printer.object(&EmptyEvent {
+            event: "empty",
+            slots: empty,
+        });
+    }
+    let numbers: Vec<_> = empty.iter().map(ToString::to_string).collect();
+    printer.line(format!("no device in slot {}", numbers.join(", ")));
+}
+
+#[derive(Serialize)]
+struct EmptyEvent<'a> {
+    event: &'static str,
+    slots: &'a [SlotNo],
 }
 
 /// How far the work order is, over all sessions.

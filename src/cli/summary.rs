@@ -3,6 +3,9 @@
 mod line;
 mod numbers;
 
+pub(super) use line::Line;
+pub(super) use numbers::Numbers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -15,8 +18,6 @@ use crate::model::{
     Code, DeviceId, Fact, Platform, Record, RunId, Verdict,
     outbox::{Answer, ItemId},
 };
-use line::Line;
-use numbers::Numbers;
 
 /// Accumulates what the facts of this session say.
 #[derive(Debug, Default)]
@@ -152,19 +153,15 @@ impl Summary {
 }
 
 /// Prints the table, the reasons, and the numbers.
-pub(super) fn print(summary: &Summary, numbers: &Numbers, printer: &Printer) {
+pub(super) fn print(lines: &[Line], numbers: &Numbers, printer: &Printer) {
     if printer.is_json() {
-        for line in summary.results() {
-            printer.object(&Result {
-                event: "result",
-                line: &line,
-            });
+        for line in lines {
+            printer.object(&Result { event: "result", line });
         }
         return printer.object(numbers);
     }
-    let lines = summary.results();
     let mut table = Table::new(["slot", "device", "platform", "verdict", "code", "done"]);
-    for line in &lines {
+    for line in lines {
         let verdict = match line.verdict {
             Some(verdict) if line.proved => Text::new().paint(Paint::of(verdict), "PROVED"),
             Some(verdict) => Text::new().paint(Paint::of(verdict), verdict.word()),

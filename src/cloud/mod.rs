@@ -12,7 +12,8 @@
 //! | [`look`], [`survey`], [`product`], [`account`], [`customer`] | the looks; a customer's token |
 //! | `standing` | the look before a doubtful call |
 //! | `device_object` | the device object and the pages of its lists, read leniently |
-//! | [`login`], [`token`] | getting and keeping a token |
+//! | [`login`], [`token`], [`client_file`] | getting and keeping a token; an OAuth client's file |
+//! | `secret_file` | files that are their owner's alone |
 //! | [`admission`] | the pure rule over what was looked up |
 //! | [`limits`], [`metered`] | the documented rate limits; holding every request to them |
 //! | [`http`] | the only reqwest |
@@ -22,6 +23,7 @@ pub mod admission;
 pub mod answer;
 pub mod api;
 pub mod attributes;
+pub mod client_file;
 pub mod customer;
 mod device_object;
 pub mod http;
@@ -36,6 +38,7 @@ pub mod removal;
 pub mod route;
 #[cfg(test)]
 mod scripted;
+mod secret_file;
 mod standing;
 pub mod survey;
 pub mod token;

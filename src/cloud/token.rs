@@ -1,16 +1,17 @@
 //! The token on disk: a file that only its owner can read. Where it is, the caller says; never the environment.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
 };
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::login::Token;
+pub use super::secret_file::SecretFileError;
+use super::{login::Token, secret_file};
 use crate::model::{Secret, Wall};
 
 /// A token as it is kept: by itself on a line, or in JSON with what is known of it.
@@ -22,49 +23,6 @@ pub struct TokenFile {
     pub username: Option<String>,
     /// When it ends, if that is known.
     pub expires_at: Option<Wall>,
-}
-
-/// Why a token file is of no use.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenFileError {
-    /// It cannot be opened or read.
-    #[error("reading the token file \"{}\"", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Others than its owner can read it: the token may be known already.
-    #[error("the token file \"{}\" is open to others (mode {mode:04o}): run chmod 600 on it, and make a new token if others use this machine", path.display())]
-    Shared {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It is a directory, a pipe or a device.
-    #[error("the token file \"{}\" is not a file", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// It holds no token.
-    #[error("{what}")]
-    Content {
-        /// What was read and what is wrong with it, without any of it.
-        what: String,
-    },
-    /// It cannot be written.
-    #[error("writing the token file \"{}\"", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
 }
 
 impl TokenFile {
@@ -80,9 +38,9 @@ impl TokenFile {
     /// Reads a file that must be its owner's alone.
     ///
     /// # Errors
-    /// See [`TokenFileError`].
-    pub fn read(path: &Path) -> Result<Self, TokenFileError> {
-        read(path, 0o077)
+    /// See [`SecretFileError`].
+    pub fn read(path: &Path) -> Result<Self, SecretFileError> {
+        Self::parse(&named(path), &secret_file::read(WHAT, path, 0o077)?)
     }
 
     /// Reads a credential that the service manager hands over (`$CREDENTIALS_DIRECTORY/particle-token`). Its directory
@@ -90,17 +48,17 @@ impl TokenFile {
     /// everybody are refused.
     ///
     /// # Errors
-    /// See [`TokenFileError`].
-    pub fn read_credential(path: &Path) -> Result<Self, TokenFileError> {
-        read(path, 0o007)
+    /// See [`SecretFileError`].
+    pub fn read_credential(path: &Path) -> Result<Self, SecretFileError> {
+        Self::parse(&named(path), &secret_file::read(WHAT, path, 0o007)?)
     }
 
     /// Reads what a file or standard input holds: a bare token on one line, or JSON with `access_token`.
     ///
     /// # Errors
-    /// [`TokenFileError::Content`], which names `source` and never shows the text.
-    pub fn parse(source: &str, text: &str) -> Result<Self, TokenFileError> {
-        let wrong = |what: &str| TokenFileError::Content {
+    /// [`SecretFileError::Content`], which names `source` and never shows the text.
+    pub fn parse(source: &str, text: &str) -> Result<Self, SecretFileError> {
+        let wrong = |what: &str| SecretFileError::Content {
             what: format!("{source} {what}"),
         };
         let text = text.trim();
@@ -138,9 +96,10 @@ impl TokenFile {
     /// Writes the file for its owner alone. It is there whole or not at all, and on disk when this returns.
     ///
     /// # Errors
-    /// [`TokenFileError::Write`]; an older file is then unchanged.
-    pub fn write(&self, path: &Path) -> Result<(), TokenFileError> {
-        self.replace(path).map_err(|source| TokenFileError::Write {
+    /// [`SecretFileError::Write`]; an older file is then unchanged.
+    pub fn write(&self, path: &Path) -> Result<(), SecretFileError> {
+        self.replace(path).map_err(|source| SecretFileError::Write {
+            what: WHAT,
             path: path.to_owned(),
             source,
         })
@@ -173,40 +132,6 @@ pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST_TOKEN && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-fn read(path: &Path, forbidden: u32) -> Result<TokenFile, TokenFileError> {
-    let failed = |source| TokenFileError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    // Opened first, so that what is checked is what is read; a pipe must not make this wait.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
-    let meta = file.metadata().map_err(failed)?;
-    if !meta.is_file() {
-        return Err(TokenFileError::NotAFile { path: path.to_owned() });
-    }
-    let mode = meta.permissions().mode() & 0o7777;
-    if mode & forbidden != 0 {
-        return Err(TokenFileError::Shared {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    let source = format!("the token file \"{}\"", path.display());
-    // One allocation, so that growing leaves no copy behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE + 1));
-    file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    match str::from_utf8(&bytes) {
-        Ok(text) if bytes.len() <= LARGEST_FILE => TokenFile::parse(&source, text),
-        Ok(_) => Err(TokenFileError::Content {
-            what: format!("{source} is larger than {LARGEST_FILE} bytes"),
-        }),
-        Err(_) => Err(TokenFileError::Content {
-            what: format!("{source} is not text"),
-        }),
-    }
-}
-
 /// As stored; names of the vendor's tool, whose file can be used as it is. Unknown fields are allowed for that reason.
 #[derive(Deserialize)]
 struct Stored {
@@ -226,17 +151,20 @@ struct Borrowed<'a> {
     expires_at: Option<String>,
 }
 
+fn named(path: &Path) -> String {
+    secret_file::named(WHAT, path)
+}
+
+const WHAT: &str = "token file";
 /// The cloud's tokens have 40 characters; other servers' may be longer.
 const LONGEST_TOKEN: usize = 4096;
 
-/// A token file is a few hundred bytes.
-const LARGEST_FILE: usize = 16 * 1024;
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, path::PathBuf};
 
     use super::*;
+    use crate::cloud::secret_file::LARGEST_FILE;
 
     fn file(mode: u32, content: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -270,7 +198,7 @@ mod tests {
         for mode in [0o640, 0o604, 0o644, 0o660, 0o610] {
             let (_dir, path) = file(mode, b"s3same");
             let error = TokenFile::read(&path).unwrap_err();
-            assert!(matches!(error, TokenFileError::Shared { mode: m, .. } if m == mode));
+            assert!(matches!(error, SecretFileError::Shared { mode: m, .. } if m == mode));
             assert!(
                 error.to_string().contains("chmod 600") && !error.to_string().contains("s3same"),
                 "{error}"
@@ -289,7 +217,7 @@ mod tests {
         let (_dir, path) = file(0o444, b"s3same");
         assert!(matches!(
             TokenFile::read_credential(&path),
-            Err(TokenFileError::Shared { .. })
+            Err(SecretFileError::Shared { .. })
         ));
     }
 
@@ -325,15 +253,15 @@ mod tests {
     #[test]
     fn what_is_no_file_or_too_large_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(TokenFile::read(dir.path()), Err(TokenFileError::NotAFile { .. })));
+        assert!(matches!(TokenFile::read(dir.path()), Err(SecretFileError::NotAFile { .. })));
         assert!(matches!(
             TokenFile::read(&dir.path().join("none")),
-            Err(TokenFileError::Read { .. })
+            Err(SecretFileError::Read { .. })
         ));
         let (_dir, path) = file(0o600, &vec![b'a'; LARGEST_FILE + 1]);
-        assert!(matches!(TokenFile::read(&path), Err(TokenFileError::Content { .. })));
+        assert!(matches!(TokenFile::read(&path), Err(SecretFileError::Content { .. })));
         let (_dir, path) = file(0o600, b"\xff\xfe");
-        assert!(matches!(TokenFile::read(&path), Err(TokenFileError::Content { .. })));
+        assert!(matches!(TokenFile::read(&path), Err(SecretFileError::Content { .. })));
     }
 
     #[test]

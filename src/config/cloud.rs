@@ -2,7 +2,8 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use super::{document::Table, value::Value};
+use super::{document::Table, slot::Unique, value::Value};
+use crate::model::ProductId;
 
 /// The `[cloud]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,17 @@ pub struct Cloud {
     pub requests_per_second: u32,
     /// Devices in one import request.
     pub import_chunk: u32,
+    /// OAuth clients of products, by which their customers' devices can be given back after a repair.
+    pub clients: Vec<ClientSpec>,
+}
+
+/// An OAuth client of a product as it is written: its id and secret are in a file of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSpec {
+    /// The product.
+    pub product: ProductId,
+    /// A file that is its owner's alone.
+    pub file: PathBuf,
 }
 
 /// Reads the `[cloud]` table, which may be absent.
@@ -33,6 +45,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<Cloud> {
         v.number(1..=MOST_REQUESTS)
     });
     let import_chunk = table.get_or("import_chunk", default.import_chunk, |value| value.number(1..=MOST_CHUNK));
+    let clients = table.get_or("client", Vec::new(), |value| clients(&value));
     table.end();
     Some(Cloud {
         url: url?,
@@ -40,6 +53,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<Cloud> {
         ca_file: ca_file?,
         requests_per_second: requests_per_second?,
         import_chunk: import_chunk?,
+        clients: clients?,
     })
 }
 
@@ -51,6 +65,7 @@ impl Default for Cloud {
             ca_file: None,
             requests_per_second: 20,
             import_chunk: 500,
+            clients: Vec::new(),
         }
     }
 }
@@ -83,18 +98,55 @@ fn url(value: &Value<'_>) -> Option<String> {
     })
 }
 
+fn clients(value: &Value<'_>) -> Option<Vec<ClientSpec>> {
+    let elements = value.elements(CLIENTS)?;
+    let mut products = Unique::new("product");
+    let clients: Vec<_> = elements
+        .iter()
+        .map(|element| {
+            if !element.is_table() {
+                // Somebody may have thought that id or secret belong here.
+                return element.refuse_unseen(CLIENTS);
+            }
+            let table = element.table(CLIENTS)?;
+            let product = table.need("product", "the product of the client").and_then(|value| {
+                let product = value.product()?;
+                products.claim(&value, product.clone()).then_some(product)
+            });
+            let file = table
+                .need("file", CLIENT_FILE)
+                .and_then(|value| secret_file(&value, "the client's id and secret"));
+            table.end();
+            Some(ClientSpec {
+                product: product?,
+                file: file?,
+            })
+        })
+        .collect();
+    clients.into_iter().collect()
+}
+
 fn token_file(value: &Value<'_>) -> Option<PathBuf> {
+    secret_file(value, "the token")
+}
+
+/// The path of a file that holds `what`.
+fn secret_file(value: &Value<'_>, what: &str) -> Option<PathBuf> {
     let path = value.path()?;
-    // Access tokens have 40 hexadecimal digits (cloud-api.md 1.2).
+    // Access tokens and client secrets have 40 hexadecimal digits (cloud-api.md 1.2, 1.5).
     if path
         .to_str()
         .is_some_and(|text| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit()))
     {
-        return value.refuse_unseen("must be the path of a file that holds the token, not the token itself: revoke this one");
+        return value.refuse_unseen(format!(
+            "must be the path of a file that holds {what}, not {what} itself: revoke this one"
+        ));
     }
     Some(path)
 }
 
+const CLIENTS: &str = "must be [[cloud.client]] tables, each with product and file";
+const CLIENT_FILE: &str = "the file with the client's id and secret, which is its owner's alone";
 /// The documented limit is 10,000 requests in 5 minutes (cloud-api.md 4.2).
 const MOST_REQUESTS: u32 = 33;
 /// No limit is documented; a longer list would only lose more if its answer is lost.

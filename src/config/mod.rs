@@ -8,6 +8,7 @@
 
 use std::{fs, path::Path};
 
+mod aim;
 mod cloud;
 mod document;
 mod error;
@@ -18,7 +19,7 @@ mod slot;
 mod station;
 mod value;
 
-pub use cloud::Cloud;
+pub use cloud::{ClientSpec, Cloud};
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use recipe::{FirmwareSpec, Place, RecipeSpec, ServerSpec, WifiSpec, recipe_from_text};
 pub use resolve::Resolved;

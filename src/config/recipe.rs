@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
+    aim,
     document::{Document, Table},
     error::ConfigErrors,
     slot::Unique,
@@ -13,7 +14,7 @@ use crate::{
     model::{
         Platform, ProductId,
         platform::Network,
-        recipe::{KeyPolicy, Sha256, Timeouts},
+        recipe::{Aim, KeyPolicy, Repair, Sha256, Timeouts, Work},
     },
 };
 
@@ -24,7 +25,10 @@ pub struct RecipeSpec {
     pub name: String,
     /// The platform that it is for.
     pub platform: Platform,
-    /// The product; `None` for development devices of the station's own account.
+    /// What its runs are for.
+    pub aim: Aim,
+    /// The product; `None` for development devices of the station's own account, or, under a repair, for the product in
+    /// which the cloud shows the device.
     pub product: Option<ProductId>,
     /// Also activate the SIM at import.
     pub activate_sim: bool,
@@ -112,6 +116,42 @@ pub struct Place {
     pub key: String,
 }
 
+impl RecipeSpec {
+    /// A repair that no file describes: for a command that has everything from its options.
+    pub fn repair(platform: Platform, product: Option<ProductId>, repair: Repair, server: ServerSpec) -> Self {
+        let work = aim::word(repair.work);
+        let keys = match repair.work {
+            Work::NewKey => KeyPolicy::Generate,
+            _ => KeyPolicy::ReadOrGenerate,
+        };
+        Self {
+            name: format!("{work}-{}", platform.name()),
+            platform,
+            aim: Aim::Repair(repair),
+            product,
+            activate_sim: false,
+            firmware: Vec::new(),
+            keys,
+            server,
+            wifi: None,
+            prove: true,
+            finish_owed: false,
+            timeouts: Timeouts::default(),
+            place: Self::of_options("recipe"),
+            recorded: None,
+        }
+    }
+
+    /// The place of what options say.
+    pub fn of_options(key: &str) -> Place {
+        Place {
+            file: "the options of this command".to_owned(),
+            line: 0,
+            key: key.to_owned(),
+        }
+    }
+}
+
 /// Reads a recipe again from the text that the ledger has of it: a run under way keeps its recipe, whatever has become
 /// of `station.toml`. Paths are as they were written.
 ///
@@ -169,6 +209,8 @@ fn read(table: &Table<'_>, file: &str, mut taken: Option<&mut Taken>) -> Option<
             .then_some(platform)
     });
     let product = table.optional("product", |value| value.product());
+    let aim = aim::read(table, product.as_ref().and_then(Option::as_ref));
+    let repairs = matches!(aim, Some(Aim::Repair(_)));
     let activate_sim = table.get_or("activate_sim", false, |value| {
         let activate = value.truth()?;
         let cellular = platform.is_none_or(|platform| platform.row().network == Network::Cellular);
@@ -179,12 +221,10 @@ fn read(table: &Table<'_>, file: &str, mut taken: Option<&mut Taken>) -> Option<
         }
     });
     let firmware = table.get_or("firmware", Vec::new(), |value| firmware(&value, file));
-    let keys = table.get_or("keys", KeyPolicy::Read, |value| {
-        let policies =
-            [KeyPolicy::Read, KeyPolicy::Generate, KeyPolicy::ReadOrGenerate].map(|policy| (policy.to_string(), policy));
-        value.choice(&policies.each_ref().map(|(word, policy)| (word.as_str(), *policy)))
-    });
-    let server = table.get_or("server", ServerSpec::Keep, |value| server(&value, file, recorded));
+    let keys = aim::keys(table, aim.as_ref());
+    // Whoever repairs a device wants it in the vendor's cloud, unless another is named.
+    let usual = if repairs { ServerSpec::Production } else { ServerSpec::Keep };
+    let server = table.get_or("server", usual, |value| server(&value, file, recorded));
     let wifi = table.optional("wifi", |value| {
         if platform.is_some_and(|platform| platform.row().network != Network::Wifi) {
             return value.refuse("must be absent: this platform has no Wi-Fi");
@@ -197,6 +237,7 @@ fn read(table: &Table<'_>, file: &str, mut taken: Option<&mut Taken>) -> Option<
     Some(RecipeSpec {
         name: name?,
         platform: platform?,
+        aim: aim?,
         product: product?,
         activate_sim: activate_sim?,
         firmware: firmware?,

@@ -5,8 +5,8 @@ use std::{fmt::Write, path::Path, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::recipe::RecipeSpec;
-use crate::model::recipe::ServerPolicy;
+use super::{aim, recipe::RecipeSpec};
+use crate::model::recipe::{Aim, Repair, ServerPolicy};
 
 /// Writes a recipe. The server key is written as it was found, because the file it came from may change.
 pub(super) fn write(spec: &RecipeSpec, server: &ServerPolicy) -> String {
@@ -22,18 +22,10 @@ pub(super) fn write(spec: &RecipeSpec, server: &ServerPolicy) -> String {
     if let Some(product) = &spec.product {
         line("product", &quoted(&product.0));
     }
-    line("activate_sim", if spec.activate_sim { "true" } else { "false" });
-    let mut files = String::from("[");
-    for file in &spec.firmware {
-        let _ = write!(
-            files,
-            "\n    {{ file = {}, sha256 = \"{}\" }},",
-            path(&file.file),
-            file.sha256
-        );
+    match &spec.aim {
+        Aim::Provision => provision(spec, &mut line),
+        Aim::Repair(repair) => repairs(repair, &mut line),
     }
-    files.push_str(if spec.firmware.is_empty() { "]" } else { "\n]" });
-    line("firmware", &files);
     line("keys", &quoted(&spec.keys.to_string()));
     line(
         "server",
@@ -58,7 +50,9 @@ pub(super) fn write(spec: &RecipeSpec, server: &ServerPolicy) -> String {
         line("wifi", &format!("{{ ssid = {}{password} }}", quoted(&wifi.ssid)));
     }
     line("prove", if spec.prove { "true" } else { "false" });
-    line("finish_owed", if spec.finish_owed { "true" } else { "false" });
+    if spec.aim == Aim::Provision {
+        line("finish_owed", if spec.finish_owed { "true" } else { "false" });
+    }
     let t = &spec.timeouts;
     let times = [
         ("reappear", t.reappear),
@@ -71,6 +65,32 @@ pub(super) fn write(spec: &RecipeSpec, server: &ServerPolicy) -> String {
     let times = times.map(|(key, time)| format!("{key} = \"{}\"", duration(time)));
     line("timeouts", &format!("{{ {} }}", times.join(", ")));
     text
+}
+
+/// What only provisioning has. Recipes of before there were repairs keep their text, and with it their identity.
+fn provision(spec: &RecipeSpec, line: &mut dyn FnMut(&str, &str)) {
+    line("activate_sim", if spec.activate_sim { "true" } else { "false" });
+    let mut files = String::from("[");
+    for file in &spec.firmware {
+        let _ = write!(
+            files,
+            "\n    {{ file = {}, sha256 = \"{}\" }},",
+            path(&file.file),
+            file.sha256
+        );
+    }
+    files.push_str(if spec.firmware.is_empty() { "]" } else { "\n]" });
+    line("firmware", &files);
+}
+
+fn repairs(repair: &Repair, line: &mut dyn FnMut(&str, &str)) {
+    line("aim", &quoted("repair"));
+    line("work", &quoted(aim::word(repair.work)));
+    let from: Vec<_> = repair.from.iter().map(|product| quoted(&product.0)).collect();
+    line("from", &format!("[{}]", from.join(", ")));
+    if let Some(reference) = &repair.reference {
+        line("reference", &quoted(reference));
+    }
 }
 
 fn path(path: &Path) -> String {

@@ -66,6 +66,7 @@ impl RecipeSpec {
             hash: sha256(text.as_bytes()),
             text,
             platform: self.platform,
+            aim: self.aim.clone(),
             product: self.product.clone(),
             activate_sim: self.activate_sim,
             firmware: self.firmware.iter().map(named).collect(),

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    cloud::{self, Cloud},
+    cloud::{self, ClientSpec, Cloud},
     document::{Document, Table},
     error::ConfigErrors,
     recipe::{self, RecipeSpec},
@@ -104,6 +104,14 @@ pub(super) fn read(name: &str, folder: &Path, text: &str) -> Result<Station, Con
             cloud: Cloud {
                 token_file: cloud.token_file.map(|path| folder.join(path)),
                 ca_file: cloud.ca_file.map(|path| folder.join(path)),
+                clients: cloud
+                    .clients
+                    .into_iter()
+                    .map(|client| ClientSpec {
+                        file: folder.join(client.file),
+                        ..client
+                    })
+                    .collect(),
                 ..cloud
             },
             slots: slots?,

@@ -24,6 +24,9 @@
 //! in the document. P-256 signs with ECDSA and SHA-256, written as DER; RSA-1024 with PKCS#1 v1.5 and SHA-256: what
 //! `openssl dgst -sha256 -verify ID.pub.pem -signature FILE` takes.
 
+pub mod check;
+pub mod list;
+
 use std::iter;
 
 use serde_json::Value;

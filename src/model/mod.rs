@@ -5,6 +5,7 @@
 //! [`crate`]).
 
 pub mod cloud_state;
+pub mod diagnosis;
 pub mod fact;
 pub mod id;
 pub mod key;
@@ -28,6 +29,7 @@ pub mod time;
 pub mod verdict;
 
 pub use cloud_state::CloudState;
+pub use diagnosis::Diagnosis;
 pub use fact::{Fact, Record};
 pub use id::{DeviceId, ProductId, RunId, SlotNo, StationId};
 pub use key::{Fingerprint, KeyKind, PublicKey};

@@ -114,6 +114,43 @@ impl Default for Timeouts {
     }
 }
 
+/// What runs under a recipe are for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Aim {
+    /// To make a device ready for its product.
+    #[default]
+    Provision,
+    /// To find out what is wrong with its keys, and to put it right.
+    Repair(Repair),
+}
+
+/// A repair: what may be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// The work.
+    pub work: Work,
+    /// Products from which a device may be moved to that of the recipe.
+    pub from: Vec<ProductId>,
+    /// The reference under which the devices were returned.
+    pub reference: Option<String>,
+}
+
+/// What a repair does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// It ends after the diagnosis, and nothing is changed.
+    Diagnose,
+    /// It tells key and address, and nothing is changed.
+    Address,
+    /// The flow that the diagnosis proposes.
+    Mend,
+    /// A new pair whatever is there. The key policy of the recipe is [`KeyPolicy::Generate`] then.
+    NewKey,
+    /// Server key and address only.
+    ServerKey,
+}
+
 /// The ordered work for one product on one platform.
 #[derive(Clone, Debug)]
 pub struct Recipe {
@@ -125,7 +162,10 @@ pub struct Recipe {
     pub text: String,
     /// The platform that it is for.
     pub platform: Platform,
-    /// The product; `None` for development devices of the station's own account.
+    /// What its runs are for.
+    pub aim: Aim,
+    /// The product. `None` is for development devices of the station's own account; under a repair it stands for the
+    /// product in which the cloud shows the device.
     pub product: Option<ProductId>,
     /// Also activate the SIM at import. It costs money, so only on request.
     pub activate_sim: bool,

@@ -156,6 +156,10 @@ codes! {
     KeyUnreadable = "key-unreadable", Station, Technician, true, "It cannot be told what the key slot holds; nothing was written.", "Plug the device in again; if it repeats, flash Device OS first (Photon, P1) or set it aside.";
     KeyBlank = "key-blank", Device, Technician, false, "The key slot is blank and the recipe does not allow a new key.", "Use a recipe with key policy read-or-generate, or let the device make a key by connecting once.";
     KeyCorrupt = "key-corrupt", Device, Technician, false, "The key slot holds no usable key and the recipe does not allow a new one.", "Use a recipe with key policy read-or-generate.";
+    KeyUnknown = "key-unknown", Device, Technician, false, "The cloud does not know the key that the device holds.", "Repair the device: its present key is registered, or a new one.";
+    KeyMisread = "key-misread", Device, Technician, false, "The key is right, and the device's own parser misreads it.", "Repair the device: the same key is written in the layout that it reads.";
+    ServerKeyWrong = "server-key-wrong", Device, Technician, false, "The device holds another server key or address than it should.", "Repair the device: key and address of the server are written.";
+    NotKeys = "not-keys", Device, Technician, false, "Keys and server settings are right as far as can be told: it is something else.", "Look at network, SIM and antenna, and at the device's light.";
     KeyDuplicate = "key-duplicate", Device, Engineer, false, "The ledger knows this key on another device.", "Set both devices aside: one is a copy, or a dump was written to the wrong device.";
     KeyWrite = "key-write", Device, Technician, false, "A new key could not be written and verified.", "Set the device aside: its key store does not hold what is written.";
     KeyUndo = "key-undo", Station, Engineer, false, "The old key store could not be saved before a key write; nothing was written.", "Free disk space and look at the permissions of the undo directory.";
@@ -172,6 +176,9 @@ codes! {
     ImportNonmember = "import-nonmember", Device, Engineer, false, "The device belongs to another owner.", "Have the owner release it; nothing was sent to them.";
     ImportProtected = "import-protected", Device, Engineer, false, "A protected device cannot join an unprotected product.", "Choose a product with Device Protection, or send it to the repair bench.";
     OwnerForeign = "owner-foreign", Device, Engineer, false, "The device is claimed by a customer or a stranger.", "Use the repair flow for customer devices; a recipe never takes a device from its owner.";
+    Unclaimed = "unclaimed", Device, Engineer, false, "The device is in no product and nobody claimed it: nobody may register its key.", "Put it into a product; a claim alone needs a device that connects.";
+    ClaimLost = "claim-lost", Station, Engineer, false, "The device was taken from its owner for the repair and could not be given back.", "ALARM: give it back by hand now, with `keyrack device ID`; never ask for a transfer.";
+    RestoreLost = "restore-lost", Station, Engineer, false, "What the device must get back is not safely kept; nothing was changed in the cloud.", "Set undo to sealed copies in station.toml, and look at the disk and the permissions of the undo directory.";
     ClaimVague = "claim-vague", Device, Technician, false, "The cloud did not claim the device and does not say why: it is offline, or the cloud does not know it.", "Let the device connect to the cloud, then claim it again.";
     CustomerUnknown = "customer-unknown", Station, Engineer, false, "The cloud knows no such customer of the product.", "Look the device's owner up in the product and run the repair again.";
     CustomerClient = "customer-client", Station, Engineer, false, "The cloud gives no customer's token to the station's OAuth client.", "Use id and secret of a two-legged (server) client of this very product.";

@@ -122,6 +122,11 @@ impl Reader {
         query.run(&self.conn, "ORDER BY id DESC", limit)
     }
 
+    /// Runs that have no verdict, newest first, at most `limit`.
+    pub fn open_runs(&self, limit: u32) -> Result<Vec<RunRow>, StoreError> {
+        many(&self.conn, "WHERE state <> 'closed' ORDER BY id DESC LIMIT ?1", (limit,))
+    }
+
     /// What the ledger knows of a run.
     pub fn run(&self, run: RunId) -> Result<Option<RunRow>, StoreError> {
         one(&self.conn, "WHERE id = ?1", (Word(run),))

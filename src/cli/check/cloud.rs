@@ -8,8 +8,8 @@ use crate::{
         error::{Answered, CliError},
         exit::ExitCode,
     },
-    cloud::{Api, admission, token::TokenFile},
-    config::Station,
+    cloud::{Api, admission, client_file, token::TokenFile},
+    config::{ClientSpec, Station},
     model::{
         ProductId, Wall,
         fact::Protection,
@@ -20,6 +20,7 @@ use crate::{
 
 const TOKEN: &str = "token";
 const CLOUD: &str = "cloud";
+const CLIENT: &str = "oauth client";
 
 /// Looks at the token and, unless offline, asks the cloud. Only looks are sent.
 pub(super) fn look(
@@ -29,11 +30,14 @@ pub(super) fn look(
     context: &Context,
     now: Wall,
 ) -> Vec<Finding> {
+    let mut findings = clients(station);
     let access = match Access::new(&args.cloud, station, context) {
         Ok(access) => access,
-        Err(error) => return vec![failed(TOKEN, &error)],
+        Err(error) => {
+            findings.push(failed(TOKEN, &error));
+            return findings;
+        }
     };
-    let mut findings = Vec::new();
     let token = match access.token() {
         Ok(token) => {
             findings.push(lasting(&token, &access, now));
@@ -58,6 +62,30 @@ pub(super) fn look(
         (Ok(http), Some(token)) => findings.extend(ask(&Api::new(http, token.token), &access.url, recipes, now)),
     }
     findings
+}
+
+/// The OAuth clients of products. They are not tried: a wrong one counts as a failed log-in of this address.
+fn clients(station: Option<&Station>) -> Vec<Finding> {
+    let clients = station.map_or(&[][..], |station| &station.cloud.clients);
+    let one = |spec: &ClientSpec| match client_file::read(&spec.file) {
+        Ok(client) => Finding::fine(
+            CLIENT,
+            format!(
+                "\"{}\": {} of product {}, yours alone",
+                spec.file.display(),
+                client.id,
+                spec.product
+            ),
+        ),
+        Err(source) => failed(
+            CLIENT,
+            &CliError::Client {
+                product: spec.product.clone(),
+                source,
+            },
+        ),
+    };
+    clients.iter().map(one).collect()
 }
 
 /// When the token ends, as its file says.

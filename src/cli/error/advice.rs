@@ -2,8 +2,8 @@
 
 use super::CliError;
 use crate::{
-    cli::exit::ExitCode,
-    cloud::{login::LoginError, token::TokenFileError},
+    cli::{exit::ExitCode, packet::ListTrouble},
+    cloud::{login::LoginError, token::SecretFileError},
     station::StationError,
     store::StoreError,
 };
@@ -22,16 +22,26 @@ impl CliError {
             | Self::UnknownDevice { .. }
             | Self::ManyDevices { .. }
             | Self::NotQuarantined { .. }
+            | Self::UnknownLight { .. }
+            | Self::ServerKey { .. }
+            | Self::UnknownSlot { .. }
+            | Self::NoDevice
+            | Self::TooManyPackets { .. }
             | Self::Shelf(_)
             | Self::StationKey(_)
             | Self::Scenario(_)
             | Self::Overwrite { .. } => ExitCode::Usage,
             Self::Bus(_) | Self::StandIn(_) => ExitCode::Fault,
             Self::World { .. } => ExitCode::Failed,
-            Self::Token(_) | Self::Login(_) | Self::Cloud { .. } => ExitCode::Cloud,
-            Self::Store(_) | Self::File { .. } | Self::Key { .. } | Self::Differences { .. } | Self::Output(_) => {
-                ExitCode::Ledger
-            }
+            Self::Token(_) | Self::Client { .. } | Self::Login(_) | Self::Cloud { .. } => ExitCode::Cloud,
+            Self::Store(_)
+            | Self::File { .. }
+            | Self::Key { .. }
+            | Self::Unread { .. }
+            | Self::PacketList { .. }
+            | Self::PacketsRefused { .. }
+            | Self::Differences { .. }
+            | Self::Output(_) => ExitCode::Ledger,
             Self::Station(StationError::Store(_)) => ExitCode::Ledger,
             Self::Station(StationError::Core(_)) | Self::Signals(_) => ExitCode::Internal,
             Self::Station(StationError::Bus(_)) => ExitCode::Fault,
@@ -59,11 +69,32 @@ impl CliError {
             Self::Station(StationError::Bus(_)) => "run `keyrack check`",
             Self::Named { .. } => "name the right file, or put it there",
             Self::File { .. } => "look at the permissions and the free space of the disk",
-            Self::Token(TokenFileError::Shared { .. }) => {
+            Self::Token(SecretFileError::Shared { .. }) => {
                 "run `chmod 600` on the file; if others use this machine, run `keyrack logout` and `keyrack login`"
             }
-            Self::Token(TokenFileError::Write { .. }) => "name another file with --token-file FILE",
+            Self::Token(SecretFileError::Write { .. }) => "name another file with --token-file FILE",
             Self::Token(_) => "run `keyrack login`",
+            Self::Client {
+                source: SecretFileError::Shared { .. },
+                ..
+            } => "run `chmod 600` on the file; if others use this machine, make a new client in the console",
+            Self::Client { .. } => "put id and secret of a two-legged (server) client of this product into the file, mode 600",
+            Self::UnknownSlot { .. } => "look at the [[slot]] tables of station.toml",
+            Self::NoDevice => {
+                "plug the device in, and look at its cable; `keyrack repair --lights` says what one that does not show on USB means"
+            }
+            Self::UnknownLight { .. } => "look for yours with `keyrack repair --lights`, which lists them all",
+            Self::PacketList {
+                source: ListTrouble::Wrong(error),
+                ..
+            } => error.next(),
+            Self::ServerKey { .. } => {
+                "give the public key of a server, PEM or DER: P-256 for devices on UDP, RSA-2048 for those on TCP"
+            }
+            Self::Unread { .. } => "name the right file, or look at its permissions",
+            Self::PacketList { .. } => "name the right file, or look at its permissions",
+            Self::TooManyPackets { .. } => "split it",
+            Self::PacketsRefused { .. } => "do what is said of each: nothing of a refused packet was sent or put on record",
             Self::Login(error) => of_login(error),
             Self::CloudSetup(_) => "correct --cloud-url and --ca-file, or [cloud] in station.toml",
             Self::Cloud { source, .. } => source.next,

@@ -17,7 +17,7 @@ use crate::{
     model::{
         DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
         platform::{Network, Transport},
-        recipe::{FirmwareFile, KeyPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
+        recipe::{Aim, FirmwareFile, KeyPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
     },
     rack::{Book, Setting},
     sim::{
@@ -302,6 +302,7 @@ impl Rig {
                 hash: sha256_of(text.as_bytes()),
                 text,
                 platform,
+                aim: Aim::Provision,
                 product: product.map(|number| ProductId(number.to_string())),
                 activate_sim: platform.row().network == Network::Cellular,
                 firmware: listed,

@@ -96,7 +96,7 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
         drop(group.spawn(
             "station",
             Box::new(move || {
-                let code = work(parts, Some(devices), Face::Lines, &context).map(|worked| worked.exit);
+                let code = work(parts, Until::Verdicts(devices), Face::Lines, &context).map(|worked| worked.numbers.exit());
                 *told.lock().unwrap() = Some(code);
             }),
         ));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::model::{
-    Code, DeviceId, Fact, Outcome, Platform, RunId, SlotNo, StepKind, Verdict, key::SlotContent, sentence::lower,
+    Code, DeviceId, Diagnosis, Fact, Outcome, Platform, RunId, SlotNo, StepKind, Verdict, key::SlotContent, sentence::lower,
 };
 
 /// What came of one run.
@@ -29,6 +29,9 @@ pub(in crate::cli) struct Line {
     pub(in crate::cli) done: String,
     /// The one next action.
     pub(in crate::cli) next: Option<&'static str>,
+    /// What was wrong with it, if that was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) diagnosis: Option<Diagnosis>,
     #[serde(skip)]
     plan: Vec<StepKind>,
     #[serde(skip)]
@@ -59,6 +62,7 @@ impl Line {
             why: String::new(),
             done: String::new(),
             next: None,
+            diagnosis: None,
             plan,
             deeds: Deeds::default(),
             began_here: true,

@@ -160,7 +160,7 @@ fn what_was_done_is_told_of_each_device_and_counted() {
     );
     assert_eq!(numbers.exit(), ExitCode::Failed);
     let (printer, out, _) = printer(false, 0);
-    print(&summary, &numbers, &printer);
+    print(&summary.results(), &numbers, &printer);
     assert_eq!(
         out.text(),
         "\n\
@@ -181,7 +181,7 @@ fn the_last_object_is_the_summary() {
     let mut summary = sums(facts);
     summary.set_apart(device(1));
     let (printer, out, _) = printer(true, 0);
-    print(&summary, &summary.numbers(0.1), &printer);
+    print(&summary.results(), &summary.numbers(0.1), &printer);
     let lines: Vec<serde_json::Value> = out.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&lines[0]["event"], &lines[0]["verdict"]), (&"result".into(), &"owed".into()));
     let last = lines.last().unwrap();

@@ -26,7 +26,7 @@ use crate::{
         key::{KeyLayout, SlotContent},
         outbox::{Answer, CloudDevice, Errand, Item, ItemId, Looked},
         platform::UsbMode,
-        recipe::{KeyPolicy, Recipe, ServerPolicy, Timeouts},
+        recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Timeouts},
     },
 };
 
@@ -38,6 +38,7 @@ fn recipe(keys: KeyPolicy) -> Recipe {
         hash: Fingerprint([7; 32]),
         text: String::new(),
         platform: Platform::Argon,
+        aim: Aim::Provision,
         product: Some(ProductId("1234".into())),
         activate_sim: false,
         firmware: Vec::new(),

@@ -1,38 +1,17 @@
-//! `keyrack keys`: public keys of the ledger as files.
+//! `keyrack keys export`: public keys of the ledger as files.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde::Serialize;
 
-use super::{Context, error::CliError, exit::ExitCode, help};
+use super::file::{self, Written};
 use crate::{
-    keys::{parse_public, public_pem},
+    cli::{Context, error::CliError, exit::ExitCode, help},
+    keys::parse_public,
     model::{DeviceId, Fingerprint, KeyKind, PublicKey},
     store::{DeviceRow, Reader, read::DeviceFilter},
 };
-
-/// Public keys as files
-#[derive(Args, Debug)]
-#[command(after_long_help = help::after(
-    &[("keyrack keys export --dir keys", "writes ID.pub.pem for each device")],
-    help::READING,
-))]
-pub(super) struct KeysArgs {
-    /// What to do with them.
-    #[command(subcommand)]
-    errand: Errand,
-}
-
-#[derive(Debug, Subcommand)]
-enum Errand {
-    Export(ExportArgs),
-}
 
 /// Write ID.pub.pem for each device
 ///
@@ -47,7 +26,7 @@ enum Errand {
     ],
     help::READING,
 ))]
-struct ExportArgs {
+pub(super) struct ExportArgs {
     /// The directory, made where it is missing
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
@@ -57,20 +36,6 @@ struct ExportArgs {
     /// Replace files that hold another key
     #[arg(long)]
     force: bool,
-}
-
-/// What became of one file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Written {
-    /// It was made.
-    New,
-    /// It held the same key already.
-    Same,
-    /// It held something else, and was replaced.
-    Replaced,
-    /// It holds something else, and was left alone.
-    Left,
 }
 
 #[derive(Serialize)]
@@ -93,15 +58,10 @@ struct Exported {
     without_key: usize,
 }
 
-pub(super) fn run(args: &KeysArgs, context: &Context) -> Result<ExitCode, CliError> {
-    let Errand::Export(args) = &args.errand;
-    export(args, context)
-}
-
-fn export(args: &ExportArgs, context: &Context) -> Result<ExitCode, CliError> {
+pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<ExitCode, CliError> {
     let reader = context.reader()?;
     let printer = &context.printer;
-    fs::create_dir_all(&args.dir).map_err(failed("make the directory", &args.dir))?;
+    file::directory(&args.dir)?;
     let mut written = Vec::new();
     let mut left = Vec::new();
     let mut without_key = 0;
@@ -111,7 +71,7 @@ fn export(args: &ExportArgs, context: &Context) -> Result<ExitCode, CliError> {
             return Ok(());
         };
         let path = args.dir.join(format!("{}.pub.pem", row.id));
-        let end = write(&path, row.id, &key, args.force)?;
+        let end = file::public(&path, row.id, &key, args.force)?;
         written.push(end);
         if end == Written::Left {
             left.push(path.clone());
@@ -135,9 +95,7 @@ fn export(args: &ExportArgs, context: &Context) -> Result<ExitCode, CliError> {
         }
         Ok(())
     })?;
-    File::open(&args.dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(failed("sync the directory", &args.dir))?;
+    file::sync(&args.dir)?;
     let count = |what| written.iter().filter(|end| **end == what).count();
     let exported = Exported {
         event: "exported",
@@ -199,53 +157,6 @@ fn key_of(reader: &Reader, row: &DeviceRow) -> Result<Option<PublicKey>, CliErro
         .key;
     let parsed = parse_public(&stored.spki).map_err(|error| bad(Some(error)))?;
     if parsed == stored { Ok(Some(stored)) } else { Err(bad(None)) }
-}
-
-/// Writes the file whole under its name or not at all, and reads it again.
-fn write(path: &Path, device: DeviceId, key: &PublicKey, force: bool) -> Result<Written, CliError> {
-    let pem = public_pem(key);
-    let end = match fs::read(path) {
-        Ok(there) if there == pem.as_bytes() => return Ok(Written::Same),
-        Ok(_) if !force => return Ok(Written::Left),
-        Ok(_) => Written::Replaced,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Written::New,
-        Err(error) => return Err(failed("read", path)(error)),
-    };
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut half = tempfile::Builder::new()
-        .prefix(".pub.")
-        .permissions(fs::Permissions::from_mode(0o644))
-        .tempfile_in(dir)
-        .map_err(failed("write", path))?;
-    half.write_all(pem.as_bytes())
-        .and_then(|()| half.as_file().sync_all())
-        .map_err(failed("write", path))?;
-    let named = if end == Written::New {
-        half.persist_noclobber(path)
-    } else {
-        half.persist(path)
-    };
-    match named {
-        Ok(_) => {}
-        // Made by somebody else meanwhile.
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(Written::Left),
-        Err(error) => return Err(failed("name", path)(error.error)),
-    }
-    let again = fs::read(path).map_err(failed("read", path))?;
-    let bad = |source| CliError::Key {
-        device: device.to_string(),
-        source,
-    };
-    match parse_public(&again) {
-        Ok(parsed) if parsed == *key => Ok(end),
-        Ok(_) => Err(bad(None)),
-        Err(error) => Err(bad(Some(error))),
-    }
-}
-
-fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CliError {
-    let path = path.to_owned();
-    move |source| CliError::File { doing, path, source }
 }
 
 /// Devices that are read at once.

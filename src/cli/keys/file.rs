@@ -1,0 +1,127 @@
+//! Key files that leave: each is there whole or not at all, is read again and compared, and replaces nothing that holds
+//! another key unless that is wanted.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use serde::Serialize;
+
+use crate::{
+    cli::error::CliError,
+    keys::{parse_public, public_pem},
+    model::{DeviceId, PublicKey},
+};
+
+/// What became of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Written {
+    /// It was made.
+    New,
+    /// It held the same already.
+    Same,
+    /// It held something else, and was replaced.
+    Replaced,
+    /// It holds something else, and was left alone.
+    Left,
+}
+
+/// Writes a public key as the vendor's CLI writes it.
+pub(super) fn public(path: &Path, device: DeviceId, key: &PublicKey, force: bool) -> Result<Written, CliError> {
+    let end = put(path, public_pem(key).as_bytes(), PUBLIC, &|_| force)?;
+    if end == Written::Left {
+        return Ok(end);
+    }
+    let bad = |source| CliError::Key {
+        device: device.to_string(),
+        source,
+    };
+    match parse_public(&fs::read(path).map_err(failed("read", path))?) {
+        Ok(parsed) if parsed == *key => Ok(end),
+        Ok(_) => Err(bad(None)),
+        Err(error) => Err(bad(Some(error))),
+    }
+}
+
+/// Makes the directory where it is missing.
+pub(super) fn directory(dir: &Path) -> Result<(), CliError> {
+    fs::create_dir_all(dir).map_err(failed("make the directory", dir))
+}
+
+/// Has the names of a directory on disk.
+pub(super) fn sync(dir: &Path) -> Result<(), CliError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(failed("sync the directory", dir))
+}
+
+/// Writes a file whole under its name or not at all; `may` tells whether something else there may be replaced.
+fn put(path: &Path, content: &[u8], mode: u32, may: &dyn Fn(&[u8]) -> bool) -> Result<Written, CliError> {
+    let end = match fs::read(path) {
+        Ok(there) if there == content => return Ok(Written::Same),
+        Ok(there) if !may(&there) => return Ok(Written::Left),
+        Ok(_) => Written::Replaced,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Written::New,
+        Err(error) => return Err(failed("read", path)(error)),
+    };
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let mut half = tempfile::Builder::new()
+        .prefix(".key.")
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempfile_in(dir)
+        .map_err(failed("write", path))?;
+    half.write_all(content)
+        .and_then(|()| half.as_file().sync_all())
+        .map_err(failed("write", path))?;
+    let named = if end == Written::New {
+        half.persist_noclobber(path)
+    } else {
+        half.persist(path)
+    };
+    match named {
+        Ok(_) => Ok(end),
+        // Made by somebody else meanwhile.
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Written::Left),
+        Err(error) => Err(failed("name", path)(error.error)),
+    }
+}
+
+/// An error of a file, with what we were doing.
+pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CliError {
+    let path = path.to_owned();
+    move |source| CliError::File { doing, path, source }
+}
+
+/// Everybody may read a public key.
+const PUBLIC: u32 = 0o644;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{edge::entropy::SystemEntropy, keys::PrivateKey, model::KeyKind};
+
+    #[test]
+    fn a_file_with_another_key_is_left_alone_unless_forced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.pub.pem");
+        let device = DeviceId::from_bytes([7; 12]);
+        let key = |()| PrivateKey::generate(KeyKind::P256, &SystemEntropy).public();
+        let (one, other) = (key(()), key(()));
+        let write = |key, force| public(&path, device, key, force).unwrap();
+        assert_eq!(write(&one, false), Written::New);
+        assert_eq!(write(&one, false), Written::Same);
+        assert_eq!(write(&other, false), Written::Left);
+        assert_eq!(fs::read(&path).unwrap(), public_pem(&one).as_bytes());
+        assert_eq!(write(&other, true), Written::Replaced);
+        assert_eq!(fs::read(&path).unwrap(), public_pem(&other).as_bytes());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left over");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    }
+}
