@@ -10,7 +10,7 @@ pub(super) use folder::private_folder;
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use crate::{
-    cloud::login,
+    cloud::{OauthClient, login},
     edge::{Entropy, Http},
     firmware::sha256_of,
     model::{
@@ -20,7 +20,10 @@ use crate::{
     },
     rack::{Book, Setting},
     sim::{
-        cloud::{BENCH_PRODUCT, CustomerSetup, DeviceSetup, Fault, ProductSetup, Role, Setup, StandIn, UserSetup},
+        cloud::{
+            BENCH_CLIENT, BENCH_CLIENT_SECRET, BENCH_PRODUCT, ClientSetup, CustomerSetup, DeviceSetup, Fault, ProductSetup, Role,
+            Setup, StandIn, UserSetup,
+        },
         device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
         world::{
             World, hubs,
@@ -36,6 +39,8 @@ use crate::{
 /// How the recipes of a rig differ from the usual.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What the runs are for. A repair finds the product by itself, and flashes nothing.
+    pub aim: Aim,
     /// What to do with keys.
     pub keys: KeyPolicy,
     /// Set the server key to the stand-in's.
@@ -59,6 +64,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            aim: Aim::Provision,
             keys: KeyPolicy::ReadOrGenerate,
             server: true,
             firmware: true,
@@ -301,8 +307,10 @@ impl Rig {
                 hash: sha256_of(text.as_bytes()),
                 text,
                 platform,
-                aim: Aim::Provision,
-                product: product.map(|p| ProductId(p.id.to_string())),
+                aim: options.aim.clone(),
+                product: product
+                    .filter(|_| options.aim == Aim::Provision)
+                    .map(|p| ProductId(p.id.to_string())),
                 activate_sim: platform.row().network == Network::Cellular,
                 firmware: listed,
                 keys,
@@ -317,6 +325,17 @@ impl Rig {
             });
         }
         Ok(())
+    }
+}
+
+impl Rig {
+    /// The client by which tokens of customers are asked for: that of the first product.
+    pub fn customers(&self) -> Option<OauthClient> {
+        let products = products(&self.scenario);
+        products.values().next().map(|product| OauthClient {
+            id: client_of(product),
+            secret: Secret::new(BENCH_CLIENT_SECRET.to_owned()),
+        })
     }
 }
 
@@ -346,6 +365,11 @@ impl Stored {
     }
 }
 
+/// The two-legged client of a product.
+fn client_of(product: &ProductSetup) -> String {
+    format!("{BENCH_CLIENT}-{}", product.platform)
+}
+
 /// The platforms of a scenario with the oldest Device OS of each.
 fn platforms(scenario: &Scenario) -> Vec<(Platform, u16)> {
     let mut found: BTreeMap<Platform, u16> = BTreeMap::new();
@@ -371,8 +395,15 @@ fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
             .collect::<Vec<_>>()
     };
     let customers = scenario.cloud.customers.iter().flat_map(customer).collect();
+    let client = |product: &ProductSetup| ClientSetup {
+        id: client_of(product),
+        secret: Secret::new(BENCH_CLIENT_SECRET.to_owned()),
+        product: product.id,
+        two_legged: true,
+    };
     Setup {
         customers,
+        clients: products.values().map(client).collect(),
         users: vec![UserSetup {
             name: scenario.cloud.owner.clone(),
             password: password.clone(),
