@@ -194,7 +194,9 @@ impl Events {
                 ended(Text::new().paint(Paint::of(*verdict), word), *code, why)
             }
             Fact::RunInterrupted { code, .. } => ended(Text::new().paint(Paint::Warn, "interrupted"), Some(*code), ""),
-            Fact::DeviceSeen { .. } | Fact::RunStarted { .. } | Fact::RunResumed { .. } => sentence::sentence(fact).into(),
+            Fact::Diagnosed { .. } | Fact::DeviceSeen { .. } | Fact::RunStarted { .. } | Fact::RunResumed { .. } => {
+                sentence::sentence(fact).into()
+            }
             Fact::KeyAbandoned { .. } | Fact::KeyRestored { .. } | Fact::HandshakeSeen { .. } => sentence::sentence(fact).into(),
             Fact::ItemAnswered { answer, .. } if !matches!(answer, Answer::Accepted { .. }) => {
                 Text::new().paint(Paint::Warn, sentence::sentence(fact))

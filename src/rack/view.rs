@@ -167,7 +167,11 @@ impl SlotView {
             self.step = Some(run.steps[i].kind);
             self.progress = u8::try_from(i + 1).ok().zip(u8::try_from(run.steps.len()).ok());
         }
-        self.held = self.awaits == Awaits::Cloud && matches!(self.step, Some(StepKind::Register | StepKind::RegisterPresent));
+        self.held = self.awaits == Awaits::Cloud
+            && matches!(
+                self.step,
+                Some(StepKind::Register | StepKind::RegisterPresent | StepKind::Secure | StepKind::GiveBack)
+            );
         self.detail = Some(Arc::clone(run));
     }
 }

@@ -6,8 +6,9 @@ use tempfile::TempDir;
 
 use crate::{
     model::{
-        Code, DeviceId, Fact, Fingerprint, Platform, PortPath, ProductId, PublicKey, Record, RunId, SlotNo, StationId, StepKind,
-        Verdict, Wall,
+        Code, DeviceId, Diagnosis, Fact, Fingerprint, Platform, PortPath, ProductId, PublicKey, Record, RunId, SlotNo, StationId,
+        StepKind, Verdict, Wall,
+        diagnosis::{Flow, Sureness, Trouble},
         fact::{Identity, Protection},
         key::{KeyLayout, SlotContent},
         outbox::{Answer, Errand, Item, ItemId},
@@ -124,7 +125,19 @@ pub(super) fn seen(device: DeviceId) -> Fact {
 }
 
 pub(super) fn identity(device: DeviceId) -> Identity {
-    Identity::bare(device, Platform::Boron, UsbMode::Normal, Protection::Open)
+    Identity {
+        device,
+        platform: Platform::Boron,
+        mode: UsbMode::Normal,
+        protection: Protection::Open,
+        transport: None,
+        serial: None,
+        iccid: None,
+        imei: None,
+        hardware: None,
+        os_version: None,
+        modules: Vec::new(),
+    }
 }
 
 pub(super) fn started(run: RunId, device: DeviceId) -> Fact {
@@ -155,6 +168,21 @@ pub(super) fn ended(run: RunId, device: DeviceId, verdict: Verdict, code: Option
     }
 }
 
+pub(super) fn diagnosed(run: RunId, device: DeviceId) -> Fact {
+    Fact::Diagnosed {
+        run,
+        device,
+        diagnosis: Diagnosis {
+            trouble: Trouble::KeyUnknown,
+            sureness: Sureness::Likely,
+            flow: Some(Flow::ProductAccount),
+            evidence: vec!["So it is.".to_owned()],
+        },
+        product: Some(ProductId("4711".to_owned())),
+        plan: vec![StepKind::ReadKey, StepKind::Register],
+    }
+}
+
 pub(super) fn released(run: RunId, device: DeviceId) -> Fact {
     Fact::QuarantineReleased {
         run,
@@ -182,6 +210,7 @@ pub(super) fn item(run: RunId, device: DeviceId, key: &PublicKey) -> Item {
         device,
         product: Some(ProductId("4711".to_owned())),
         errand: Errand::Key { key: key.clone() },
+        after: None,
     }
 }
 
@@ -192,6 +221,7 @@ pub(super) fn import(run: RunId, device: DeviceId) -> Item {
         device,
         product: Some(ProductId("4711".to_owned())),
         errand: Errand::Import { activate_sim: false },
+        after: None,
     }
 }
 
