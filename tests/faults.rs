@@ -390,30 +390,7 @@ fn scenario(text: &str) -> Scenario {
 /// Long after every deadline of the step that hangs.
 const REPLUG: Duration = Duration::from_secs(3600);
 
-const TWO: &str = r#"
-about = "Two good devices."
-seed = 81
-
-[[slot]]
-number = 1
-platform = "boron"
-
-[[slot]]
-number = 2
-platform = "argon"
-
-[[expect]]
-slot = 1
-verdict = "PASS"
-key = "same"
-uploads = 1
-
-[[expect]]
-slot = 2
-verdict = "PASS"
-key = "same"
-uploads = 1
-"#;
+const TWO: &str = include_str!("../fixtures/scenarios/two-good.toml");
 
 /// A cut between an upload and its answer costs an upload of the same key, so only one device has a count.
 const NEW_KEYS: &str = r#"

@@ -12,11 +12,11 @@ use std::{
 
 use keyrack::{
     keys,
-    model::{DeviceId, Fact, Platform, Verdict, key::SlotContent, outbox::Answer},
+    model::{DeviceId, Fact, Platform, Verdict, key::SlotContent, outbox::Answer, platform::UsbMode},
     sim::world::scenario::Scenario,
     store::Reader,
 };
-use process::{Served, keyrack, text};
+use process::{Served, keyrack, private_slot, text};
 use serde_json::Value;
 
 /// Where the station is killed: at the first line of these that it says after its start, in this order.
@@ -45,36 +45,50 @@ enum Moment {
 
 #[test]
 fn a_killed_station_ends_as_an_undisturbed_one() {
+    let (mut left, mut met) = (MOMENTS, 0);
+    // On a busy machine the devices can be past a moment before the signal comes: the next ones go through it, too.
+    for _ in 0..MOST_RACKS {
+        let (killed, met_here) = kill_at(left);
+        (left, met) = (&left[killed..], met + met_here);
+        if left.is_empty() {
+            break;
+        }
+    }
+    assert!(left.is_empty(), "{left:?} were never reached");
+    assert!(
+        met > 0,
+        "a device was met again between the write of its key and its registration"
+    );
+}
+
+/// Kills the station on a fresh rack at these moments, one after the other, until its devices are done, and looks at what
+/// is left. Tells at how many moments, and how often a device was met again with a key that the cloud did not know.
+fn kill_at(moments: &[Moment]) -> (usize, usize) {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
     let scenario = Scenario::parse(RACK).unwrap();
     let mut world = Served::start(home, RACK);
-    let mut plans = Plans::default();
-    let (mut held, mut killed) = (Held::default(), 0);
-    for moment in MOMENTS {
-        let mut station = world.station(home, &[]);
-        let reached = station.wait_for(|line| plans.learn(line).is_some_and(|kind| moment.fits(line, &kind)));
-        assert!(reached.is_some(), "{moment:?} was never reached: {}", station.complaints());
+    let ledger = home.join("world/state/ledger");
+    let (mut plans, mut killed, mut left) = (Plans::default(), 0, scenario.slots.len());
+    while left > 0 {
+        let mut station = world.station(home, &["--devices", &left.to_string()]);
+        let moment = moments.get(killed);
+        let reached =
+            moment.and_then(|moment| station.wait_for(|line| plans.learn(line).is_some_and(|kind| moment.fits(line, &kind))));
+        if reached.is_none() {
+            let status = station.end();
+            assert_eq!(status.code(), Some(0), "{}", station.complaints());
+            break;
+        }
         station.signal("KILL");
         assert_eq!(station.end().code(), None, "ended by the signal");
-        station.said.iter().for_each(|line| held.follow(line));
         killed += 1;
         assert!(world.program.alive(), "the world lives on");
+        left = scenario.slots.len() - ended(&ledger).len();
     }
-    assert_eq!(killed, MOMENTS.len());
-
-    let ledger = home.join("world/state/ledger");
-    let left = scenario.slots.len() - ended(&ledger).len();
-    assert!(left > 0, "there is something left to do");
-    let mut station = world.station(home, &["--devices", &left.to_string()]);
-    let status = station.end();
-    assert_eq!(status.code(), Some(0), "{}", station.complaints());
-    station.said.iter().for_each(|line| held.follow(line));
-    assert!(
-        held.met > 0,
-        "a device was met again between the write of its key and its registration"
-    );
+    let met = met_again(&ledger);
     required(home, &mut world, &scenario);
+    (killed, met)
 }
 
 #[test]
@@ -130,8 +144,7 @@ fn required(home: &Path, world: &mut Served, scenario: &Scenario) {
         assert_eq!(row.last_verdict, Some(Verdict::Pass), "{device}: {:?}", row.last_code);
         let platform = Platform::from_id(slot.platform.number()).unwrap();
         let dct = std::fs::read(home.join(format!("world/world/{device}.dct"))).unwrap();
-        let segment = platform.key_segments(platform.row().transport).private;
-        let held = &dct[segment.offset as usize..(segment.offset + segment.len) as usize];
+        let held = private_slot(platform, &dct);
         let SlotContent::Valid { key, .. } = keys::classify(held, platform.key_kind()).0 else {
             panic!("{device} holds no valid key");
         };
@@ -188,30 +201,33 @@ fn ended(ledger: &Path) -> BTreeSet<DeviceId> {
     records.iter().filter_map(|record| of(&record.fact)).collect()
 }
 
-/// Devices whose key is, or may be, a new one that the cloud has not accepted: they stay in DFU mode whoever dies.
-#[derive(Default)]
-struct Held {
-    devices: BTreeSet<String>,
-    met: usize,
-}
-
-impl Held {
-    fn follow(&mut self, line: &Value) {
-        let (fact, device) = (&line["fact"], line["device"].as_str().unwrap_or_default().to_owned());
-        match fact["fact"].as_str() {
-            Some("key-intended") => {
-                self.devices.insert(device);
+/// How often a device was met whose key is, or may be, a new one that the cloud has not accepted: it stays in DFU mode
+/// whoever dies. By the journal: what a station said last before it was killed is not all that was on disk.
+fn met_again(ledger: &Path) -> usize {
+    let (mut devices, mut held, mut met) = (BTreeMap::new(), BTreeSet::new(), 0);
+    for record in Reader::open(ledger).unwrap().records(0, u32::MAX).unwrap() {
+        match &record.fact {
+            Fact::RunStarted { run, device, .. } => {
+                devices.insert(*run, *device);
             }
-            Some("item-answered") if fact["answer"]["answer"] == "accepted" => {
-                self.devices.remove(&device);
+            Fact::KeyIntended { device, .. } => {
+                held.insert(*device);
             }
-            Some("device-seen") if self.devices.contains(&device) => {
-                assert_eq!(fact["identity"]["mode"], "dfu", "{line}");
-                self.met += 1;
+            Fact::ItemAnswered {
+                item,
+                answer: Answer::Accepted { .. },
+                ..
+            } => {
+                held.remove(&devices[&item.run().unwrap()]);
+            }
+            Fact::DeviceSeen { identity, .. } if held.contains(&identity.device) => {
+                assert_eq!(identity.mode, UsbMode::Dfu, "{record:?}");
+                met += 1;
             }
             _ => {}
         }
     }
+    met
 }
 
 /// The plans of runs: a started step is named by its place in the plan.
@@ -263,28 +279,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Two devices of fast platforms, whose keys are replaced: every kind of moment comes for both.
-const RACK: &str = r#"
-about = "Two devices get new keys while their station is killed again and again."
-seed = 71
-keys = "generate"
+const RACK: &str = include_str!("../fixtures/scenarios/two-new-keys.toml");
 
-[[slot]]
-number = 1
-platform = "boron"
-
-[[slot]]
-number = 2
-platform = "argon"
-
-[[expect]]
-slot = 1
-verdict = "PASS"
-key = "new"
-uploads = 2
-
-[[expect]]
-slot = 2
-verdict = "PASS"
-key = "new"
-uploads = 2
-"#;
+/// So many racks have devices enough for every moment, also where most of them are missed.
+const MOST_RACKS: usize = 6;

@@ -2,6 +2,7 @@
 //! the right code, and touches nothing. It has a file of its own: a process that is being started holds the locks of its
 //! parent for a moment.
 
+#[expect(dead_code, reason = "other tests wait for lines and read key stores")]
 mod process;
 
 use std::{fs, os::unix::fs::PermissionsExt};
@@ -128,27 +129,4 @@ fn sha256(bytes: &[u8]) -> String {
     keyrack::firmware::sha256_of(bytes).to_string()
 }
 
-const TWO: &str = r#"
-about = "Two good devices."
-seed = 81
-
-[[slot]]
-number = 1
-platform = "boron"
-
-[[slot]]
-number = 2
-platform = "argon"
-
-[[expect]]
-slot = 1
-verdict = "PASS"
-key = "same"
-uploads = 1
-
-[[expect]]
-slot = 2
-verdict = "PASS"
-key = "same"
-uploads = 1
-"#;
+const TWO: &str = include_str!("../fixtures/scenarios/two-good.toml");

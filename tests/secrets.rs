@@ -19,7 +19,7 @@ use keyrack::{
         world::scenario::{Scenario, Slot},
     },
 };
-use process::{Served, keyrack, text};
+use process::{Served, keyrack, private_slot, text};
 
 #[test]
 fn no_secret_is_in_anything_that_a_station_writes_or_says() {
@@ -182,8 +182,7 @@ impl Secrets {
     /// The private numbers of a key store: what stands in its private key slot, however it is encoded.
     fn key_store(&mut self, slot: &Slot, dct: &[u8]) {
         let platform = Platform::from_id(slot.platform.number()).unwrap();
-        let segment = platform.key_segments(platform.row().transport).private;
-        let slot_bytes = &dct[segment.offset as usize..(segment.offset + segment.len) as usize];
+        let slot_bytes = private_slot(platform, dct);
         if slot_bytes.iter().all(|byte| *byte == 0xff) {
             return;
         }
@@ -339,54 +338,4 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 const WIFI_PASSWORD: &str = "canary-of-the-bench-network-91";
 const ACCOUNT_PASSWORD: &str = "canary-of-the-account-password-17";
 
-const RACK: &str = r#"
-about = "Keys of every kind, read, replaced and made."
-seed = 72
-pace = "instant"
-keys = "generate"
-
-[[slot]]
-number = 1
-platform = "boron"
-mobile-secret = "CANARYMOBILE01A"
-
-[[slot]]
-number = 2
-platform = "photon"
-os = "2.3.1"
-
-[[slot]]
-number = 3
-platform = "p2"
-key = "blank"
-
-[[slot]]
-number = 4
-platform = "argon"
-key = "old"
-mobile-secret = "CANARYMOBILE04D"
-
-[[expect]]
-slot = 1
-verdict = "PASS"
-key = "new"
-uploads = 2
-
-[[expect]]
-slot = 2
-verdict = "PASS"
-key = "new"
-uploads = 2
-
-[[expect]]
-slot = 3
-verdict = "PASS"
-key = "new"
-uploads = 1
-
-[[expect]]
-slot = 4
-verdict = "PASS"
-key = "new"
-uploads = 2
-"#;
+const RACK: &str = include_str!("../fixtures/scenarios/keys-of-every-kind.toml");

@@ -29,6 +29,8 @@ pub mod state_string;
 pub mod update;
 
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod noise;
 #[cfg(test)]
 mod script;

@@ -159,4 +159,35 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn every_function_of_the_old_table_has_a_name_and_a_new_one_may_be_protected() {
+        let function = |kind| {
+            let old = OldModule {
+                kind,
+                ..Default::default()
+            };
+            from_old(&old).map(|m| m.module.function)
+        };
+        let named: Vec<_> = (0..8).filter_map(function).collect();
+        assert_eq!(
+            named,
+            [
+                ModuleFunction::Bootloader,
+                ModuleFunction::SystemPart,
+                ModuleFunction::UserPart,
+                ModuleFunction::Monolithic,
+                ModuleFunction::NcpFirmware,
+                ModuleFunction::RadioStack,
+            ]
+        );
+        for (mode, protected) in [(0, false), (1, true)] {
+            let mut module = FirmwareModule {
+                kind: 4,
+                ..Default::default()
+            };
+            module.security.get_or_insert_default().mode = mode;
+            assert_eq!(from_new(&module).unwrap().protected, protected);
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Judges from outside: the programs `openssl`, `ssh-keygen` and `age`, and keys that were tried on Device OS.
 
+mod escrow;
 mod files;
+mod packets;
 
 use std::{
     ffi::OsStr,

@@ -1,6 +1,9 @@
 //! A proved P-256 key pair, its SEC1 encoding, and a reader for what devices have in their slots.
 
-use p256::{PublicKey, SecretKey};
+use p256::{
+    PublicKey, SecretKey,
+    ecdsa::{Signature, SigningKey, signature::hazmat::PrehashSigner},
+};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{
@@ -84,6 +87,13 @@ impl EcPair {
             _ => KeyLayout::Foreign,
         };
         Ok((pair, layout))
+    }
+
+    /// Signs a SHA-256: ECDSA in DER.
+    pub(super) fn sign(&self, digest: &[u8; 32]) -> Vec<u8> {
+        let key = SigningKey::from_bytes(&self.scalar.into()).expect("a proved scalar is in range");
+        let signature: Signature = key.sign_prehash(digest).expect("a SHA-256 is long enough to sign");
+        signature.to_der().as_bytes().to_vec()
     }
 
     /// SEC1 as Device OS from 2.1 on writes it: 121 bytes with parameters and public key.

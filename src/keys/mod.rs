@@ -5,9 +5,12 @@
 //! [`Secret`](crate::model::Secret) only; no error of this module shows a byte of one.
 //!
 //! The readers are keyrack's own because strict DER readers refuse most keys that devices have made themselves; the
-//! arithmetic is that of the crates `rsa` and `p256`.
+//! arithmetic is that of the crates `rsa`, `p256` and, for the [escrow], `x25519-dalek`.
 
+pub mod escrow;
 pub mod flaw;
+pub mod helper_record;
+pub mod packet;
 pub mod private;
 pub mod private_file;
 pub mod private_form;
@@ -17,6 +20,7 @@ pub mod server;
 pub mod server_exam;
 pub mod slot;
 
+mod age;
 mod der;
 mod early_rsa;
 mod ec_pair;
@@ -25,8 +29,11 @@ mod production;
 mod rsa_numbers;
 mod rsa_pair;
 mod server_address;
+mod signature;
 mod spki;
 
+#[cfg(test)]
+mod bounds;
 #[cfg(test)]
 mod cross_check;
 

@@ -53,15 +53,20 @@ pub fn device_view(slot: &[u8]) -> Option<RsaNumbers> {
 /// # Panics
 /// If the slot is shorter than the key: the slots of all platforms are longer.
 pub fn encode(key: &PrivateKey, slot_len: usize) -> Secret<Vec<u8>> {
-    let der = match &key.0 {
-        Pair::Rsa1024(pair) => pair.device_layout(),
-        Pair::P256(pair) => pair.device_layout(),
-    };
+    let der = device_layout(key);
     assert!(der.expose().len() <= slot_len, "the key fits into its slot");
     let mut slot = Vec::with_capacity(slot_len);
     slot.extend_from_slice(der.expose());
     slot.resize(slot_len, 0xff);
     Secret::new(slot)
+}
+
+/// The key in the device's own layout, without fill.
+pub(super) fn device_layout(key: &PrivateKey) -> Secret<Vec<u8>> {
+    match &key.0 {
+        Pair::Rsa1024(pair) => pair.device_layout(),
+        Pair::P256(pair) => pair.device_layout(),
+    }
 }
 
 /// The kind of private key that the slot is shaped like, judged by its first elements alone: a key of the other kind

@@ -72,6 +72,25 @@ pub struct Identity {
     pub modules: Vec<InstalledModule>,
 }
 
+impl Identity {
+    /// Of a device that has told nothing else.
+    pub const fn bare(device: DeviceId, platform: Platform, mode: UsbMode, protection: Protection) -> Self {
+        Self {
+            device,
+            platform,
+            mode,
+            protection,
+            transport: None,
+            serial: None,
+            iccid: None,
+            imei: None,
+            hardware: None,
+            os_version: None,
+            modules: Vec::new(),
+        }
+    }
+}
+
 /// Something that happened and must survive a power cut.
 ///
 /// Stored as JSON with a version beside it. A variant or field once released is never changed in meaning or removed;

@@ -13,6 +13,7 @@ pub mod module;
 pub mod os_version;
 pub mod outbox;
 pub mod outcome;
+pub mod packet;
 pub mod platform;
 pub mod port;
 pub mod recipe;

@@ -168,6 +168,8 @@ mod tests {
             None,
         );
         assert!(back.is_some(), "a clock that was set back proves nothing");
+        let at_once = newer_session(None, read, read, &device(Some("08:30:00"), None), None);
+        assert_eq!(at_once, None, "a clock that stands still was not set back");
     }
 
     #[test]

@@ -182,15 +182,9 @@ fn seen(n: u32) -> Fact {
         slot: slot(n),
         port: PortPath::new("pci-0000:00:14.0", [slot(n).0 as u8]),
         identity: Identity {
-            device: device(n),
-            platform: Platform::Boron,
-            mode: UsbMode::Normal,
-            protection: Protection::Open,
-            transport: None,
             serial: Some(serial(n)),
             iccid: Some(iccid(n)),
             imei: Some(format!("{:015}", 352_753_090_000_000 + u64::from(n))),
-            hardware: None,
             os_version: Some("6.3.0".to_owned()),
             modules: [
                 ModuleFunction::Bootloader,
@@ -205,6 +199,7 @@ fn seen(n: u32) -> Fact {
                 passed: 30,
             })
             .to_vec(),
+            ..Identity::bare(device(n), Platform::Boron, UsbMode::Normal, Protection::Open)
         },
     }
 }

@@ -11,7 +11,10 @@ use keyrack::{
     model::{Mono, Platform, PortPath, Wall, platform::UsbId},
 };
 
-use crate::rig::{Rig, spec};
+use crate::{
+    rig::{Rig, spec},
+    wire::set_interface,
+};
 use keyrack::sim::device::Spec;
 
 /// A rig that a pipe, a clock and a test share.
@@ -111,14 +114,8 @@ impl Pipe for Bench {
     }
 
     fn set_alternate(&mut self, interface: u8, alternate: u8) -> Result<(), UsbError> {
-        let setup = Setup {
-            request_type: 1,
-            request: 11,
-            value: alternate.into(),
-            index: interface.into(),
-            length: 0,
-        };
-        self.control(setup, &[], Duration::from_secs(1)).map(drop)
+        self.control(set_interface(interface, alternate), &[], Duration::from_secs(1))
+            .map(drop)
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::{
     bench::Bench,
-    rig::{ALL, ARGON, BORON, ELECTRON, GEN2, MSOM, P2, PHOTON, RTL, Rig, spec},
+    rig::{ALL, ARGON, BORON, ELECTRON, GEN2, MSOM, P2, PHOTON, RTL, Rig, access_point, spec},
     server::{self, NONCE},
 };
 
@@ -293,18 +293,10 @@ fn an_update_that_is_refused() {
 // Wi-Fi.
 
 fn air() -> Vec<AccessPoint> {
-    let point = |ssid: &str, password: &str, security| AccessPoint {
-        ssid: ssid.into(),
-        password: password.into(),
-        bssid: [2, 0, 0, 0, 0, security],
-        security,
-        channel: 6,
-        rssi: -50,
-    };
     vec![
-        point("factory", "correct horse", 3),
-        point("guests", "", 0),
-        point("new", "battery staple", 5),
+        access_point("factory", "correct horse", 3),
+        access_point("guests", "", 0),
+        access_point("new", "battery staple", 5),
     ]
 }
 

@@ -22,6 +22,8 @@ use usb_device::{
 };
 use usbd_dfu::{DFUClass, DFUManifestationError, DFUMemError, DFUMemIO};
 
+use crate::wire::{hex, set_interface};
+
 const START: u32 = 0xb_4000;
 const PAGE: usize = 4096;
 const PAGES: usize = 4;
@@ -203,7 +205,7 @@ impl Foreign {
         let mut foreign = Self { wire, device, class };
         foreign.device.force_reset().ok();
         for setup in ["00 05 05 00 00 00 00 00", "00 09 01 00 00 00 00 00"] {
-            let bytes = crate::wire::hex(setup);
+            let bytes = hex(setup);
             foreign
                 .transfer(Setup::from_bytes(bytes.try_into().unwrap()), &[])
                 .expect("address and configuration");
@@ -261,14 +263,7 @@ impl Pipe for Foreign {
     }
 
     fn set_alternate(&mut self, interface: u8, alternate: u8) -> Result<(), UsbError> {
-        let setup = Setup {
-            request_type: 1,
-            request: 11,
-            value: alternate.into(),
-            index: interface.into(),
-            length: 0,
-        };
-        self.transfer(setup, &[]).map(drop)
+        self.transfer(set_interface(interface, alternate), &[]).map(drop)
     }
 }
 

@@ -4,10 +4,14 @@
 //! make one known mistake each and must suffer the documented consequence. `foreign_*`: a DFU host and a DFU device of other
 //! people's making. `client_*`: the station's own protocols against each model.
 //!
+//! The stand-in cloud has its own: `model_cloud_naive` and `model_cloud_client`, on the shop of `model_cloud_shop`.
+//!
 //! Section numbers are those of device-protocol.md. Nothing here sleeps: time is a number that the rig moves.
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod client_cloud_state;
 #[cfg(test)]
 mod client_control;
 #[cfg(test)]
@@ -16,6 +20,10 @@ mod client_dfu;
 mod client_keys;
 #[cfg(test)]
 mod client_modes;
+#[cfg(test)]
+mod client_server;
+#[cfg(test)]
+mod client_service;
 #[cfg(test)]
 mod client_trouble;
 #[cfg(test)]
@@ -29,6 +37,12 @@ mod model_boot;
 #[cfg(test)]
 mod model_cloud;
 #[cfg(test)]
+mod model_cloud_client;
+#[cfg(test)]
+mod model_cloud_naive;
+#[cfg(test)]
+mod model_cloud_shop;
+#[cfg(test)]
 mod model_descriptors;
 #[cfg(test)]
 mod model_dfu;
@@ -36,6 +50,10 @@ mod model_dfu;
 mod model_firmware;
 #[cfg(test)]
 mod model_flash;
+#[cfg(test)]
+mod model_key_errors;
+#[cfg(test)]
+mod model_key_helper;
 #[cfg(test)]
 mod model_keys;
 #[cfg(test)]
@@ -50,6 +68,8 @@ mod model_service;
 mod model_update;
 #[cfg(test)]
 mod naive_dfu;
+#[cfg(test)]
+mod naive_keys;
 #[cfg(test)]
 mod naive_service;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! 2.4, 4.4 and cloud-api.md 7.2: how a device comes to be connected, claimed and remembered.
 
-use keyrack::sim::device::{Dial, Dialled, Happening, Spec};
+use keyrack::sim::device::{Dial, Dialled, Happening, Noticed, Spec};
 
 use crate::{
     rig::{ARGON, BORON, P2, PHOTON, Rig, spec},
@@ -102,6 +102,7 @@ fn a_refused_device_dials_again() {
     let mut rig = Rig::boot(with_network(BORON));
     rig.cloud = Some(Dialled::Refused {
         why: "another key".into(),
+        noticed: Noticed::Silence,
     });
     for _ in 0..3 {
         dial(&mut rig);

@@ -1,6 +1,6 @@
 //! 4.1 to 4.4: where the keys are, and what the device does to them by itself.
 
-use keyrack::sim::device::{Happening, RsaNumbers, Spec, StartKey, StartServer, ec_key};
+use keyrack::sim::device::{Happening, Press, RsaNumbers, Spec, StartKey, StartServer, ec_key};
 use p256::pkcs8::EncodePublicKey;
 
 use crate::{
@@ -232,6 +232,80 @@ fn bad_server_settings_become_the_default_where_they_are_checked() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_missing_is_patched_alone() {
+    // 4.4: since 0.7.0, in RAM, where the settings are not checked.
+    let ours = crate::server::spki();
+    for (os_version, patched) in [(5004, true), (3301, true), (600, false)] {
+        for blank in [3298, 3490] {
+            let mut rig = Rig::boot_dfu(Spec {
+                os_version,
+                server: StartServer::Set {
+                    spki: ours.clone(),
+                    host: "$id.ours.test".into(),
+                },
+                ..spec(ELECTRON)
+            });
+            rig.alternate(1);
+            rig.write(blank, &[0xff; 128]).unwrap();
+            let before = rig.device.dct()[3298..3618].to_vec();
+            rig.leave();
+            until_dial(&mut rig);
+            let dial = rig.happened.iter().find_map(|(_, h)| match h {
+                Happening::Dial(dial) => Some(dial.clone()),
+                _ => None,
+            });
+            let dial = dial.unwrap();
+            let (key, host) = match (blank, patched) {
+                (3298, true) => (hex(EC_SERVER), "e00fce680123456789abcdef.ours.test"),
+                (3490, true) => (ours.clone(), "e00fce680123456789abcdef.udp.particle.io"),
+                (3298, false) => (vec![0xff; 192], "e00fce680123456789abcdef.ours.test"),
+                _ => ([ours.clone(), vec![0xff; 101]].concat(), ""),
+            };
+            assert_eq!(
+                (dial.server_host.as_str(), dial.server_key == key),
+                (host, true),
+                "{os_version} {blank}"
+            );
+            assert_eq!(rig.device.dct()[3298..3618], before, "the key store stays as it is");
+        }
+    }
+}
+
+#[test]
+fn holding_the_button_too_long_clears_all_but_the_udp_pair() {
+    for (platform, private, kept) in [
+        (BORON, 3106..3298, true),
+        (P2, 3106..3298, true),
+        (PHOTON, 34..34 + 611, false),
+    ] {
+        let mut rig = Rig::boot(Spec {
+            server: StartServer::Blank,
+            ..spec(platform)
+        });
+        let before = rig.device.dct()[private.clone()].to_vec();
+        rig.device.press(rig.now, Press::ClearSettings);
+        assert_eq!(rig.device.dct()[private] == before, kept, "{platform}");
+        let server = if kept { 3298 } else { 2082 };
+        assert_eq!(rig.device.dct()[server], 0x30, "{platform}: the default server");
+        // Without the network that it had known it does not dial, and it makes a key all the same.
+        rig.wait_ms(30_000);
+        assert_eq!(rig.device.counters().keys_made, u64::from(!kept));
+    }
+    // What made an Electron talk TCP is cleared with the rest.
+    let mut rig = Rig::boot(Spec {
+        electron_tcp: true,
+        ..spec(ELECTRON)
+    });
+    rig.device.press(rig.now, Press::ClearSettings);
+    until_dial(&mut rig);
+    let dial = rig.happened.iter().rev().find_map(|(_, h)| match h {
+        Happening::Dial(dial) => Some(dial.tcp),
+        _ => None,
+    });
+    assert_eq!(dial, Some(false));
 }
 
 #[test]

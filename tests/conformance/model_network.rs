@@ -4,7 +4,7 @@ use keyrack::sim::device::{AccessPoint, Spec};
 
 use crate::{
     model_requests::{got, told},
-    rig::{ARGON, BORON, ELECTRON, MSOM, P2, Rig, TRACKER, spec},
+    rig::{ARGON, BORON, ELECTRON, MSOM, P2, Rig, TRACKER, access_point, spec},
     wire::Message,
 };
 
@@ -24,15 +24,7 @@ fn interfaces() {
 }
 
 fn air() -> Vec<AccessPoint> {
-    let point = |ssid: &str, password: &str, security| AccessPoint {
-        ssid: ssid.into(),
-        password: password.into(),
-        bssid: [2, 0, 0, 0, 0, security],
-        security,
-        channel: 6,
-        rssi: -50,
-    };
-    vec![point("factory", "correct horse", 3), point("guests", "", 0)]
+    vec![access_point("factory", "correct horse", 3), access_point("guests", "", 0)]
 }
 
 #[test]

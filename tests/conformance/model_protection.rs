@@ -125,6 +125,14 @@ fn what_confirm_refuses() {
     let payload = server::confirmation(&rig, &prepared, &good);
     assert_eq!(rig.request(77, &payload).0, -1803, "a signature over something else");
     assert_eq!(state(&mut rig), (1, 0));
+
+    // A wrong confirmation does not end the exchange: only success, a restart and the minute do.
+    let prepared = server::prepare(&mut rig, &NONCE).1.unwrap();
+    let wrong = server::confirmation(&rig, &prepared, &[7; 32]);
+    assert_eq!(rig.request(77, &wrong).0, -1802);
+    let payload = server::confirmation(&rig, &prepared, &good);
+    assert_eq!(rig.request(77, &payload).0, 0);
+    assert_eq!(rig.request(77, &payload).0, -210, "once");
 }
 
 #[test]

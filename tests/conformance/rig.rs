@@ -5,7 +5,7 @@ use std::time::Duration;
 use keyrack::{
     edge::{Setup, UsbError},
     model::Mono,
-    sim::device::{Device, Dialled, Happening, Spec, Timing},
+    sim::device::{AccessPoint, Device, Dialled, Happening, Spec, Timing},
 };
 
 /// What an IN transfer gave, or how a transfer failed.
@@ -45,6 +45,18 @@ pub(crate) fn spec(platform: u16) -> Spec {
         platform,
         os_version: if GEN2.contains(&platform) { 3301 } else { 6200 },
         ..Spec::default()
+    }
+}
+
+/// A network on the air; its address ends with its kind of security.
+pub(crate) fn access_point(ssid: &str, password: &str, security: u8) -> AccessPoint {
+    AccessPoint {
+        ssid: ssid.into(),
+        password: password.into(),
+        bssid: [2, 0, 0, 0, 0, security],
+        security,
+        channel: 6,
+        rssi: -50,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bytes on the wire: hex as the reference prints it, and just enough protobuf to read and write messages by field number.
 
+use keyrack::edge::Setup;
+
 /// Bytes from hex with optional blanks.
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
@@ -8,6 +10,17 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
         .map(|c| u8::try_from(c.to_digit(16).expect("a hex digit")).unwrap())
         .collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+/// SET_INTERFACE, the standard request.
+pub(crate) fn set_interface(interface: u8, alternate: u8) -> Setup {
+    Setup {
+        request_type: 1,
+        request: 11,
+        value: alternate.into(),
+        index: interface.into(),
+        length: 0,
+    }
 }
 
 fn varint(mut value: u64, into: &mut Vec<u8>) {

@@ -237,17 +237,9 @@ fn key() -> PublicKey {
 
 fn begin(n: u8) -> [Fact; 2] {
     let identity = Identity {
-        device: device(n),
-        platform: Platform::Boron,
-        mode: UsbMode::Normal,
-        protection: Protection::Open,
-        transport: None,
         serial: Some(format!("P046AD{n:08}")),
-        iccid: None,
-        imei: None,
-        hardware: None,
         os_version: Some("6.3.0".into()),
-        modules: Vec::new(),
+        ..Identity::bare(device(n), Platform::Boron, UsbMode::Normal, Protection::Open)
     };
     [
         Fact::DeviceSeen {

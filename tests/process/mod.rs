@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use keyrack::model::Platform;
 use serde_json::Value;
 
 /// A program that is killed when the test is done with it, whatever comes of the test.
@@ -154,6 +155,12 @@ pub(crate) fn keyrack(home: &Path, arguments: &[&str]) -> Output {
 /// The text of a path.
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// What stands in the private key slot of a key store.
+pub(crate) fn private_slot(platform: Platform, dct: &[u8]) -> &[u8] {
+    let segment = platform.key_segments(platform.row().transport).private;
+    &dct[segment.offset as usize..(segment.offset + segment.len) as usize]
 }
 
 fn command(home: &Path) -> Command {

@@ -50,7 +50,7 @@ enum Part {
     Rack(rack::RackArgs),
     /// A large ledger
     #[command(after_long_help = help::after(
-        &[("keyrack bench ledger", "with a million devices: 12 GB of disk and a quarter of an hour to fill it")],
+        &[("keyrack bench ledger", "with a million devices: 8 GB of disk and ten minutes to fill it")],
         &ENDS,
     ))]
     Ledger(ledger::LedgerArgs),

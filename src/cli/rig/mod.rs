@@ -1,6 +1,7 @@
 //! A simulated rack with everything that a station on it needs: what the demo, the scenario tests and the crash tests
 //! share. It only puts together; what happens is up to the station and the simulated world.
 
+mod cloud;
 mod firmware;
 mod folder;
 mod judge;
@@ -20,11 +21,11 @@ use crate::{
     },
     rack::{Book, Setting},
     sim::{
-        cloud::{BENCH_PRODUCT, CustomerSetup, DeviceSetup, Fault, ProductSetup, Role, Setup, StandIn, UserSetup},
+        cloud::StandIn,
         device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
         world::{
             World, hubs,
-            scenario::{self, Scenario, Slot},
+            scenario::{Scenario, Slot},
         },
     },
     station::{
@@ -133,7 +134,7 @@ impl Rig {
         let mut random = [0; 16];
         entropy.fill(&mut random);
         let password = Secret::new(hex(&random));
-        let cloud = StandIn::new(world.clock(), Arc::clone(&entropy), cloud_setup(&scenario, &password));
+        let cloud = StandIn::new(world.clock(), Arc::clone(&entropy), cloud::setup(&scenario, &password));
         world.set_cloud(Arc::new(cloud.clone()));
         let mut start = BTreeMap::new();
         let timing = options.timing.clone().unwrap_or_else(|| scenario.pace.timing());
@@ -191,7 +192,7 @@ impl Rig {
 
     /// From here on things go wrong as the scenario says. The station has its token by now.
     pub fn begin(&self) {
-        for fault in faults(&self.scenario) {
+        for fault in cloud::faults(&self.scenario) {
             self.cloud.add_fault(fault);
         }
         self.world.arm(self.scenario.mishaps.clone());
@@ -284,7 +285,7 @@ impl Rig {
                     self.files.insert(name, bytes);
                 }
             }
-            let product = products(&self.scenario).remove(&platform.id());
+            let product = cloud::recipe_product(&self.scenario, platform.id());
             let tcp = platform.row().transport == Transport::Tcp;
             let server = if options.server {
                 ServerPolicy::Set(ServerSettings {
@@ -301,7 +302,7 @@ impl Rig {
                 hash: sha256_of(text.as_bytes()),
                 text,
                 platform,
-                product: product.map(|p| ProductId(p.id.to_string())),
+                product: product.map(|number| ProductId(number.to_string())),
                 activate_sim: platform.row().network == Network::Cellular,
                 firmware: listed,
                 keys,
@@ -357,48 +358,6 @@ fn platforms(scenario: &Scenario) -> Vec<(Platform, u16)> {
     found.into_iter().collect()
 }
 
-fn cloud_setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
-    let products = products(scenario);
-    let own = |slot: &Slot| products.get(&slot.platform.number()).map(|product| product.id);
-    let customer = |email: &String| {
-        products
-            .values()
-            .map(|product| CustomerSetup {
-                email: email.clone(),
-                product: product.id,
-            })
-            .collect::<Vec<_>>()
-    };
-    let customers = scenario.cloud.customers.iter().flat_map(customer).collect();
-    Setup {
-        customers,
-        users: vec![UserSetup {
-            name: scenario.cloud.owner.clone(),
-            password: password.clone(),
-            mfa: None,
-            recovery_codes: Vec::new(),
-            query_token: false,
-            sso: false,
-        }],
-        devices: scenario
-            .slots
-            .values()
-            .map(|slot| DeviceSetup {
-                serial: slot.serial.clone(),
-                mobile_secret: slot.mobile_secret.clone(),
-                owner: slot.owner.clone(),
-                product: slot.in_product.or_else(|| own(slot).filter(|_| slot.imported)),
-                quarantine: own(slot).filter(|_| slot.quarantined),
-                denied: slot.denied,
-                protected: slot.protected,
-                ..DeviceSetup::new(slot.id, slot.platform.number())
-            })
-            .collect(),
-        products: products.into_values().collect(),
-        ..Setup::default()
-    }
-}
-
 /// The device model's view of a device. A copy has the bytes of the key slot that it is a copy of.
 fn spec(scenario: &Scenario, slot: &Slot, stand_in: &StartServer) -> Spec {
     let spec = slot.spec(scenario.seed, stand_in);
@@ -418,45 +377,6 @@ fn private_slot<'a>(slot: &Slot, dct: &'a [u8]) -> &'a [u8] {
     let platform = Platform::from_id(slot.platform.number()).expect("a platform of the table");
     let private = platform.key_segments(platform.row().transport).private;
     &dct[private.offset as usize..(private.offset + private.len) as usize]
-}
-
-/// The faults that a scenario names for its cloud, in the stand-in's own words.
-fn faults(scenario: &Scenario) -> Vec<Fault> {
-    let known = |fault: toml::Table| fault.try_into().expect("a scenario names faults that the stand-in knows");
-    scenario.cloud.faults.iter().cloned().map(known).collect()
-}
-
-/// The products of a scenario by platform number; one of the bench's for each platform where it names none.
-fn products(scenario: &Scenario) -> BTreeMap<u16, ProductSetup> {
-    let role = match scenario.cloud.role {
-        scenario::Role::Administrator => Role::Administrator,
-        scenario::Role::Developer => Role::Developer,
-        scenario::Role::ViewOnly => Role::ViewOnly,
-        scenario::Role::Support => Role::Support,
-    };
-    let team = BTreeMap::from([(scenario.cloud.owner.clone(), role)]);
-    let product = |id, slug: String, platform, device_protection| {
-        (
-            platform,
-            ProductSetup {
-                id,
-                slug,
-                platform,
-                team: team.clone(),
-                device_protection,
-            },
-        )
-    };
-    if scenario.cloud.products.is_empty() {
-        let numbers = scenario.slots.values().map(|slot| slot.platform.number());
-        return numbers
-            .map(|n| product(BENCH_PRODUCT + u32::from(n), format!("bench-{n}"), n, false))
-            .collect();
-    }
-    let named = scenario.cloud.products.iter();
-    named
-        .map(|p| product(p.id, p.slug.clone(), p.platform.number(), p.protected))
-        .collect()
 }
 
 /// Device OS 5.5.0 as a module version (device-protocol.md 5.6).

@@ -30,24 +30,11 @@ pub(crate) fn record(seq: u64, fact: Fact) -> Record {
 
 /// What begins a run of device `n` in slot `n`: read the key, flash, register.
 pub(crate) fn begin(n: u8) -> Vec<Fact> {
-    let identity = Identity {
-        device: device(n),
-        platform: Platform::Boron,
-        mode: UsbMode::Normal,
-        protection: Protection::Open,
-        transport: None,
-        serial: None,
-        iccid: None,
-        imei: None,
-        hardware: None,
-        os_version: None,
-        modules: Vec::new(),
-    };
     vec![
         Fact::DeviceSeen {
             slot: SlotNo(n.into()),
             port: PortPath::new("sim-0", [n]),
-            identity,
+            identity: Identity::bare(device(n), Platform::Boron, UsbMode::Normal, Protection::Open),
         },
         Fact::RunStarted {
             run: run(n),

@@ -15,6 +15,8 @@ pub mod read;
 pub mod status;
 
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 pub(in crate::device) mod target;
 
 use crate::model::{

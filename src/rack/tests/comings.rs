@@ -98,14 +98,7 @@ fn a_device_that_falls_off_the_bus_at_every_attempt_is_given_up() {
 
 #[test]
 fn a_device_that_moves_while_it_is_waited_for_goes_on_in_its_new_slot() {
-    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
-    drive.stays_away = true;
-    drive.plug();
-    for _ in 0..20 {
-        drive.answer_all(&mut by_the_book);
-        drive.pass_time(Duration::from_secs(1));
-    }
-    assert!(matches!(drive.slot(), Slot::AwaitingReturn { .. }));
+    let mut drive = Drive::that_is_away();
     drive.move_to("sim-0/2");
     drive.pass_time(Duration::from_secs(1));
     drive.answer_all(&mut by_the_book);

@@ -1,16 +1,10 @@
 //! Looks before an upload: of a key that had to wait, and after a refusal.
 
-use super::{verdicts::put_off_new_key, *};
+use super::*;
 
 /// A new key is on the device, its upload is put off, and the cable is pulled.
 fn waiting() -> Drive {
-    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    drive.plug();
-    for _ in 0..20 {
-        drive.answer_all(&mut put_off_new_key);
-        drive.pass_time(Duration::from_secs(1));
-    }
-    assert_eq!(drive.holds, valid(99));
+    let mut drive = Drive::that_waits_with_a_new_key();
     assert_eq!(drive.looks, 0, "a device that is held needs no look");
     drive.answer_all(&mut put_off_new_key);
     drive.unplug();

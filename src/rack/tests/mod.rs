@@ -1,8 +1,13 @@
 //! The core alone, with a worker and a cloud that answer by the book or by a random hand.
 
+mod answers;
 mod comings;
+mod doubts;
 mod looks;
 mod newcomers;
+mod owing;
+mod pictures;
+mod retries;
 mod returns;
 mod stops;
 mod verdicts;
@@ -132,6 +137,25 @@ impl Drive {
         }
     }
 
+    /// Its device was made to restart by its run and is not back.
+    fn that_is_away() -> Self {
+        let mut drive = Self::new(recipe(KeyPolicy::Read), valid(1));
+        drive.stays_away = true;
+        drive.plug();
+        drive.works(20, &mut by_the_book);
+        assert!(matches!(drive.slot(), Slot::AwaitingReturn { .. }));
+        drive
+    }
+
+    /// Its device has a new key, whose upload is put off.
+    fn that_waits_with_a_new_key() -> Self {
+        let mut drive = Self::new(recipe(KeyPolicy::Generate), valid(1));
+        drive.plug();
+        drive.works(20, &mut put_off_new_key);
+        assert_eq!(drive.holds, valid(99));
+        drive
+    }
+
     fn wall(&self) -> Wall {
         Wall::from_millis(1_800_000_000_000 + i64::try_from(self.now.0.as_millis()).unwrap()).unwrap()
     }
@@ -168,6 +192,14 @@ impl Drive {
 
     fn unplug(&mut self) {
         self.give(&Input::Bus(Vec::new()));
+    }
+
+    /// Answers everything that is asked in each of so many seconds.
+    fn works(&mut self, seconds: u32, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
+        for _ in 0..seconds {
+            self.answer_all(cloud);
+            self.pass_time(Duration::from_secs(1));
+        }
     }
 
     /// Answers everything that is asked, by the book, until nothing is asked any more.
@@ -218,19 +250,7 @@ impl Drive {
     fn obey(&mut self, slot: SlotNo, order: Order) {
         match order {
             Order::Identify { attached } => {
-                let identity = Identity {
-                    device: DEVICE,
-                    platform: Platform::Argon,
-                    mode: self.mode,
-                    protection: Protection::Open,
-                    transport: None,
-                    serial: None,
-                    iccid: None,
-                    imei: None,
-                    hardware: None,
-                    os_version: None,
-                    modules: Vec::new(),
-                };
+                let identity = Identity::bare(DEVICE, Platform::Argon, self.mode, Protection::Open);
                 let fresh = RunId(uuid::Uuid::from_u128(self.facts.len() as u128 + 1));
                 self.give(&Input::Identified {
                     slot,
@@ -497,6 +517,17 @@ impl Drive {
 
 fn by_the_book(_: &Call) -> Option<Answer> {
     None
+}
+
+/// Every upload of the new key is put off; the rest goes by the book.
+fn put_off_new_key(call: &Call) -> Option<Answer> {
+    match call {
+        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Later {
+            why: "busy".into(),
+            after_ms: None,
+        }),
+        _ => None,
+    }
 }
 
 #[test]

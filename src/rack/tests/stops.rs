@@ -68,14 +68,7 @@ fn an_abort_shortly_before_the_deadline_leaves_time_to_reach_a_safe_point() {
 
 #[test]
 fn an_abort_while_the_device_restarts_counts_when_it_is_back() {
-    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
-    drive.stays_away = true;
-    drive.plug();
-    for _ in 0..20 {
-        drive.answer_all(&mut by_the_book);
-        drive.pass_time(Duration::from_secs(1));
-    }
-    assert!(matches!(drive.slot(), Slot::AwaitingReturn { .. }));
+    let mut drive = Drive::that_is_away();
     drive.give(&ABORT);
     assert_eq!(drive.verdict(), None, "a device that restarts is waited for");
     drive.plug();
@@ -85,13 +78,7 @@ fn an_abort_while_the_device_restarts_counts_when_it_is_back() {
 
 #[test]
 fn an_abort_while_the_device_restarts_counts_at_the_deadline() {
-    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
-    drive.stays_away = true;
-    drive.plug();
-    for _ in 0..20 {
-        drive.answer_all(&mut by_the_book);
-        drive.pass_time(Duration::from_secs(1));
-    }
+    let mut drive = Drive::that_is_away();
     drive.give(&ABORT);
     drive.pass_time(Duration::from_secs(61));
     assert_eq!(drive.verdict(), Some((Verdict::Aborted, Some(Code::Stopped))));

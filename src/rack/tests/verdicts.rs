@@ -23,14 +23,7 @@ fn a_state_that_cannot_be_told_is_a_quarantine() {
 
 #[test]
 fn whatever_fails_after_a_valid_key_was_replaced_is_a_quarantine_and_the_key_stays_owed() {
-    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    drive.plug();
-    // The upload of the new key is put off; then the cable is pulled.
-    for _ in 0..20 {
-        drive.answer_all(&mut put_off_new_key);
-        drive.pass_time(Duration::from_secs(1));
-    }
-    assert_eq!(drive.holds, valid(99));
+    let mut drive = Drive::that_waits_with_a_new_key();
     drive.unplug();
     drive.fails = Some((StepKind::ReadKey, StepError::new(Code::KeyUnreadable, "read")));
     assert_eq!(
@@ -43,12 +36,7 @@ fn whatever_fails_after_a_valid_key_was_replaced_is_a_quarantine_and_the_key_sta
 
 #[test]
 fn the_undo_copy_of_an_ended_run_goes_when_its_key_is_accepted_at_last() {
-    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    drive.plug();
-    for _ in 0..20 {
-        drive.answer_all(&mut put_off_new_key);
-        drive.pass_time(Duration::from_secs(1));
-    }
+    let mut drive = Drive::that_waits_with_a_new_key();
     drive.give(&Input::Command(Command::Abort(SlotNo(1))));
     assert_eq!(drive.verdict(), Some((Verdict::Quarantined, Some(Code::StateUnknown))));
     assert_eq!(drive.count(|f| matches!(f, Fact::UndoDestroyed { .. })), 0);
@@ -69,17 +57,6 @@ fn a_newcomer_is_seen_after_the_worker_of_a_departed_device_was_given_up() {
     drive.pass_time(Duration::from_secs(61));
     drive.pass_time(Duration::from_secs(16));
     assert!(matches!(drive.slot(), Slot::Settling { .. }), "{:?}", drive.slot());
-}
-
-/// Every upload of the new key is put off; the rest goes by the book.
-pub(super) fn put_off_new_key(call: &Call) -> Option<Answer> {
-    match call {
-        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Later {
-            why: "busy".into(),
-            after_ms: None,
-        }),
-        _ => None,
-    }
 }
 
 /// A device that is let go with its key owed, because the cloud is away, and then fails its check with this code.

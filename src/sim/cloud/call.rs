@@ -28,6 +28,8 @@ pub(super) struct Call<'a> {
     pub(super) events: Vec<Event>,
     /// A mishap: every device is shown as online.
     pub(super) stale_online: bool,
+    /// A mishap: owners who are customers are shown by their number.
+    pub(super) by_number: bool,
 }
 
 impl<'a> Call<'a> {
@@ -42,6 +44,7 @@ impl<'a> Call<'a> {
             entropy,
             events: Vec::new(),
             stale_online: false,
+            by_number: false,
         }
     }
 

@@ -15,13 +15,13 @@ use crate::model::{DeviceId, Wall};
 /// `GET /v1/products/:p/devices/:id`, or without a product `GET /v1/devices/:id`.
 pub(super) fn get(call: &mut Call, product: Option<&str>, id: &str) -> Answer {
     let (_, id) = find(call, product, id, Role::ViewOnly, "devices:get")?;
-    let device = &call.state.devices[&id];
-    let in_product = product.is_some() || device.product.is_some();
-    let object = object(call, id, device, in_product);
+    // The fields of product contexts are for the path with a product (cloud-api.md 3.5).
+    let object = object(call, id, &call.state.devices[&id], product.is_some());
     Reply::ok(&object)
 }
 
-/// `PUT …/devices/:id`: one change for one request, answered with the field that changed.
+/// `PUT …/devices/:id`: any of the changes of cloud-api.md 3.6, answered with what changed. Nothing is changed if one of
+/// them cannot be.
 pub(super) fn update(call: &mut Call, product: Option<&str>, id: &str) -> Answer {
     let (_, id) = find(call, product, id, Role::Developer, "devices:update")?;
     if call.body.file().is_some() {
@@ -39,46 +39,56 @@ pub(super) fn update(call: &mut Call, product: Option<&str>, id: &str) -> Answer
     let Some(device) = call.state.devices.get_mut(&id) else {
         return Err(Reply::unseen());
     };
-    let updated_at = now.to_string();
+    let for_members = development.is_some() || locked.is_some() || forced.is_some() || groups.is_some();
+    if for_members && device.product.is_none() {
+        return Err(Reply::errors("the device is in no product"));
+    }
+    if groups.iter().flatten().any(|name| !products::group_name(name)) {
+        return Err(Reply::errors(products::GROUP_NAMES));
+    }
+    if signal == Some(true) && !device.online {
+        return Err(Reply::error(408, "timed out"));
+    }
     let mut body = json!({ "id": id });
+    if let Some(signal) = signal {
+        body["connected"] = json!(device.online);
+        body["signaling"] = json!(signal);
+    }
+    if let Some(forced) = forced {
+        device.updates_forced = forced;
+        body["firmware_updates_forced"] = json!(forced);
+    }
+    let stamped = name.is_some() || notes.is_some() || development.is_some() || locked.is_some() || groups.is_some();
     if let Some(name) = name {
-        device.name = Some(name.clone());
         body["name"] = json!(name);
-    } else if let Some(notes) = notes {
-        device.notes = Some(notes.clone());
+        device.name = Some(name);
+    }
+    if let Some(notes) = notes {
         body["notes"] = json!(notes);
-    } else if let Some(signal) = signal {
-        if !device.online {
-            return Err(Reply::error(408, "timed out"));
-        }
-        return Reply::ok(&json!({ "id": id, "connected": true, "signaling": signal }));
-    } else if let Some(development) = development {
+        device.notes = Some(notes);
+    }
+    if let Some(development) = development {
         device.development = development;
         body["development"] = json!(development);
-    } else if let Some(version) = locked {
+    }
+    if let Some(version) = locked {
         device.desired_firmware = version.as_i64();
         body["desired_firmware_version"] = json!(device.desired_firmware);
-    } else if let Some(forced) = forced {
-        device.updates_forced = forced;
-        return Reply::ok(&json!({ "id": id, "firmware_updates_forced": forced }));
-    } else if let Some(groups) = groups {
-        if !groups.iter().all(|name| products::group_name(name)) {
-            return Err(Reply::errors(products::GROUP_NAMES));
-        }
+    }
+    if let Some(groups) = groups {
+        // The whole set: what is not named is left.
         device.groups.clone_from(&groups);
-        let product = device.product;
-        if let Some(product) = product.and_then(|id| call.state.products.get_mut(&id)) {
-            for group in &groups {
-                if !product.groups.contains(group) {
-                    product.groups.push(group.clone());
-                }
-            }
+        if let Some(product) = device.product.and_then(|id| call.state.products.get_mut(&id)) {
+            product.join(&groups);
         }
         body["groups"] = json!(groups);
-    } else {
+    }
+    if body == json!({ "id": id }) {
         return Err(Reply::errors("nothing to update"));
     }
-    body["updated_at"] = json!(updated_at);
+    if stamped {
+        body["updated_at"] = json!(now.to_string());
+    }
     Reply::ok(&body)
 }
 
@@ -127,8 +137,10 @@ pub(super) fn claim(call: &mut Call) -> Answer {
         }
     } else {
         match (&actor, device.product) {
-            (Actor::Customer { product, .. }, own) if own != Some(*product) => return Err(Reply::denied()),
+            (Actor::Customer { product, .. }, Some(own)) if own != *product => return Err(Reply::denied()),
+            // Only a product's device may be claimed while it is offline (cloud-api.md 3.7).
             (_, None) if !device.online => return Err(vague()),
+            (Actor::Customer { product, .. }, None) if !call.state.fits(id, *product) => return Err(Reply::denied()),
             _ => {}
         }
     }
@@ -139,6 +151,10 @@ pub(super) fn claim(call: &mut Call) -> Answer {
     {
         let name = owner.name().to_owned();
         device.owner = Some(owner);
+        // A customer's token joins the device with customer and product (cloud-api.md 1.5).
+        if let Actor::Customer { product, .. } = actor {
+            device.product = Some(product);
+        }
         call.moved(id, Moved::Claimed(name));
     }
     Reply::ok(&json!({ "ok": true, "user_id": user_id, "id": id, "deviceID": id, "claimed": true, "connected": connected }))
@@ -197,6 +213,24 @@ pub(super) fn release(call: &mut Call, id: DeviceId) {
     }
 }
 
+/// Claims a device for a user if nobody owns it.
+pub(super) fn claim_free(call: &mut Call, id: DeviceId, name: &str) {
+    if let Some(device) = call.state.devices.get_mut(&id)
+        && device.owner.is_none()
+    {
+        device.owner = Some(Owner::User(name.to_owned()));
+        call.moved(id, Moved::Claimed(name.to_owned()));
+    }
+}
+
+/// A device loses what people wrote about it.
+pub(super) fn forget(call: &mut Call, id: DeviceId) {
+    if let Some(device) = call.state.devices.get_mut(&id) {
+        (device.name, device.notes) = (None, None);
+        device.groups.clear();
+    }
+}
+
 /// The device object (cloud-api.md 3.5). There is no key in it and there never will be.
 pub(super) fn object(call: &Call, id: DeviceId, device: &Device, in_product: bool) -> Value {
     let at = |wall: Option<Wall>| wall.map(|at| at.to_string());
@@ -231,7 +265,7 @@ pub(super) fn object(call: &Call, id: DeviceId, device: &Device, in_product: boo
     }
     if in_product {
         if let Some(owner) = &device.owner {
-            object["owner"] = json!(owner.name());
+            object["owner"] = json!(shown(call, owner, device.product));
         }
         if let Some(secret) = &device.mobile_secret {
             object["mobile_secret"] = json!(secret);
@@ -248,6 +282,15 @@ pub(super) fn object(call: &Call, id: DeviceId, device: &Device, in_product: boo
         object["firmware_updates_forced"] = json!(device.updates_forced);
     }
     object
+}
+
+/// What an owner is called: a customer by number only if a mishap wants it (cloud-api.md 8.9 leaves it open).
+fn shown<'a>(call: &'a Call, owner: &'a Owner, product: Option<u32>) -> &'a str {
+    let customer = match (owner, product) {
+        (Owner::Customer(email), Some(product)) if call.by_number => call.state.customer(product, email),
+        _ => None,
+    };
+    customer.map_or_else(|| owner.name(), |customer| &customer.id)
 }
 
 /// True for platforms with a modem: their absence is noticed after two keep-alives of 23 minutes, that of others after

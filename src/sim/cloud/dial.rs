@@ -15,6 +15,7 @@ use super::{
     noticed,
     state::{Registered, hex},
 };
+use crate::sim::device::Noticed;
 pub use crate::sim::device::{Dial, Dialled};
 use crate::{
     model::{DeviceId, Wall},
@@ -37,7 +38,7 @@ impl StandIn {
         let mut world = self.current();
         let world = &mut *world;
         if let Err(why) = admit(world, dial) {
-            return Dialled::Refused { why: why.to_owned() };
+            return Refusal::silent(why).into();
         }
         let known = world.state.devices.get(&dial.id);
         if let (Some(kept), Some(device)) = (dial.session.as_deref().and_then(|kept| resumable(dial, kept)), known)
@@ -52,8 +53,8 @@ impl StandIn {
         } else {
             self.over_udp(world, dial)
         };
-        if let Err(why) = proved {
-            return Dialled::Refused { why };
+        if let Err(refusal) = proved {
+            return refusal.into();
         }
         let session = if dial.tcp { Vec::new() } else { self.new_session(world, dial) };
         connected(world, dial, wall, true);
@@ -89,37 +90,34 @@ impl StandIn {
     }
 
     /// The handshake of cloud-api.md 7.1.
-    fn over_tcp(&self, world: &mut World, dial: &Dial) -> Result<(), String> {
+    fn over_tcp(&self, world: &mut World, dial: &Dial) -> Result<(), Refusal> {
         let entropy = &*self.inner.entropy;
-        let device = Device::new(dial.id, &dial.private_slot, &dial.server_key).map_err(|why| why.to_string())?;
+        let device = Device::new(dial.id, &dial.private_slot, &dial.server_key)?;
         let (server, nonce) = Server::new(world.state.server.rsa(entropy), entropy);
-        let exchange = device.exchange(&nonce, entropy).map_err(|why| why.to_string())?;
-        let caller = server.read(&exchange).map_err(|why| why.to_string())?;
+        let exchange = device.exchange(&nonce, entropy)?;
+        let caller = server.read(&exchange)?;
         let registered = registered(world, caller.id);
-        let (answer, mut cloud_end) = server
-            .answer(&caller, registered.as_deref(), entropy)
-            .map_err(|why| why.to_string())?;
-        let answer = answer.try_into().map_err(|_| device::GivenUp::Decryption.to_string())?;
-        let mut device_end = device.accept(&answer).map_err(|why| why.to_string())?;
+        let (answer, mut cloud_end) = server.answer(&caller, registered.as_deref(), entropy)?;
+        let answer = answer.try_into().map_err(|_| device::GivenUp::Decryption)?;
+        let mut device_end = device.accept(&answer)?;
         let hello = device::greet(&mut device_end, &hello(dial, None));
-        let (_, reply) = server::greet(&mut cloud_end, &hello).map_err(|why| why.to_string())?;
-        device::greeted(&mut device_end, &reply).map_err(|why| why.to_string())
+        let (_, reply) = server::greet(&mut cloud_end, &hello)?;
+        Ok(device::greeted(&mut device_end, &reply)?)
     }
 
     /// The proof of cloud-api.md 7.3, then the HELLO of 7.2.
-    fn over_udp(&self, world: &mut World, dial: &Dial) -> Result<(), String> {
+    fn over_udp(&self, world: &mut World, dial: &Dial) -> Result<(), Refusal> {
         let entropy = &*self.inner.entropy;
         let mut nonce = [0; 32];
         entropy.fill(&mut nonce);
         let server = world.state.server.ec(entropy);
         let challenge = proof::challenge(&server, &nonce, entropy);
-        let response =
-            proof::respond(dial.id, &dial.private_slot, &dial.server_key, &nonce, &challenge).map_err(|why| why.to_string())?;
+        let response = proof::respond(dial.id, &dial.private_slot, &dial.server_key, &nonce, &challenge)?;
         let hello = hello(dial, Some(dial.id)).encode(true, 1);
         let id = Hello::decode(&hello)
             .and_then(|(hello, _)| hello.id)
-            .ok_or_else(|| server::Closed::NoHello.to_string())?;
-        proof::check(id, registered(world, id).as_deref(), &challenge, &response).map_err(|why| why.to_string())
+            .ok_or(server::Closed::NoHello)?;
+        Ok(proof::check(id, registered(world, id).as_deref(), &challenge, &response)?)
     }
 
     /// A connection that can be resumed: a random number, kept by both, and the device's checksum of its keys.
@@ -130,6 +128,63 @@ impl StandIn {
             device.session = Some(hex(&number));
         }
         [&number[..], &checksum(dial)].concat()
+    }
+}
+
+/// A handshake that failed: why, and what the device notices of it.
+struct Refusal {
+    why: String,
+    noticed: Noticed,
+}
+
+impl Refusal {
+    /// The cloud says nothing.
+    fn silent(why: impl ToString) -> Self {
+        Self {
+            why: why.to_string(),
+            noticed: Noticed::Silence,
+        }
+    }
+}
+
+impl From<Refusal> for Dialled {
+    fn from(Refusal { why, noticed }: Refusal) -> Self {
+        Self::Refused { why, noticed }
+    }
+}
+
+/// The cloud closes the connection without a word.
+impl From<server::Closed> for Refusal {
+    fn from(why: server::Closed) -> Self {
+        Self::silent(why)
+    }
+}
+
+impl From<device::GivenUp> for Refusal {
+    fn from(why: device::GivenUp) -> Self {
+        let noticed = match why {
+            device::GivenUp::NoKey | device::GivenUp::NoHello => Noticed::Silence,
+            device::GivenUp::NoServerKey => Noticed::NoServerKey,
+            device::GivenUp::Decryption => Noticed::Undecipherable,
+            device::GivenUp::Authentication => Noticed::Imposter,
+        };
+        Self {
+            noticed,
+            ..Self::silent(why)
+        }
+    }
+}
+
+impl From<proof::Unproved> for Refusal {
+    fn from(why: proof::Unproved) -> Self {
+        let noticed = match why {
+            proof::Unproved::NoKey | proof::Unproved::Unknown | proof::Unproved::OtherKey => Noticed::Silence,
+            proof::Unproved::Imposter => Noticed::Imposter,
+        };
+        Self {
+            noticed,
+            ..Self::silent(why)
+        }
     }
 }
 

@@ -67,6 +67,12 @@ pub enum Effect {
     SlowBody(u64),
     /// Devices are shown as online whether they are or not.
     StaleOnline,
+    /// Owners who are customers are shown by their number, whom only `customers` joins with a name.
+    ByNumber,
+    /// The right answer, and once a device has no owner any more [`SNATCHER`] claims it.
+    Snatched,
+    /// The right answer, and the device's name, notes and groups are lost.
+    Forgotten,
     /// An event stream ends after this many milliseconds.
     CutStream(u64),
 }
@@ -123,6 +129,9 @@ impl Fault {
     }
 }
 
+/// Who claims what [`Effect::Snatched`] leaves without an owner.
+pub const SNATCHER: &str = "quick@elsewhere.test";
+
 /// The reply that stands in for the right one, and whether the request has its effect.
 pub(super) fn replacement(effect: Effect) -> Option<(Reply, bool)> {
     let html = |status: u16, body: &str| Reply {
@@ -174,6 +183,9 @@ pub(super) fn replacement(effect: Effect) -> Option<(Reply, bool)> {
         | Effect::ResetAfter
         | Effect::SlowBody(_)
         | Effect::StaleOnline
+        | Effect::ByNumber
+        | Effect::Snatched
+        | Effect::Forgotten
         | Effect::CutStream(_) => {
             return None;
         }

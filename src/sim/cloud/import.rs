@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::{
-    audit::{Import, ImportList, Moved},
+    audit::{Import, ImportList},
     call::{Call, owns},
+    devices,
     reply::{Answer, Reply},
     setup::Role,
     state::{Actor, Owner},
@@ -40,7 +41,7 @@ pub(super) fn import(call: &mut Call, product: &str) -> Answer {
             None => ImportList::Invalid,
         };
         if let (Some(id), Some(name), ImportList::Updated | ImportList::Existing) = (device, &claim_user, list) {
-            claim(call, id, name);
+            devices::claim_free(call, id, name);
         }
         let at = call.now;
         call.state.audit.imports.push(Import {
@@ -132,16 +133,6 @@ fn place(call: &mut Call, actor: &Actor, product: u32, id: DeviceId, import_sims
         }
     }
     ImportList::Updated
-}
-
-fn claim(call: &mut Call, id: DeviceId, name: &str) {
-    let Some(device) = call.state.devices.get_mut(&id) else {
-        return;
-    };
-    if device.owner.is_none() {
-        device.owner = Some(Owner::User(name.to_owned()));
-        call.moved(id, Moved::Claimed(name.to_owned()));
-    }
 }
 
 /// Platform number of the Electron.

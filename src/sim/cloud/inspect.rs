@@ -1,7 +1,21 @@
 //! Looks inside the stand-in for tests and the demo, in this process only. None of it is, or ever becomes, an endpoint.
 
-use super::{Import, Move, StandIn, Upload, spki, state::Registered};
+use super::{
+    Import, Move, StandIn, Upload, spki,
+    state::{Actor, Registered},
+};
 use crate::model::DeviceId;
+
+/// What people wrote about a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its notes.
+    pub notes: Option<String>,
+    /// Its groups.
+    pub groups: Vec<String>,
+}
 
 impl StandIn {
     /// All key uploads that reached the cloud for a device, the oldest first.
@@ -57,6 +71,29 @@ impl StandIn {
             }
             _ => false,
         }
+    }
+
+    /// What people wrote about a device, as the cloud has it.
+    pub fn attributes(&self, device: DeviceId) -> Option<Attributes> {
+        let world = self.current();
+        let device = world.state.devices.get(&device)?;
+        Some(Attributes {
+            name: device.name.clone(),
+            notes: device.notes.clone(),
+            groups: device.groups.clone(),
+        })
+    }
+
+    /// How many tokens act for customers and are still good.
+    pub fn customer_tokens(&self) -> usize {
+        let wall = self.inner.clock.wall();
+        let world = self.current();
+        let good = world
+            .state
+            .tokens
+            .values()
+            .filter(|token| token.expires.is_none_or(|at| at > wall));
+        good.filter(|token| matches!(token.actor, Actor::Customer { .. })).count()
     }
 
     /// The product and the owner of a device as the cloud has them.

@@ -47,7 +47,8 @@ pub use audit::{Import, ImportList, Move, Moved, Upload};
 pub use dial::{Dial, Dialled};
 pub use direct::DirectHttp;
 pub use events::{Event, Subscription};
-pub use faults::{Effect, Fault};
+pub use faults::{Effect, Fault, SNATCHER};
+pub use inspect::Attributes;
 pub use setup::{
     BENCH_CLIENT, BENCH_CLIENT_SECRET, BENCH_PASSWORD, BENCH_PRODUCT, BENCH_USER, ClientSetup, CustomerSetup, DeviceSetup,
     ProductSetup, Role, Setup, UserSetup,
@@ -57,7 +58,7 @@ pub use wire::{End, WireOutcome, WireRequest, WireResponse};
 
 use crate::{
     edge::{Clock, Entropy},
-    model::Wall,
+    model::{DeviceId, Wall},
 };
 
 use self::{
@@ -211,7 +212,9 @@ impl StandIn {
         let now = self.inner.clock.now();
         let World { state, limits, hub, .. } = world;
         let mut call = Call::new(request, state, wall, &*self.inner.entropy);
-        call.stale_online = fault.is_some_and(|fault| fault.effect == Effect::StaleOnline);
+        let struck = |effect| fault.is_some_and(|fault| fault.effect == effect);
+        call.stale_online = struck(Effect::StaleOnline);
+        call.by_number = struck(Effect::ByNumber);
         let segments = request.segments();
         let path: Vec<&str> = segments.iter().map(String::as_str).collect();
         let peer = request.peer.to_string();
@@ -241,6 +244,14 @@ impl StandIn {
             _ => {}
         }
         let (Ok(reply) | Err(reply)) = routes::route(&mut call, &path);
+        if let Some(id) = named(&call, &path).filter(|_| reply.status < 300) {
+            if struck(Effect::Snatched) {
+                devices::claim_free(&mut call, id, faults::SNATCHER);
+            }
+            if struck(Effect::Forgotten) {
+                devices::forget(&mut call, id);
+            }
+        }
         for event in std::mem::take(&mut call.events) {
             hub.publish(&event);
         }
@@ -322,6 +333,13 @@ fn settle(world: &mut World, wall: Wall) {
             ));
         }
     }
+}
+
+/// The device that a request is about: named by its path, by the `id` of a claim, or by the filter of a list.
+fn named(call: &Call, path: &[&str]) -> Option<DeviceId> {
+    let in_path = path.iter().find_map(|piece| piece.parse().ok());
+    let elsewhere = || call.field("id").or_else(|| call.query.filled("deviceId"))?.parse().ok();
+    in_path.or_else(elsewhere)
 }
 
 /// What the client sees of a handled request.

@@ -145,6 +145,15 @@ pub struct DeviceSetup {
     /// True if a person denied it to its product.
     #[serde(default)]
     pub denied: bool,
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its notes.
+    #[serde(default)]
+    pub notes: Option<String>,
+    /// Its groups; the product has them, too.
+    #[serde(default)]
+    pub groups: Vec<String>,
     /// The public key that the factory registered: SubjectPublicKeyInfo in PEM.
     #[serde(default)]
     pub public_key: Option<String>,
@@ -165,6 +174,9 @@ impl DeviceSetup {
             quarantine: None,
             protected: false,
             denied: false,
+            name: None,
+            notes: None,
+            groups: Vec::new(),
             public_key: None,
         }
     }

@@ -69,6 +69,17 @@ pub(super) struct Product {
     pub(super) groups: Vec<String>,
 }
 
+impl Product {
+    /// Makes the groups that are not there yet.
+    pub(super) fn join(&mut self, groups: &[String]) {
+        for group in groups {
+            if !self.groups.contains(group) {
+                self.groups.push(group.clone());
+            }
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 pub(super) struct ApiUser {
     pub(super) friendly_name: String,
@@ -283,6 +294,9 @@ impl State {
                     Owner::User(name)
                 }
             });
+            if let Some(product) = device.product.and_then(|id| state.products.get_mut(&id)) {
+                product.join(&device.groups);
+            }
             let key = device.public_key.as_deref().and_then(|pem| spki::parse_pem(pem).ok());
             if let Some(iccid) = &device.iccid {
                 state.sims.insert(
@@ -304,9 +318,9 @@ impl State {
                 denied: device.denied,
                 protected: device.protected,
                 owner,
-                name: None,
-                notes: None,
-                groups: Vec::new(),
+                name: device.name,
+                notes: device.notes,
+                groups: device.groups,
                 development: false,
                 desired_firmware: None,
                 updates_forced: false,
@@ -333,6 +347,15 @@ impl State {
                 .iter()
                 .find(|(_, product)| product.slug == name)
                 .map(|(id, _)| *id)
+        })
+    }
+
+    /// True if a device may join a product: of its platform, protected only where the product is.
+    pub(super) fn fits(&self, device: DeviceId, product: u32) -> bool {
+        let product = self.products.get(&product);
+        let device = self.devices.get(&device);
+        product.zip(device).is_some_and(|(product, device)| {
+            product.platform == device.platform && (product.device_protection || !device.protected)
         })
     }
 

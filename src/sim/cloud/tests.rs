@@ -4,6 +4,7 @@ mod access;
 mod dial;
 mod mishaps;
 mod oauth;
+mod repair;
 mod sockets;
 mod uploads;
 

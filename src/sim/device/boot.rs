@@ -8,7 +8,7 @@ use crate::model::Mono;
 
 use super::{
     Act, Blob, Chance, Control, Dct, Device, DeviceMishap, Dfu, Flash, Happening, Into, Mishaps, Mode, Spec, StartKey,
-    StartServer, State, dct, firmware, forge, key,
+    StartServer, State, dct, firmware, forge, key, key_helper,
     layout::{RESET_VECTOR, Start},
     mishap::Counters,
     module::{Module, function},
@@ -33,11 +33,7 @@ pub(super) enum Boot {
 /// # Panics
 /// If an installed file is not a firmware module.
 pub(super) fn factory(mut spec: Spec, platform: &'static Platform) -> State {
-    let seed = spec
-        .id
-        .bytes()
-        .iter()
-        .fold(spec.seed, |mix, byte| mix.wrapping_mul(0x0100_0000_01b3) ^ u64::from(*byte));
+    let seed = seed_of(&spec);
     let mut chance = Chance::new(seed);
     let os = spec.os_version;
     let mut state = State {
@@ -56,6 +52,9 @@ pub(super) fn factory(mut spec: Spec, platform: &'static Platform) -> State {
         cloud: Cloud::Off,
         auto_connect: true,
         session: None,
+        last_error: 0,
+        attempts: 0,
+        helper: None,
         networks: spec.wifi.iter().map(|ssid| Known::named(ssid)).collect(),
         update: None,
         marked: None,
@@ -76,10 +75,7 @@ pub(super) fn factory(mut spec: Spec, platform: &'static Platform) -> State {
         state.flash.load(0, &RESET_VECTOR);
     }
     install(&mut state, &mut spec, platform);
-    let transport = match platform.transport {
-        _ if spec.electron_tcp => Transport::Tcp,
-        other => other.unwrap_or(Transport::Udp),
-    };
+    let transport = transport_of(&spec, platform);
     if spec.electron_tcp {
         state.dct.fill(dct::CLOUD_TRANSPORT, &[0]);
     }
@@ -90,6 +86,11 @@ pub(super) fn factory(mut spec: Spec, platform: &'static Platform) -> State {
     match &spec.server {
         StartServer::Production => state.dct.set_production(transport),
         StartServer::Set { spki, host } => state.dct.set_server(transport, spki, host),
+        StartServer::ProductionAt { host } => {
+            state.dct.set_production(transport);
+            let (_, address) = dct::server_fields(transport);
+            state.dct.fill(address, &dct::address_bytes(host));
+        }
         StartServer::Corrupt => {
             state.dct.set_production(transport);
             let (segment, _) = dct::server_fields(transport);
@@ -99,8 +100,33 @@ pub(super) fn factory(mut spec: Spec, platform: &'static Platform) -> State {
     }
     state.dct.fill(dct::CLAIMED, if spec.claimed { b"1" } else { b"0" });
     state.dct.fill(dct::DEVICE_ID, spec.id.bytes());
+    state.helper = key_helper::start(spec.key_helper, &state.dct, transport, os, seed);
     state.chance = chance;
     state
+}
+
+/// The public key, SPKI in DER, of the key that a device had before the one that it starts with: DeviceKeyHelperRK may have
+/// saved it, and a cloud may hold it.
+///
+/// # Panics
+/// If the simulator has no such platform.
+pub fn key_before(spec: &Spec) -> Vec<u8> {
+    let platform = Platform::find(spec.platform).expect("a platform that the simulator knows");
+    let transport = transport_of(spec, platform);
+    let slot = key_helper::slot_before(transport, spec.os_version, seed_of(spec));
+    key::spki(&slot, transport).expect("the slot is a valid one")
+}
+
+fn seed_of(spec: &Spec) -> u64 {
+    let mix = |mix: u64, byte: &u8| mix.wrapping_mul(0x0100_0000_01b3) ^ u64::from(*byte);
+    spec.id.bytes().iter().fold(spec.seed, mix)
+}
+
+fn transport_of(spec: &Spec, platform: &Platform) -> Transport {
+    match platform.transport {
+        _ if spec.electron_tcp => Transport::Tcp,
+        other => other.unwrap_or(Transport::Udp),
+    }
 }
 
 fn install(state: &mut State, spec: &mut Spec, platform: &'static Platform) {
@@ -230,7 +256,12 @@ impl Device {
         self.s.update = None;
         self.s.cloud = Cloud::Off;
         self.s.auto_connect = true;
+        self.s.last_error = 0;
+        self.s.attempts = 0;
         self.s.protection.forget();
+        if let Some(helper) = &mut self.s.helper {
+            helper.forget();
+        }
     }
 
     fn booted(&mut self, at: Duration, into: Into) {

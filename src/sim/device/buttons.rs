@@ -45,13 +45,13 @@ impl Device {
 
     /// Clears the DCT but for the UDP key pair, and restores the default server.
     fn clear_settings(&mut self) {
-        let transport = self.transport();
         let mut fresh = Dct::blank(self.platform.dct_size());
         for field in [dct::private_field(Transport::Udp), dct::public_field(Transport::Udp)] {
             fresh.fill(field, self.s.dct.field(field));
         }
-        fresh.set_production(transport);
         self.s.dct = fresh;
+        // An Electron that was set to TCP is so no more.
+        self.s.dct.set_production(self.transport());
         self.s.counters.dct_writes += 1;
         self.s.networks.clear();
     }

@@ -104,10 +104,16 @@ impl Dct {
         })
     }
 
-    /// True if key and address of the server were never written.
-    pub(super) fn server_blank(&self, transport: Transport) -> bool {
+    /// Puts the production settings where server key or address were never written.
+    pub(super) fn patch_server(&mut self, transport: Transport) {
+        let mut production = Self::blank(self.bytes.len());
+        production.set_production(transport);
         let (key, address) = server_fields(transport);
-        self.field(key)[0] == 0xff && self.field(address)[0] == 0xff
+        for field in [key, address] {
+            if self.field(field)[0] == 0xff {
+                self.fill(field, production.field(field));
+            }
+        }
     }
 
     /// Writes a server.
@@ -218,6 +224,11 @@ fn spki(segment: &[u8], transport: Transport) -> Option<&[u8]> {
         Transport::Tcp => rsa::PublicKey::from_public_key_der(der).is_ok(),
     };
     good.then_some(der)
+}
+
+/// True if these bytes are a server key of the kind that the transport needs.
+pub(super) fn is_server_key(bytes: &[u8], transport: Transport) -> bool {
+    spki(bytes, transport).is_some()
 }
 
 fn hex(text: &str) -> Vec<u8> {

@@ -12,10 +12,12 @@ mod control;
 mod dct;
 mod descriptors;
 mod dfu;
+mod dial;
 mod firmware;
 mod flash;
 mod forge;
 mod key;
+mod key_helper;
 mod layout;
 mod memory;
 mod mishap;
@@ -53,12 +55,13 @@ use network::Cloud;
 use platform::{Platform, Transport};
 use state::{Act, Into, Mode, State};
 
+pub use boot::key_before;
 pub use buttons::Press;
+pub use dial::{Dial, Dialled, Noticed};
 pub use forge::Forge;
 pub use key::{RsaNumbers, ec_key};
 pub use mishap::{Counters, DeviceMishap};
-pub use network::{Dial, Dialled};
-pub use spec::{AccessPoint, Spec, StartKey, StartServer, Timing};
+pub use spec::{AccessPoint, Spec, StartHelper, StartKey, StartServer, Timing};
 pub use state::BadDevice;
 
 /// One simulated device.

@@ -3,80 +3,18 @@
 //!
 //! It speaks no cloud protocol. It says that it dials, with what; the world answers how that went.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DeviceId, Mono};
+use crate::model::Mono;
 
 use super::{
-    Blob, Device, Happening, Mode,
+    Blob, Device, Dial, Dialled, Happening, Mode, Noticed,
     dct::{self, Server},
     key,
     platform::{Family, Transport},
 };
-
-/// A call to the cloud.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Dial {
-    /// Who calls.
-    pub id: DeviceId,
-    /// Over TCP with RSA; otherwise over UDP with P-256.
-    pub tcp: bool,
-    /// The whole private key slot as it is.
-    pub private_slot: Vec<u8>,
-    /// The server's public key that it pins: SPKI cut to its DER length, or the whole segment if that is no DER.
-    pub server_key: Vec<u8>,
-    /// Host with the device id filled in; empty if the stored address is not one.
-    pub server_host: String,
-    /// Port.
-    pub port: u16,
-    /// Platform id.
-    pub platform: u16,
-    /// Module version of the Device OS that runs.
-    pub os_version: u16,
-    /// Product id; the platform id without product firmware.
-    pub product_id: u16,
-    /// Product version; 0xFFFF without product firmware.
-    pub product_version: u16,
-    /// The claim code that it hands over, if one was set and not yet used.
-    pub claim_code: Option<String>,
-    /// The session from before, if neither key changed since.
-    pub session: Option<Vec<u8>>,
-}
-
-impl fmt::Debug for Dial {
-    /// Without the private key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dial")
-            .field("id", &self.id)
-            .field("tcp", &self.tcp)
-            .field("server_host", &self.server_host)
-            .field("port", &self.port)
-            .field("os_version", &self.os_version)
-            .field("resumes", &self.session.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-/// How a call went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dialled {
-    /// It is connected.
-    Connected {
-        /// What to resume the session with; empty if sessions are not resumed.
-        session: Vec<u8>,
-        /// The session from before was resumed: no full handshake.
-        resumed: bool,
-    },
-    /// The cloud refused it.
-    Refused {
-        /// Why, for people.
-        why: String,
-    },
-    /// Nothing answers at that address.
-    NoRoute,
-}
 
 /// What the cloud layer does. Each state is named for what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +91,7 @@ impl Device {
         match answer {
             Dialled::Connected { session, .. } => {
                 self.s.cloud = Cloud::Connected;
+                self.helper_connected();
                 if self.claim_code().is_some() {
                     self.write_dct(now.0, dct::CLAIM_CODE, &[0; 63]);
                     self.write_dct(now.0, dct::CLAIMED, b"1");
@@ -167,9 +106,14 @@ impl Device {
                     });
                 }
             }
-            Dialled::Refused { .. } | Dialled::NoRoute => {
+            refused => {
                 let next = (pause * 2).min(self.timing.retry_most);
                 self.s.cloud = Cloud::Pause(now.0 + pause, next);
+                // The number is that of a handshake: who is not reached at all leaves it as it was.
+                if let Dialled::Refused { noticed, .. } = refused {
+                    self.s.last_error = self.unparsed().unwrap_or(noticed).number(self.transport() == Transport::Tcp);
+                }
+                self.helper_failed(now.0);
             }
         }
     }
@@ -318,31 +262,37 @@ impl Device {
         };
         self.s.session = session;
         self.s.counters.dials += 1;
+        self.s.attempts += 1;
         self.s.cloud = Cloud::Answer(pause);
         self.happened.push(Happening::Dial(dial));
     }
 
-    /// The server that it calls. Versions that do not repair the DCT patch never-written settings in RAM and otherwise use
-    /// what is there.
-    fn server(&self) -> Server {
+    /// The server that it calls. Versions that do not repair the DCT use production settings in place of what is missing,
+    /// from Device OS 0.7.0 on, and otherwise what is there.
+    fn server(&mut self) -> Server {
         let (transport, id) = (self.transport(), self.id());
-        if let Some(server) = self.s.dct.server(transport, id) {
+        let mut used = self.s.dct.clone();
+        if self.installed().os_version() >= PATCHES_SERVER {
+            used.patch_server(transport);
+        }
+        if let Some(server) = used.server(transport, id) {
             return server;
         }
-        if self.s.dct.server_blank(transport) {
-            let mut patched = self.s.dct.clone();
-            patched.set_production(transport);
-            if let Some(server) = patched.server(transport, id) {
-                return server;
-            }
-        }
         let (segment, address) = dct::server_fields(transport);
-        let (host, _) = dct::address_of(self.s.dct.field(address)).unwrap_or_default();
+        let (host, _) = dct::address_of(used.field(address)).unwrap_or_default();
         Server {
-            key: self.s.dct.field(segment).to_vec(),
+            key: used.field(segment).to_vec(),
             host: host.replace("$id", &id.to_string()),
             port: if transport == Transport::Tcp { 5683 } else { 5684 },
         }
+    }
+
+    /// What it notices before anything comes: that the server key that it holds is none. Over TCP it takes the key by its
+    /// place and notices nothing.
+    fn unparsed(&mut self) -> Option<Noticed> {
+        let key = self.server().key;
+        let parses = dct::is_server_key(&key, Transport::Udp);
+        (self.transport() == Transport::Udp && !parses).then_some(Noticed::NoServerKey)
     }
 }
 
@@ -355,3 +305,6 @@ fn public_copy_possible(slot: &[u8], transport: Transport) -> bool {
 const fn restores_server(os: u16) -> bool {
     matches!(os, 4100..5000 | 5300..)
 }
+
+/// Device OS 0.7.0, which does without server settings that were never written.
+const PATCHES_SERVER: u16 = 700;

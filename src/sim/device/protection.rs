@@ -114,6 +114,7 @@ impl Device {
         if self.transport() == Transport::Tcp {
             return error(-240);
         }
+        self.s.protection.prepared = None;
         let fields = prepare.and_then(Fields::read);
         let Some(server_nonce) = fields.as_ref().and_then(|f| f.bytes(1)).filter(|n| n.len() == NONCE) else {
             return error(-270);
@@ -142,8 +143,9 @@ impl Device {
     }
 
     fn confirm(&mut self, now: Duration, confirm: Option<&[u8]>) -> Result<(), i32> {
-        let prepared = self.s.protection.prepared.take().ok_or(-210)?;
-        if now > prepared.until {
+        let prepared = self.s.protection.prepared.clone().ok_or(-210)?;
+        if now >= prepared.until {
+            self.s.protection.prepared = None;
             return Err(-160);
         }
         let fields = confirm.and_then(Fields::read).ok_or(-280)?;
@@ -166,6 +168,7 @@ impl Device {
         if !verifies {
             return Err(-1803);
         }
+        self.s.protection.prepared = None;
         self.s.service = Some(Service {
             until: now + SERVICE_LASTS,
             resets_left: SERVICE_RESETS,

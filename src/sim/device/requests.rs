@@ -99,7 +99,7 @@ impl Device {
                 ..Reply::body(self.module_info(os))
             },
             91 if os >= 5600 => Reply::body(self.asset_info()),
-            100 if payload.is_empty() => Reply {
+            100 if payload.is_empty() && os >= 800 => Reply {
                 body: self.diagnostics().into_bytes(),
                 ..Reply::ok()
             },
@@ -206,12 +206,14 @@ impl Device {
         }
     }
 
+    /// The diagnostics of Device OS that a key problem shows in. A value that cannot be had is an object with the reason.
     fn diagnostics(&self) -> String {
-        let dials = self.s.counters.dials;
         format!(
-            "{{\"sys:uptime\":{},\"cloud:stat\":{},\"cloud:att\":{dials},\"net:rssi\":{{\"err\":-210}}}}",
+            "{{\"sys:uptime\":{},\"net:rssi\":{{\"err\":-210}},\"cloud:stat\":{},\"cloud:err\":{},\"cloud:connatt\":{}}}",
             self.s.clock.as_secs(),
             self.connection_status(),
+            self.s.last_error,
+            self.s.attempts,
         )
     }
 

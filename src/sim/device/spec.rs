@@ -51,6 +51,9 @@ pub struct Spec {
     pub fixed_dfu_serial: bool,
     /// Control request types that the application's filter denies (result -130).
     pub denied: Vec<u16>,
+    /// Whether every application that it is given has DeviceKeyHelperRK linked in, and what that has saved.
+    #[serde(default)]
+    pub key_helper: StartHelper,
 }
 
 impl Default for Spec {
@@ -76,8 +79,24 @@ impl Default for Spec {
             electron_tcp: false,
             fixed_dfu_serial: false,
             denied: Vec::new(),
+            key_helper: StartHelper::None,
         }
     }
+}
+
+/// What the library DeviceKeyHelperRK in the application has saved at first (device-protocol.md 4.8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartHelper {
+    /// The application does not have it.
+    #[default]
+    None,
+    /// Nothing yet.
+    Empty,
+    /// The key that the device starts with.
+    Present,
+    /// The key that the device had before: another one, and on UDP the start of the production server key with it.
+    Before,
 }
 
 /// What the private key slot of a device holds at first.
@@ -113,6 +132,11 @@ pub enum StartServer {
         /// Its public key, SPKI in DER.
         spki: Vec<u8>,
         /// Its host name or IPv4 address; `$id` stands for the device id.
+        host: String,
+    },
+    /// The vendor's key beside another host name.
+    ProductionAt {
+        /// The host name; `$id` stands for the device id.
         host: String,
     },
     /// A key that does not parse.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{DeviceId, Mono};
 
 use super::{
-    Blob, Chance, Control, Counters, Dct, Device, Dfu, Flash, Mishaps, Platform, Spec, Timing, boot::Boot, firmware, network,
-    network::Cloud, power::UnderWay, protection,
+    Blob, Chance, Control, Counters, Dct, Device, Dfu, Flash, Mishaps, Platform, Spec, Timing, boot::Boot, firmware,
+    key_helper::KeyHelper, network, network::Cloud, power::UnderWay, protection,
 };
 
 /// A stored device that cannot be read back.
@@ -50,6 +50,15 @@ pub(super) struct State {
     /// The application does not keep it from dialling.
     pub(super) auto_connect: bool,
     pub(super) session: Option<network::Session>,
+    /// The number of the last error of a handshake since the start, 0 without one.
+    #[serde(default)]
+    pub(super) last_error: i32,
+    /// How often it dialled since the start.
+    #[serde(default)]
+    pub(super) attempts: u32,
+    /// The library in its application that keeps a copy of the key.
+    #[serde(default)]
+    pub(super) helper: Option<KeyHelper>,
     pub(super) networks: Vec<network::Known>,
     pub(super) update: Option<firmware::Receiving>,
     /// Images that the bootloader applies at the next reset.

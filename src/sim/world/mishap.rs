@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     model::{DeviceId, Mono, PortPath},
-    sim::device::{Counters, DeviceMishap},
+    sim::device::{Counters, DeviceMishap, Press},
 };
 
 use super::phase::Phase;
@@ -69,6 +69,8 @@ pub enum Deed {
     ClockJump(i64),
     /// One bit of the data that the device sends is wrong: only in a transfer that is its moment, and only an IN transfer.
     Garble,
+    /// A person presses the buttons of the device.
+    Press(Press),
     /// Something inside of the device.
     Inject(DeviceMishap),
 }

@@ -346,6 +346,13 @@ impl State {
                 // It has happened when there was a bit to spoil: see `spoil`.
                 false
             }
+            (Deed::Press(press), Some(_), Some(port)) => {
+                if let Some(seat) = self.seats.get_mut(&port) {
+                    seat.device_mut().press(now, press);
+                }
+                self.advance(&port, now);
+                true
+            }
             (Deed::Inject(inner), Some(id), _) => self.device_mut(id).map(|d| d.inject(inner)).is_some(),
             _ => false,
         };

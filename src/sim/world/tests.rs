@@ -56,7 +56,7 @@ fn setup(request_type: u8, request: u8, value: u16, index: u16, length: u16) -> 
 }
 
 /// The version: answered from the interrupt handler, without further effects.
-const VERSION: Setup = Setup {
+pub(super) const VERSION: Setup = Setup {
     request_type: 0xc0,
     request: 0x50,
     value: 0,

@@ -124,19 +124,7 @@ pub(super) fn seen(device: DeviceId) -> Fact {
 }
 
 pub(super) fn identity(device: DeviceId) -> Identity {
-    Identity {
-        device,
-        platform: Platform::Boron,
-        mode: UsbMode::Normal,
-        protection: Protection::Open,
-        transport: None,
-        serial: None,
-        iccid: None,
-        imei: None,
-        hardware: None,
-        os_version: None,
-        modules: Vec::new(),
-    }
+    Identity::bare(device, Platform::Boron, UsbMode::Normal, Protection::Open)
 }
 
 pub(super) fn started(run: RunId, device: DeviceId) -> Fact {

@@ -72,7 +72,7 @@ fn padded(bytes: &[u8], len: usize) -> Vec<u8> {
 #[track_caller]
 fn refused(dialled: Dialled, part: &str) {
     match dialled {
-        Dialled::Refused { why } => assert!(why.contains(part), "{why}"),
+        Dialled::Refused { why, .. } => assert!(why.contains(part), "{why}"),
         other => panic!("{other:?}"),
     }
 }

@@ -209,6 +209,7 @@ fn dials_are_repeated_ever_more_seldom() {
             host.now,
             Dialled::Refused {
                 why: "unknown key".into(),
+                noticed: Noticed::Silence,
             },
         );
         host.settle();

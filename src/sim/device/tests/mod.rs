@@ -2,6 +2,7 @@
 
 mod bootloader;
 mod boots;
+mod helper;
 mod keys;
 mod mishaps;
 mod normal;

@@ -5,7 +5,7 @@ use crate::{
     model::DeviceId,
     sim::{
         device::{Device, Spec, Timing},
-        world::{World, hubs::default_port},
+        world::{World, hubs::default_port, tests::VERSION},
     },
 };
 
@@ -17,14 +17,6 @@ use super::{
 const SECOND: Duration = Duration::from_secs(1);
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-const VERSION: Setup = Setup {
-    request_type: 0xc0,
-    request: 0x50,
-    value: 0,
-    index: 30,
-    length: 64,
-};
 
 struct Bench {
     clock: Arc<dyn Clock>,

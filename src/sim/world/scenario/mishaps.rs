@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::{
     model::{DeviceId, Mono},
     sim::{
-        device::DeviceMishap,
+        device::{DeviceMishap, Press},
         world::{
             hubs,
             mishap::{Deed, Mishap, When},
@@ -48,6 +48,7 @@ enum RawDeed {
     ClockJump(RawJump),
     /// One bit of the data of an IN transfer is wrong.
     Garble,
+    Press(#[serde(with = "PressForm")] Press),
     Inject(#[serde(with = "InjectForm")] DeviceMishap),
 }
 
@@ -75,6 +76,17 @@ struct RawOff {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawJump {
     by_ms: i64,
+}
+
+/// The words for what a person does to the buttons; the compiler compares them with the device model's.
+#[derive(Deserialize)]
+#[serde(remote = "Press", rename_all = "kebab-case")]
+enum PressForm {
+    Reset,
+    SafeMode,
+    Dfu,
+    FactoryRestore,
+    ClearSettings,
 }
 
 /// The words for what goes wrong inside of a device; the compiler compares them with the device model's.
@@ -124,6 +136,7 @@ impl RawMishap {
             RawDeed::HubOff(off) => Deed::HubOff { off: off.duration() },
             RawDeed::ClockJump(jump) => Deed::ClockJump(jump.by_ms),
             RawDeed::Garble => Deed::Garble,
+            RawDeed::Press(press) => Deed::Press(press),
             RawDeed::Inject(inner) => Deed::Inject(inner),
         };
         let label = self
@@ -184,6 +197,7 @@ impl RawDeed {
             RawDeed::HubOff(_) => "hub-off",
             RawDeed::ClockJump(_) => "clock-jump",
             RawDeed::Garble => "garble",
+            RawDeed::Press(_) => "press",
             RawDeed::Inject(inner) => inner.name(),
         }
     }

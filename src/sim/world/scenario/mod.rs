@@ -6,6 +6,7 @@
 mod expect;
 mod mishaps;
 mod platform;
+mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -13,15 +14,13 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde::Deserialize;
 
-use crate::{
-    model::{DeviceId, PortPath},
-    sim::device::{Device, Spec, StartKey, StartServer, Timing},
-};
+use crate::sim::device::{Device, StartServer, Timing};
 
-use super::{PortError, World, hubs, mishap::Mishap};
+use super::{PortError, World, mishap::Mishap};
 
 pub use expect::{EndKey, Ending, Expect};
 pub use platform::PlatformName;
+pub use slot::{KeyState, RegisteredKey, ServerState, Slot};
 
 /// A whole scenario.
 #[derive(Clone, Debug)]
@@ -69,88 +68,12 @@ impl Pace {
     }
 }
 
-/// A device in its slot.
-#[derive(Clone, Debug)]
-pub struct Slot {
-    /// The port of the slot.
-    pub port: PortPath,
-    /// The id of the device.
-    pub id: DeviceId,
-    /// Its platform.
-    pub platform: PlatformName,
-    /// What its private key slot holds.
-    pub key: KeyState,
-    /// Whose server key it holds.
-    pub server: ServerState,
-    /// Whether it is protected.
-    pub protected: bool,
-    /// The serial number on its label.
-    pub serial: Option<String>,
-    /// Its Device OS, as a module version: 6200 for 6.2.0.
-    pub os: u16,
-    /// Whether its SIM may join a network.
-    pub sim_active: bool,
-    /// The Wi-Fi network that it already knows.
-    pub wifi: Option<String>,
-    /// Whether the product of the cloud has it already.
-    pub imported: bool,
-    /// Who owns it in the cloud, if anybody.
-    pub owner: Option<String>,
-    /// The number of another product, which has it already.
-    pub in_product: Option<u32>,
-    /// Whether the product denies it.
-    pub denied: bool,
-    /// Whether its product holds it in quarantine.
-    pub quarantined: bool,
-    /// The mobile secret on its label. The cloud knows it, and it never crosses the cable.
-    pub mobile_secret: Option<String>,
-    /// The slot of the device of which it is a copy: it holds the same key.
-    pub same_key_as: Option<u16>,
-    /// The slot of the device whose id it shows in place of its own.
-    pub shows_id_of: Option<u16>,
-}
-
-/// What the private key slot of a device holds at first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyState {
-    /// A key as this device's Device OS writes it.
-    #[default]
-    Good,
-    /// 0xFF throughout.
-    Blank,
-    /// A key with one byte changed.
-    Corrupt,
-    /// Zeros.
-    AllZero,
-    /// A P-256 key in the encoding of Device OS before 2.1.
-    Old,
-    /// An RSA key that the device itself misreads.
-    Misread,
-    /// A key of the other transport.
-    Foreign,
-}
-
-/// Whose server key a device holds at first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ServerState {
-    /// The vendor's, as shipped.
-    #[default]
-    Production,
-    /// The stand-in cloud's.
-    StandIn,
-    /// None that parses.
-    Corrupt,
-    /// 0xFF throughout.
-    Blank,
-}
-
 /// The stand-in cloud at the start of a scenario.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CloudSetup {
-    /// The products; without any the runner makes one for each platform.
+    /// The products; without any the runner makes one for each platform. Where several are for one platform, the recipe
+    /// is for the first.
     #[serde(default, rename = "product")]
     pub products: Vec<Product>,
     /// The account that the station's token belongs to.
@@ -159,6 +82,9 @@ pub struct CloudSetup {
     /// The role of that account in the products.
     #[serde(default)]
     pub role: Role,
+    /// Further members of the team of every product, as developers.
+    #[serde(default)]
+    pub team: Vec<String>,
     /// The customers of every product, by e-mail address.
     #[serde(default)]
     pub customers: Vec<String>,
@@ -174,6 +100,7 @@ impl Default for CloudSetup {
             products: Vec::new(),
             owner: bench_user(),
             role: Role::default(),
+            team: Vec::new(),
             customers: Vec::new(),
             faults: Vec::new(),
         }
@@ -193,6 +120,9 @@ pub struct Product {
     /// Whether its devices are protected.
     #[serde(default)]
     pub protected: bool,
+    /// Whether it is somebody else's: the station's account and its team have no role there.
+    #[serde(default)]
+    pub foreign: bool,
 }
 
 /// The roles of cloud-api.md that matter here.
@@ -277,7 +207,7 @@ impl Scenario {
     /// [`ScenarioError`], which names what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let raw: RawScenario = toml::from_str(text).map_err(|source| ScenarioError::Parse(Box::new(source)))?;
-        let slots = place(&raw.slot, raw.seed)?;
+        let slots = slot::place(&raw.slot, raw.seed)?;
         let mishaps = raw.mishap.into_iter().enumerate();
         Ok(Self {
             mishaps: mishaps.map(|(n, m)| m.resolve(n, &slots)).collect::<Result<_, _>>()?,
@@ -309,43 +239,6 @@ impl Scenario {
     }
 }
 
-impl Slot {
-    /// The device model's view of this device. `stand_in` is the server state for [`ServerState::StandIn`]: the key of
-    /// the stand-in cloud for the transport of this platform, and its address.
-    pub fn spec(&self, seed: u64, stand_in: &StartServer) -> Spec {
-        let cellular = self.platform.cellular();
-        Spec {
-            id: self.id,
-            platform: self.platform.number(),
-            serial: self.serial.clone(),
-            mobile_secret: self.mobile_secret.clone(),
-            iccid: cellular.then(|| digits("8901", 20, self.id)),
-            imei: cellular.then(|| digits("35", 15, self.id)),
-            os_version: self.os,
-            key: match self.key {
-                KeyState::Good => StartKey::Valid,
-                KeyState::Blank => StartKey::Blank,
-                KeyState::Corrupt => StartKey::Corrupt,
-                KeyState::AllZero => StartKey::AllZero,
-                KeyState::Old => StartKey::Old,
-                KeyState::Misread => StartKey::Misread,
-                KeyState::Foreign => StartKey::Foreign,
-            },
-            server: match self.server {
-                ServerState::Production => StartServer::Production,
-                ServerState::StandIn => stand_in.clone(),
-                ServerState::Corrupt => StartServer::Corrupt,
-                ServerState::Blank => StartServer::Blank,
-            },
-            protected: self.protected,
-            sim_active: self.sim_active,
-            seed: platform::mix(seed, u64::from_le_bytes(tail(self.id))),
-            wifi: self.wifi.clone(),
-            ..Spec::default()
-        }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawScenario {
@@ -358,42 +251,12 @@ struct RawScenario {
     without_recipe: Vec<PlatformName>,
     #[serde(default)]
     pace: Pace,
-    slot: Vec<RawSlot>,
+    slot: Vec<slot::RawSlot>,
     #[serde(default)]
     cloud: CloudSetup,
     #[serde(default)]
     mishap: Vec<mishaps::RawMishap>,
     expect: Vec<expect::RawExpect>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawSlot {
-    number: u16,
-    platform: PlatformName,
-    port: Option<PortPath>,
-    id: Option<DeviceId>,
-    #[serde(default)]
-    key: KeyState,
-    #[serde(default)]
-    server: ServerState,
-    #[serde(default)]
-    protected: bool,
-    serial: Option<String>,
-    os: Option<platform::OsVersion>,
-    sim_active: Option<bool>,
-    wifi: Option<String>,
-    #[serde(default)]
-    imported: bool,
-    owner: Option<String>,
-    in_product: Option<u32>,
-    #[serde(default)]
-    denied: bool,
-    #[serde(default)]
-    quarantined: bool,
-    mobile_secret: Option<String>,
-    same_key_as: Option<u16>,
-    shows_id_of: Option<u16>,
 }
 
 impl CloudSetup {
@@ -412,64 +275,6 @@ impl CloudSetup {
     }
 }
 
-fn place(raw: &[RawSlot], seed: u64) -> Result<BTreeMap<u16, Slot>, ScenarioError> {
-    let mut slots: BTreeMap<u16, Slot> = BTreeMap::new();
-    for slot in raw {
-        if !(1..=LAST_SLOT).contains(&slot.number) {
-            return Err(ScenarioError::SlotNumber(slot.number));
-        }
-        let port = slot.port.clone().unwrap_or_else(|| hubs::default_port(slot.number));
-        let id = slot.id.unwrap_or_else(|| slot.platform.device_id(seed, slot.number));
-        if slots.contains_key(&slot.number) || slots.values().any(|s| s.port == port || s.id == id) {
-            return Err(ScenarioError::SlotTwice(slot.number));
-        }
-        let placed = Slot {
-            port,
-            id,
-            platform: slot.platform,
-            key: slot.key,
-            server: slot.server,
-            protected: slot.protected,
-            serial: slot.serial.clone(),
-            os: slot.os.map_or(slot.platform.os_version(), |os| os.0),
-            sim_active: slot.sim_active.unwrap_or(true),
-            wifi: slot.wifi.clone(),
-            imported: slot.imported,
-            owner: slot.owner.clone(),
-            in_product: slot.in_product,
-            denied: slot.denied,
-            quarantined: slot.quarantined,
-            mobile_secret: slot.mobile_secret.clone(),
-            same_key_as: slot.same_key_as,
-            shows_id_of: slot.shows_id_of,
-        };
-        slots.insert(slot.number, placed);
-    }
-    let others = raw
-        .iter()
-        .flat_map(|slot| [slot.same_key_as, slot.shows_id_of].into_iter().flatten());
-    for slot in others {
-        if !slots.contains_key(&slot) {
-            let what = "[[slot]]".to_owned();
-            return Err(ScenarioError::NoDevice { what, slot });
-        }
-    }
-    Ok(slots)
-}
-
-/// A number of so many digits that starts like this and differs from device to device.
-fn digits(start: &str, len: usize, id: DeviceId) -> String {
-    let rest = len - start.len();
-    let number = (0..rest).fold(1, |n: u64, _| n.saturating_mul(10));
-    format!("{start}{:0rest$}", u64::from_le_bytes(tail(id)) % number)
-}
-
-fn tail(id: DeviceId) -> [u8; 8] {
-    let mut tail = [0; 8];
-    tail.copy_from_slice(&id.bytes()[4..]);
-    tail
-}
-
 fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -478,5 +283,5 @@ fn bench_user() -> String {
     "operator@bench.test".to_owned()
 }
 
-/// As far as [`hubs::default_port`] reaches.
+/// As far as [`hubs::default_port`](super::hubs::default_port) reaches.
 const LAST_SLOT: u16 = 2040;

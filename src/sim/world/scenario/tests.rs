@@ -5,8 +5,8 @@ use crate::{
     model::Mono,
     sim::{
         clock::VirtualClock,
-        device::{Device, DeviceMishap},
-        world::{Deed, Phase, When},
+        device::{Device, DeviceMishap, Press, StartHelper},
+        world::{Deed, Phase, When, hubs},
     },
 };
 
@@ -45,9 +45,14 @@ fn every_scenario_of_the_fixtures_is_one() {
         for (slot, expect) in &scenario.expect {
             let passes = expect.verdict == Ending::Pass;
             assert_eq!(passes, expect.code.is_none(), "{} slot {slot}: a reason", file.display());
-            // A good key stays, unless the recipes make a new one for every device.
-            let good = matches!(scenario.slots[slot].key, KeyState::Good | KeyState::Old);
-            let stays = good && scenario.keys.as_deref() != Some("generate");
+            // A good key stays, unless the recipes make a new one for every device, or somebody clears it by the button.
+            let device = &scenario.slots[slot];
+            let good = matches!(device.key, KeyState::Good | KeyState::Old);
+            let cleared = scenario
+                .mishaps
+                .iter()
+                .any(|m| m.device == Some(device.id) && m.deed == Deed::Press(Press::ClearSettings));
+            let stays = good && scenario.keys.as_deref() != Some("generate") && !(cleared && device.platform.tcp());
             assert!(
                 !passes || stays == (expect.key == EndKey::Same),
                 "{} slot {slot}",
@@ -119,6 +124,23 @@ fn a_small_scenario_has_the_defaults() {
     let spec = slot.spec(scenario.seed, &StartServer::Blank);
     assert_eq!((spec.id, spec.platform, spec.iccid), (slot.id, 12, None));
     assert!(matches!(spec.server, StartServer::Production));
+}
+
+#[test]
+fn a_device_has_its_place_and_its_attributes_in_the_cloud() {
+    let text = SMALL.replace(
+        "platform = \"argon\"",
+        "platform = \"argon\"\nowner = \"eva@example.test\"\nname = \"kitchen\"\nnotes = \"a\\nb\"\ngroups = [\"eu\"]\nin-product = 902\n\
+         [cloud]\nteam = [\"second@bench.test\"]\n[[cloud.product]]\nid = 902\nslug = \"theirs\"\nplatform = \"argon\"\nforeign = true",
+    );
+    let scenario = Scenario::parse(&text).unwrap();
+    let slot = &scenario.slots[&1];
+    assert_eq!((slot.name.as_deref(), slot.notes.as_deref()), (Some("kitchen"), Some("a\nb")));
+    assert_eq!((&slot.groups, slot.in_product), (&vec!["eu".to_owned()], Some(902)));
+    assert_eq!(scenario.cloud.team, ["second@bench.test"]);
+    assert!(scenario.cloud.products[0].foreign);
+    let plain = Scenario::parse(SMALL).unwrap();
+    assert!(plain.cloud.team.is_empty() && plain.slots[&1].groups.is_empty());
 }
 
 #[test]
@@ -251,4 +273,37 @@ fn unknown_keys_and_words_are_refused_with_their_place() {
         assert!(source.to_string().contains(part), "{part:?} is not in {source}");
         assert!(source.span().is_some(), "{source}");
     }
+}
+
+#[test]
+fn a_key_problem_has_its_words() {
+    let text = SMALL
+        .replace(
+            "platform = \"argon\"",
+            "platform = \"argon\"\nregistered = \"before\"\nkey-helper = \"before\"\nserver = \"other-key\"",
+        )
+        .replace(
+            "[[expect]]",
+            "[[mishap]]\nslot = 1\ndo = { press = \"clear-settings\" }\n[[expect]]",
+        );
+    let scenario = Scenario::parse(&text).unwrap();
+    let slot = &scenario.slots[&1];
+    assert_eq!(
+        (slot.registered, slot.key_helper),
+        (Some(RegisteredKey::Before), StartHelper::Before)
+    );
+    assert_eq!(scenario.mishaps[0].deed, Deed::Press(Press::ClearSettings));
+    let stand_in = StartServer::Set {
+        spki: vec![1],
+        host: "$id.cloud.test".to_owned(),
+    };
+    let server = |server| {
+        let slot = Slot { server, ..slot.clone() };
+        slot.spec(scenario.seed, &stand_in).server
+    };
+    assert!(matches!(server(ServerState::OtherKey), StartServer::ProductionAt { host } if host == "$id.cloud.test"));
+    assert!(
+        matches!(server(ServerState::Elsewhere), StartServer::Set { spki, host } if spki == [1] && host.ends_with(".test") && host != "$id.cloud.test")
+    );
+    assert!(Scenario::parse(&text.replace("clear-settings", "clear-everything")).is_err());
 }
