@@ -513,6 +513,16 @@ impl App {
         };
         let found = self.station.places.iter().map(|place| place.slot).find(named);
         match found {
+            // Whoever looks at one slot wants to know whether this is the device in it.
+            Some(slot) if self.screen == Screen::Slot && slot == self.selected => {
+                self.say(format!("label and device agree: this is the one in slot {slot}"));
+            }
+            Some(slot) if self.screen == Screen::Slot => {
+                self.refuse(format!(
+                    "not the device in slot {}: this is the one in slot {slot}",
+                    self.selected
+                ));
+            }
             Some(slot) => {
                 self.selected = slot;
                 self.scroll = 0;

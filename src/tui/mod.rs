@@ -14,12 +14,14 @@
 //! | `scan.rs` | the scan line |
 //! | `paint.rs` | the loop: one channel in, at most twenty pictures a second out |
 //! | `term.rs` | the terminal, taken and given back |
+//! | `measure.rs` | how long painting takes |
 //! | `ledger.rs` | the thread that reads the ledger |
 
 pub mod app;
 pub mod grid;
 pub mod keymap;
 pub mod ledger;
+pub mod measure;
 mod paint;
 pub mod scan;
 pub mod story;

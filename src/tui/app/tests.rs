@@ -138,6 +138,23 @@ fn a_scan_selects_the_slot_of_its_device() {
     assert!(app.notice.is_some_and(|notice| notice.bad));
 }
 
+#[test]
+fn in_one_slot_a_scan_says_whether_it_is_the_device_there() {
+    let mut app = app();
+    press(&mut app, KeyCode::F(3));
+    write(&mut app, "e1e1e1");
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(app.selected, SlotNo(1), "a wrong label moves nothing");
+    assert!(
+        app.notice
+            .as_ref()
+            .is_some_and(|notice| notice.bad && notice.text.contains("slot 2"))
+    );
+    write(&mut app, "e0e0e0");
+    press(&mut app, KeyCode::Enter);
+    assert!(app.notice.is_some_and(|notice| !notice.bad && notice.text.contains("agree")));
+}
+
 /// True if nothing is done but looking for a device in the ledger.
 fn looks(wish: &Wish) -> bool {
     matches!(wish, Wish::Ledger(ledger::Question::Find(_)))
