@@ -20,6 +20,10 @@
 //! | defect / fault | the *device* is bad / the *station* (or cloud, cable, disk) is bad |
 //! | ledger | the local store of devices, public keys and runs |
 //! | outbox | what is owed to the cloud, in the ledger |
+//! | aim | what runs under a recipe are for: to provision, or to repair |
+//! | survey, examination | what the cloud, and what the device itself, says of a device to be repaired |
+//! | diagnosis, flow | the one thing that is wrong, and the one way to put it right |
+//! | chain | items of the outbox that go one after the other |
 //! | mishap | a fault that the simulator injects |
 //!
 //! # Layers

@@ -27,7 +27,7 @@ use crate::{
     station::{
         Shelf, Tuning, World,
         shelf::prepare,
-        undo::{MemoryUndo, SealedUndo},
+        undo::{MemoryUndo, NoCopies, SealedUndo},
     },
     steps::UndoCopies,
     store::{Options, Store, UndoVault, station_key},
@@ -104,7 +104,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         source,
     })?;
     let store = Store::open(&folder, config.id.clone(), Options::default())?;
-    let undo = undo(&config, &state, &folder, &entropy)?;
+    let Copies { undo, restore } = undo(&config, &state, &folder, &entropy)?;
     let shelf = shelf(&config, &store)?;
     let setting = Setting {
         station: config.id.clone(),
@@ -125,6 +125,8 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         bus,
         api: Arc::new(api),
         undo,
+        restore,
+        customers: None,
     };
     Ok(Parts {
         world,
@@ -153,25 +155,32 @@ fn api(config: &config::Station, overrides: &Overrides, context: &Context, clock
     Ok(api)
 }
 
-fn undo(
-    config: &config::Station,
-    state: &Path,
-    ledger: &Path,
-    entropy: &Arc<dyn Entropy>,
-) -> Result<Arc<dyn UndoCopies>, CliError> {
+/// Undo copies and restore data: of one kind, in a folder each.
+struct Copies {
+    undo: Arc<dyn UndoCopies>,
+    restore: Arc<dyn UndoCopies>,
+}
+
+fn undo(config: &config::Station, state: &Path, ledger: &Path, entropy: &Arc<dyn Entropy>) -> Result<Copies, CliError> {
     let Some((folder, key_file)) = config.undo.places(state) else {
-        return Ok(Arc::new(MemoryUndo::default()));
+        return Ok(Copies {
+            undo: Arc::new(MemoryUndo::default()),
+            restore: Arc::new(NoCopies),
+        });
     };
     let key = station_key(&key_file, ledger, || {
         let mut bytes = [0; 32];
         entropy.fill(&mut bytes);
         Secret::new(bytes)
     })?;
-    Ok(Arc::new(SealedUndo::new(
-        UndoVault::open(&folder)?,
-        StationKey::new(key),
-        Arc::clone(entropy),
-    )))
+    let sealed = |folder: &Path| -> Result<Arc<dyn UndoCopies>, CliError> {
+        let key = StationKey::new(key.clone());
+        Ok(Arc::new(SealedUndo::new(UndoVault::open(folder)?, key, Arc::clone(entropy))))
+    };
+    Ok(Copies {
+        undo: sealed(&folder)?,
+        restore: sealed(&folder.join(RESTORE))?,
+    })
 }
 
 /// The recipes of the configuration, and those of runs that are still open under another text.
@@ -203,3 +212,6 @@ fn shelf(config: &config::Station, store: &Store) -> Result<Shelf, CliError> {
     }
     Ok(shelf)
 }
+
+/// The folder of restore data, beside the undo copies.
+const RESTORE: &str = "restore";

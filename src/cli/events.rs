@@ -177,7 +177,9 @@ impl Events {
                 ended(Text::new().paint(Paint::of(*verdict), word), *code, why)
             }
             Fact::RunInterrupted { code, .. } => ended(Text::new().paint(Paint::Warn, "interrupted"), Some(*code), ""),
-            Fact::DeviceSeen { .. } | Fact::RunStarted { .. } | Fact::RunResumed { .. } => facts::sentence(fact).into(),
+            Fact::Diagnosed { .. } | Fact::DeviceSeen { .. } | Fact::RunStarted { .. } | Fact::RunResumed { .. } => {
+                facts::sentence(fact).into()
+            }
             Fact::KeyAbandoned { .. } | Fact::KeyRestored { .. } | Fact::HandshakeSeen { .. } => facts::sentence(fact).into(),
             Fact::ItemAnswered { answer, .. } if !matches!(answer, Answer::Accepted { .. }) => {
                 Text::new().paint(Paint::Warn, facts::sentence(fact))
@@ -289,7 +291,11 @@ fn worth(view: &SlotView, verbosity: u8) -> Option<Text> {
 
 /// True if the slot waits for the cloud with its device in DFU mode: the key steps do (ARCHITECTURE.md 4.4).
 fn in_dfu(view: &SlotView) -> bool {
-    view.word == WAITING && matches!(view.step, Some(StepKind::Register | StepKind::RegisterPresent))
+    view.word == WAITING
+        && matches!(
+            view.step,
+            Some(StepKind::Register | StepKind::RegisterPresent | StepKind::Secure | StepKind::GiveBack)
+        )
 }
 
 /// What is under way in a slot.

@@ -5,6 +5,7 @@ use crate::model::{
     Fact, Outcome, SlotNo,
     key::SlotContent,
     outbox::{Answer, Errand, Item, ItemId},
+    survey::Survey,
 };
 
 /// What happened, in words, without saying to whom.
@@ -86,6 +87,22 @@ pub(super) fn sentence(fact: &Fact) -> String {
             }
             if why.is_empty() { text } else { format!("{text}: {why}") }
         }
+        Fact::Surveyed { survey, .. } => match survey {
+            Survey::Seen(shown) => format!("the cloud shows it; owner: {}", shown.owner),
+            Survey::Unseen => "the cloud does not show it".to_owned(),
+            Survey::Failed(answer) => answer_words(answer),
+        },
+        Fact::Questioned { state, .. } => format!("it says: {state}"),
+        Fact::Examined { server, .. } => match server {
+            Some(exam) => exam.finding.to_string(),
+            None => "key store examined".to_owned(),
+        },
+        Fact::Diagnosed { diagnosis, .. } => {
+            let flow = diagnosis.flow.map(|flow| format!(" Proposed: {flow}.")).unwrap_or_default();
+            format!("diagnosis: {diagnosis}{flow}")
+        }
+        Fact::RestoreSealed { .. } => "what it must get back is sealed and read back".to_owned(),
+        Fact::RestoreDestroyed { .. } => "what was kept to give it back is destroyed".to_owned(),
         Fact::QuarantineReleased { by, why, .. } => format!("released from QUARANTINED by {by}: {why}"),
     }
 }
@@ -130,6 +147,9 @@ pub(super) fn errand(item: &Item) -> String {
         Errand::Import { activate_sim } => {
             format!("import{product}{}", if *activate_sim { ", with SIM activation" } else { "" })
         }
+        Errand::Release { .. } => format!("release from its owner{product}"),
+        Errand::Claim { .. } => "claim for its owner of before".to_owned(),
+        Errand::Restore { .. } => format!("name, notes and groups{product}"),
         Errand::Key { key } => format!("upload of {} key {}{product}", key.kind, key.fingerprint.short()),
     }
 }
@@ -162,7 +182,13 @@ fn content_words(content: &SlotContent) -> String {
 }
 
 fn kind(item: &ItemId) -> &'static str {
-    if item.0.ends_with("/import") { "import" } else { "key upload" }
+    match item.0.rsplit('/').next() {
+        Some("import") => "import",
+        Some("release") => "release from its owner",
+        Some("claim") => "claim for its owner of before",
+        Some("restore") => "name, notes and groups",
+        _ => "key upload",
+    }
 }
 
 fn again(attempt: u32) -> String {

@@ -4,13 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Code, DeviceId, Fingerprint, Outcome, Platform, PortPath, PublicKey, RunId, SlotNo, StationId, StepError, StepKind, Verdict,
-    Wall,
+    CloudState, Code, DeviceId, Diagnosis, Fingerprint, Outcome, Platform, PortPath, ProductId, PublicKey, RunId, ServerExam,
+    SlotNo, StationId, StepError, StepKind, Verdict, Wall,
     key::SlotContent,
     module::InstalledModule,
     outbox::{Answer, Item, ItemId},
     platform::{Transport, UsbMode},
     recipe::{Sha256, WorkOrder},
+    survey::Survey,
 };
 
 /// A fact with its place in the journal.
@@ -303,6 +304,62 @@ pub enum Fact {
         /// `last_handshake_at`.
         at: Wall,
     },
+    /// What the cloud said of the device of a repair.
+    Surveyed {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// What it said.
+        survey: Survey,
+    },
+    /// What the running device said of its own connection.
+    Questioned {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// What it said.
+        state: CloudState,
+    },
+    /// The server settings of the device of a repair; its key slot is in [`Fact::KeyRead`].
+    Examined {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// How they compare with the wanted ones; none if the recipe wants none.
+        server: Option<ServerExam>,
+    },
+    /// What is wrong, and what will be done: these steps come after those of the plan so far.
+    Diagnosed {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The diagnosis.
+        diagnosis: Diagnosis,
+        /// The product of the run from here on.
+        product: Option<ProductId>,
+        /// The steps.
+        plan: Vec<StepKind>,
+    },
+    /// What the device must get back when it was taken from its owner is sealed on disk, synced and read back.
+    RestoreSealed {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// SHA-256 of the sealed file. Whom it names is in there and nowhere else.
+        sha256: Sha256,
+    },
+    /// The device has everything back, or was never taken: the sealed file was destroyed.
+    RestoreDestroyed {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+    },
     /// A run ended.
     RunEnded {
         /// The run.
@@ -354,6 +411,12 @@ impl Fact {
             | Self::KeyRestored { run, .. }
             | Self::CloudSeen { run, .. }
             | Self::HandshakeSeen { run, .. }
+            | Self::Surveyed { run, .. }
+            | Self::Questioned { run, .. }
+            | Self::Examined { run, .. }
+            | Self::Diagnosed { run, .. }
+            | Self::RestoreSealed { run, .. }
+            | Self::RestoreDestroyed { run, .. }
             | Self::RunEnded { run, .. }
             | Self::QuarantineReleased { run, .. } => Some(*run),
             Self::ItemQueued { item } => Some(item.run),
@@ -375,6 +438,12 @@ impl Fact {
             | Self::KeyRestored { device, .. }
             | Self::CloudSeen { device, .. }
             | Self::HandshakeSeen { device, .. }
+            | Self::Surveyed { device, .. }
+            | Self::Questioned { device, .. }
+            | Self::Examined { device, .. }
+            | Self::Diagnosed { device, .. }
+            | Self::RestoreSealed { device, .. }
+            | Self::RestoreDestroyed { device, .. }
             | Self::RunEnded { device, .. }
             | Self::QuarantineReleased { device, .. } => Some(*device),
             Self::ItemQueued { item } => Some(item.device),

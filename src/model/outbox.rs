@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Code, DeviceId, Fingerprint, ProductId, PublicKey, RunId, Wall};
+use super::{Code, DeviceId, Fingerprint, ProductId, PublicKey, RunId, Wall, recipe::Sha256};
 
 /// The idempotency key of an item: run and kind, such as `01…/import` or `01…/key/1f2e3d4c5b6a`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,6 +20,21 @@ impl ItemId {
     /// The upload of one key of the run's device.
     pub fn key(run: RunId, fingerprint: Fingerprint) -> Self {
         Self(format!("{run}/key/{}", fingerprint.short()))
+    }
+
+    /// The release of the run's device from its owner.
+    pub fn release(run: RunId) -> Self {
+        Self(format!("{run}/release"))
+    }
+
+    /// The claim of the run's device for its owner of before.
+    pub fn claim(run: RunId) -> Self {
+        Self(format!("{run}/claim"))
+    }
+
+    /// Name, notes and groups of the run's device.
+    pub fn restore(run: RunId) -> Self {
+        Self(format!("{run}/restore"))
     }
 
     /// The run that owes the item: the first part of the key.
@@ -47,6 +62,9 @@ pub struct Item {
     pub product: Option<ProductId>,
     /// What is to be done.
     pub errand: Errand,
+    /// The item before it in its chain: this one goes only when that one is settled.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub after: Option<ItemId>,
 }
 
 /// A refusal is believed when it was given this often, some seconds apart (ARCHITECTURE.md 4.4).
@@ -66,6 +84,40 @@ pub enum Errand {
         /// The key.
         key: PublicKey,
     },
+    /// Release the device from its owner, to whom it is given back in the same chain.
+    Release {
+        /// The sealed restore data that say who that is, by the SHA-256 of what is kept.
+        before: Sha256,
+    },
+    /// Claim the device for its owner of before.
+    Claim {
+        /// As in [`Errand::Release`].
+        before: Sha256,
+    },
+    /// Give the device its name, notes and groups of before, where they differ.
+    Restore {
+        /// As in [`Errand::Release`].
+        before: Sha256,
+    },
+}
+
+impl Errand {
+    /// One word for the kind, as shown and stored.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Import { .. } => "import",
+            Self::Key { .. } => "key",
+            Self::Release { .. } => "release",
+            Self::Claim { .. } => "claim",
+            Self::Restore { .. } => "restore",
+        }
+    }
+
+    /// True if a refusal with this code is a definite one. The cloud refuses a claim without saying why while the device
+    /// is offline: that one is asked for again until it is answered otherwise.
+    pub const fn is_refused_by(&self, code: Code) -> bool {
+        !matches!((self, code), (Self::Claim { .. }, Code::ClaimVague))
+    }
 }
 
 /// What is known of the earlier attempts of an item when it goes out.

@@ -44,6 +44,17 @@ pub enum StepKind {
     Prove,
     /// Take the bench network away again.
     ForgetNetwork,
+    /// Ask the cloud all that decides a repair. Changes nothing.
+    Survey,
+    /// Ask the device about its connection to the cloud, if it runs. Changes nothing.
+    Question,
+    /// Read the key store of a device to be repaired: key and server settings. Changes nothing.
+    Examine,
+    /// Have all that is needed to give a customer's device back, before it is taken: the customer's token, and what the
+    /// device must get back.
+    Secure,
+    /// Wait until a customer's device is its owner's again, with name, notes and groups.
+    GiveBack,
 }
 
 /// Who performs a step.
@@ -59,7 +70,14 @@ impl StepKind {
     /// Who performs it.
     pub const fn hand(self) -> Hand {
         match self {
-            Self::Admit | Self::Enrol | Self::RegisterPresent | Self::Register | Self::Prove => Hand::Cloud,
+            Self::Admit
+            | Self::Enrol
+            | Self::RegisterPresent
+            | Self::Register
+            | Self::Prove
+            | Self::Survey
+            | Self::Secure
+            | Self::GiveBack => Hand::Cloud,
             _ => Hand::Worker,
         }
     }
@@ -68,9 +86,18 @@ impl StepKind {
     pub const fn needs(self) -> Option<super::platform::UsbMode> {
         use super::platform::UsbMode::{Dfu, Normal};
         match self {
-            Self::Flash { .. } | Self::ReadKey | Self::Rekey | Self::RollBack | Self::ServerKey => Some(Dfu),
+            Self::Flash { .. } | Self::Examine | Self::ReadKey | Self::Rekey | Self::RollBack | Self::ServerKey => Some(Dfu),
             Self::Update { .. } | Self::JoinNetwork | Self::Check | Self::ForgetNetwork => Some(Normal),
-            Self::Admit | Self::Enrol | Self::RegisterPresent | Self::Register | Self::Boot | Self::Prove => None,
+            Self::Admit
+            | Self::Enrol
+            | Self::RegisterPresent
+            | Self::Register
+            | Self::Boot
+            | Self::Prove
+            | Self::Survey
+            | Self::Question
+            | Self::Secure
+            | Self::GiveBack => None,
         }
     }
 
@@ -97,6 +124,11 @@ impl StepKind {
             Self::Check => "check the running device",
             Self::Prove => "prove by a handshake",
             Self::ForgetNetwork => "forget the bench network",
+            Self::Survey => "ask the cloud what is wrong",
+            Self::Question => "ask the device about its connection",
+            Self::Examine => "examine the key store",
+            Self::Secure => "make sure that it can be given back",
+            Self::GiveBack => "give it back to its owner",
         }
     }
 }

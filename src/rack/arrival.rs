@@ -9,6 +9,7 @@ use crate::{
         Code, DeviceId, Fact, RunId, SlotNo, StepError, Verdict,
         fact::{Identity, Protection},
         module::Dependency,
+        recipe::Aim,
     },
 };
 
@@ -180,7 +181,8 @@ impl Turn {
             return;
         };
         let hash = prepared.recipe.hash;
-        let plan = if known.passed == Some(hash) {
+        let repair = prepared.recipe.aim != Aim::Provision;
+        let plan = if known.passed == Some(hash) && !repair {
             prepared.recheck()
         } else {
             prepared.plan()
@@ -196,7 +198,7 @@ impl Turn {
             accepted: known
                 .accepted
                 .as_ref()
-                .filter(|(_, product)| *product == prepared.recipe.product)
+                .filter(|(_, product)| repair || *product == prepared.recipe.product)
                 .map(|(key, _)| *key),
         });
         if let Some(why) = unmet(&prepared.needs, identity) {

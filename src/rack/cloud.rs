@@ -3,9 +3,10 @@
 use crate::{
     edge::Attached,
     model::{
-        Code, Fact, Mono, Outcome, RunId, SlotNo, StepError, StepKind, Verdict,
+        Code, Fact, Mono, Outcome, RunId, SlotNo, StepError, StepKind, Verdict, Wall,
         outbox::{Answer, ItemId, ItemState, Looked},
         platform::Network,
+        survey::Survey,
     },
 };
 
@@ -14,6 +15,7 @@ use super::{
     input::Call,
     judge::undo_is_over,
     proof::{Given, Proof, judge, pause_before},
+    repair::upload_of,
     run::Run,
     slot::{Shown, Slot},
     turn::{Turn, attempts, ended},
@@ -27,6 +29,16 @@ impl Turn {
             Reply::Admitted { run, result } => {
                 if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Admit) {
                     self.admitted(slot, &attached, *run, step, since, result);
+                }
+            }
+            Reply::Surveyed { run, survey } => {
+                if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Survey) {
+                    self.surveyed(slot, &attached, *run, step, since, survey);
+                }
+            }
+            Reply::Secured { run, result } => {
+                if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Secure) {
+                    self.secured(slot, &attached, *run, step, since, result);
                 }
             }
             Reply::Looked {
@@ -76,6 +88,7 @@ impl Turn {
             self.rack.outbox.locked = Some(reason.clone());
             self.let_go_unchanged(reason);
         }
+        self.chain(item);
         let Some(run) = item.run() else { return };
         if let Some(run) = self
             .run(run)
@@ -87,8 +100,16 @@ impl Turn {
         let Slot::AwaitingCloud { attached, .. } = self.slot(slot).clone() else {
             return;
         };
-        if self.rack.outbox.get(item).is_some_and(super::upload::Entry::settled) {
-            self.settled(slot, &attached, item);
+        self.given_back(slot, &attached);
+        // An upload whose device had to go back to its owner first is judged by the end of that.
+        let upload = self.run(run).and_then(|run| upload_of(&run));
+        for item in [Some(item), upload.as_ref().filter(|upload| *upload != item)]
+            .into_iter()
+            .flatten()
+        {
+            if self.rack.outbox.get(item).is_some_and(super::upload::Entry::settled) {
+                self.settled(slot, &attached, item);
+            }
         }
     }
 
@@ -124,6 +145,14 @@ impl Turn {
         if !awaited {
             return;
         }
+        if entry.state != ItemState::Accepted && self.rack.outbox.released(id) {
+            // Its owner first: the refusal is told when the device is given back.
+            return;
+        }
+        let claim = self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state);
+        if kind == StepKind::Register && claim == Some(ItemState::Refused) {
+            return self.claim_lost(slot, attached, &run, step, since);
+        }
         if entry.state == ItemState::Accepted {
             let outcome = match &entry.last {
                 Some(Answer::Accepted { note: Some(why), .. }) => Outcome::Warned { why: why.clone() },
@@ -132,7 +161,12 @@ impl Turn {
             self.fact(ended(id, step, attempts(&run, step), outcome, self.now.since(since)));
             return self.go_on(slot, attached, id);
         }
-        let error = refusal(kind, &entry.last);
+        let release = self
+            .rack
+            .outbox
+            .get(&ItemId::release(id))
+            .filter(|release| release.state == ItemState::Refused);
+        let error = refusal(kind, release.map_or(&entry.last, |release| &release.last));
         self.step_failure(id, step, since, &error);
         if kind == StepKind::Register && run.keys.changed() && entry.ambiguous {
             let why = format!("{error}; an earlier attempt may have been done");
@@ -180,7 +214,7 @@ impl Turn {
     }
 
     /// A cloud step failed for good before anything was changed.
-    fn give_up(&mut self, slot: SlotNo, attached: &Attached, id: RunId, step: u8, since: Mono, error: &StepError) {
+    pub(super) fn give_up(&mut self, slot: SlotNo, attached: &Attached, id: RunId, step: u8, since: Mono, error: &StepError) {
         self.step_failure(id, step, since, error);
         self.fail(slot, Some(attached.clone()), id, error);
     }
@@ -193,7 +227,11 @@ impl Turn {
         let unchanged = |run: &Run| {
             let kind = run.steps.get(usize::from(step)).map(|s| s.kind);
             // What is only looked at is answered, or not, by itself.
-            !run.keys.changed() && !matches!(kind, Some(StepKind::Admit | StepKind::Prove))
+            !run.keys.changed()
+                && !matches!(
+                    kind,
+                    Some(StepKind::Admit | StepKind::Prove | StepKind::Survey | StepKind::Secure | StepKind::GiveBack)
+                )
         };
         if self.run(id).is_some_and(|run| unchanged(&run)) {
             let error = StepError::new(Code::CloudAuth, format!("send to the cloud: {reason}"));
@@ -201,7 +239,7 @@ impl Turn {
         }
     }
 
-    fn ask_later(&mut self, slot: SlotNo) {
+    pub(super) fn ask_later(&mut self, slot: SlotNo) {
         let now = self.now;
         if let Some(Slot::AwaitingCloud { ask, asked, .. }) = self.rack.slots.get_mut(&slot) {
             *asked += 1;
@@ -220,7 +258,8 @@ impl Turn {
         };
         let given = Given {
             before: run.handshake_before,
-            uploaded: run.keys.accepted.and_then(|(_, date)| date),
+            // Where nothing had to be uploaded, a session counts that is newer than the survey.
+            uploaded: run.keys.accepted.map_or_else(|| surveyed_at(&run), |(_, date)| date),
             key_changed: run.keys.changed(),
         };
         let at = match judge(&given, device) {
@@ -280,10 +319,20 @@ impl Turn {
                         device: run.device,
                         recipe: run.recipe,
                     },
+                    StepKind::Survey => Call::Survey {
+                        run: id,
+                        device: run.device,
+                        product: prepared.recipe.product.clone(),
+                    },
+                    StepKind::Secure => Call::Secure {
+                        run: id,
+                        device: run.device,
+                        product: self.product_of(&run),
+                    },
                     _ => Call::Look {
                         about: About::Proof(id),
                         device: run.device,
-                        product: prepared.recipe.product.clone(),
+                        product: self.product_of(&run),
                     },
                 };
                 self.effects.push(Effect::Call(call));
@@ -309,6 +358,13 @@ impl Turn {
                 if let Some(Slot::AwaitingCloud { deadline, .. }) = self.rack.slots.get_mut(&slot) {
                     *deadline = longer;
                 }
+            }
+            // The chain goes on without the device.
+            StepKind::GiveBack => {
+                let why = "its owner does not have it back yet: that is tried on".to_owned();
+                let took = self.now.since(since);
+                self.fact(ended(id, step, attempts(&run, step), Outcome::Warned { why }, took));
+                self.go_on(slot, &attached, id);
             }
             StepKind::Register if prepared.recipe.finish_owed => {
                 let why = "the cloud could not be reached: the key is owed and is sent when it is back".to_owned();
@@ -367,6 +423,14 @@ impl Turn {
         };
         let error = StepError::new(code, "wait for a handshake newer than the upload");
         self.give_up(slot, attached, run.id, step, since, &error);
+    }
+}
+
+/// The cloud's date of the survey of a repair.
+fn surveyed_at(run: &Run) -> Option<Wall> {
+    match run.signs.survey.as_ref()? {
+        Survey::Seen(shown) => shown.at,
+        Survey::Unseen | Survey::Failed(_) => None,
     }
 }
 

@@ -7,9 +7,10 @@ use crate::{
     model::{
         Code, DeviceId, Fact, Fingerprint, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind, Wall,
         fact::Identity,
-        outbox::{Answer, ItemId, Looked},
+        outbox::{Answer, Errand, ItemId, Looked},
         platform::UsbMode,
         recipe::Sha256,
+        survey::Survey,
     },
 };
 
@@ -120,6 +121,20 @@ pub enum Reply {
         run: RunId,
         /// What was found.
         result: Admitted,
+    },
+    /// To [`Call::Survey`].
+    Surveyed {
+        /// The run.
+        run: RunId,
+        /// What was found.
+        survey: Survey,
+    },
+    /// To [`Call::Secure`].
+    Secured {
+        /// The run.
+        run: RunId,
+        /// The SHA-256 of the sealed restore data, or why the device must not be taken from its owner.
+        result: Result<Sha256, Answer>,
     },
     /// To [`Call::Look`].
     Looked {
@@ -252,6 +267,10 @@ pub struct Work {
     pub kind: StepKind,
     /// The recipe, by hash.
     pub recipe: Sha256,
+    /// The product of the run, if it has one.
+    pub product: Option<ProductId>,
+    /// The item after which the upload of a new key may go, if it is part of a chain.
+    pub after: Option<ItemId>,
     /// What the run knows of keys so far.
     pub keys: super::run::Keys,
     /// True if the step was begun before and its end is not on record.
@@ -292,6 +311,34 @@ pub enum Call {
         /// The recipe, by hash.
         recipe: Sha256,
     },
+    /// Look at a device from every side that decides its repair.
+    Survey {
+        /// The run.
+        run: RunId,
+        /// Its device.
+        device: DeviceId,
+        /// The product of the recipe, if it names one.
+        product: Option<ProductId>,
+    },
+    /// Cross-check the customer of a device, obtain the customer's token, and seal what the device must get back.
+    Secure {
+        /// The run.
+        run: RunId,
+        /// Its device.
+        device: DeviceId,
+        /// Its product.
+        product: Option<ProductId>,
+    },
+    /// A device has everything back, or cannot get it: revoke the customer's token, and destroy what was kept to give it
+    /// back, if that is on record.
+    EndCustody {
+        /// The run.
+        run: RunId,
+        /// Its device.
+        device: DeviceId,
+        /// True if the sealed file is to be destroyed, too.
+        destroy: bool,
+    },
     /// Import devices into a product, in one request.
     Import {
         /// The product.
@@ -300,6 +347,21 @@ pub enum Call {
         activate_sim: bool,
         /// The devices.
         items: Vec<Outgoing>,
+    },
+    /// Perform an errand of a chain.
+    Errand {
+        /// The item.
+        item: ItemId,
+        /// The attempt.
+        attempt: u32,
+        /// The device.
+        device: DeviceId,
+        /// The product, if any.
+        product: Option<ProductId>,
+        /// What is to be done.
+        errand: Errand,
+        /// As in [`Outgoing`].
+        doubtful: bool,
     },
     /// Upload a public key.
     Upload {
@@ -323,4 +385,26 @@ pub enum Call {
         /// The product, if any.
         product: Option<ProductId>,
     },
+}
+
+impl Call {
+    /// The run that a call is for; none for one that is for several.
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Admit { run, .. } | Self::Survey { run, .. } | Self::Secure { run, .. } | Self::EndCustody { run, .. } => {
+                Some(*run)
+            }
+            Self::Look {
+                about: About::Proof(run),
+                ..
+            } => Some(*run),
+            Self::Errand { item, .. }
+            | Self::Upload { item, .. }
+            | Self::Look {
+                about: About::Item(item),
+                ..
+            } => item.run(),
+            Self::Import { .. } => None,
+        }
+    }
 }

@@ -3,14 +3,21 @@
 
 use crate::{
     edge::Attached,
-    model::{Code, Fact, RunId, SlotNo, StepError, StepKind, Verdict, outbox::ItemState, platform::UsbMode, verdict::Blame},
+    model::{
+        Code, Fact, RunId, SlotNo, StepError, StepKind, Verdict,
+        outbox::{ItemId, ItemState},
+        platform::UsbMode,
+        verdict::Blame,
+    },
 };
 
 use super::{
     Effect,
+    repair::is_keyless,
     run::{Run, StepState},
     slot::{Doing, Slot},
     turn::{TRIES, Turn, mode_of},
+    upload::Entry,
 };
 
 /// A verdict that waits for the clean-up.
@@ -26,9 +33,13 @@ impl Turn {
     pub(super) fn complete(&mut self, slot: SlotNo, attached: &Attached, run: &Run) {
         let owed = self.rack.outbox.open().any(|entry| entry.item.run == run.id);
         let (verdict, code, why) = if owed {
-            let why = "the device is done; its key is still owed to the cloud".to_owned();
-            (Verdict::Owed, Some(Code::CloudUnreachable), why)
-        } else if run.keys.agreed() {
+            let why = if self.rack.outbox.released(run.id) {
+                "the device is done; it is still to be given back to its owner in the cloud"
+            } else {
+                "the device is done; its key is still owed to the cloud"
+            };
+            (Verdict::Owed, Some(Code::CloudUnreachable), why.to_owned())
+        } else if run.keys.agreed() || is_keyless(run) {
             (Verdict::Pass, None, summary(run))
         } else {
             let why = "every step ended, and yet the cloud is not known to hold the key of the device".to_owned();
@@ -129,6 +140,9 @@ impl Turn {
             if kept {
                 why.push_str("; its key is good and still owed to the cloud");
             }
+            if self.rack.outbox.released(id) {
+                why.push_str("; the device is still to be given back to its owner in the cloud");
+            }
         }
         if run.keys.undo.is_some() && undo_is_over(&run) {
             self.destroy_undo(&run);
@@ -141,6 +155,10 @@ impl Turn {
             why,
             proved: verdict == Verdict::Pass && run.handshake.is_some(),
         });
+        // A claim that was refused ended its custody, as far as it may end.
+        if self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state) != Some(ItemState::Refused) {
+            self.end_custody(id);
+        }
         match attached {
             Some(attached) => self.set(
                 slot,
@@ -162,7 +180,16 @@ impl Turn {
             && run
                 .step(StepKind::Register)
                 .is_some_and(|step| matches!(step.state, StepState::Ended(_)));
-        let open = self.rack.outbox.open().filter(|e| e.item.run == run.id);
+        // A device that was taken from its owner is given back whatever became of its run.
+        let taken = self.rack.outbox.released(run.id);
+        let claim = ItemId::claim(run.id);
+        let has_it = self
+            .rack
+            .outbox
+            .get(&claim)
+            .is_some_and(|claim| claim.state == ItemState::Accepted);
+        let back = |e: &Entry| taken || has_it && e.item.after.as_ref() == Some(&claim);
+        let open = self.rack.outbox.open().filter(|e| e.item.run == run.id && !back(e));
         let (kept, unsent): (Vec<_>, Vec<_>) = open
             .filter(|e| !e.ambiguous && e.state != ItemState::Sent)
             .map(|e| {
@@ -196,14 +223,9 @@ pub(super) fn undo_is_over(run: &Run) -> bool {
     let server_key_open = run
         .step(StepKind::ServerKey)
         .is_some_and(|s| matches!(s.state, StepState::Started | StepState::Failed(_)));
-    let accepted = keys.accepted.map(|(key, _)| key);
     let nothing_valid = keys.before.as_ref().is_some_and(|content| content.key().is_none());
     let untouched = keys.intended.is_none() && keys.read == keys.before;
-    !server_key_open
-        && (keys.restored
-            || untouched
-            || (accepted.is_some() && accepted == keys.present())
-            || (nothing_valid && keys.written.is_some()))
+    !server_key_open && (keys.restored || untouched || keys.agreed() || (nothing_valid && keys.written.is_some()))
 }
 
 /// The index of the step that takes the bench network away again, if the network may be on the device.
@@ -220,7 +242,9 @@ fn failed(step: &super::run::Step) -> bool {
 
 fn summary(run: &Run) -> String {
     let mut parts = Vec::new();
-    if run.steps.iter().all(|s| s.kind != StepKind::Admit) {
+    if let Some(diagnosis) = &run.diagnosis {
+        parts.push(diagnosis.trouble.to_string());
+    } else if run.steps.iter().all(|s| s.kind != StepKind::Admit) {
         parts.push("already done under this recipe; checked".to_owned());
     }
     parts.push(match (run.keys.written, run.keys.before.as_ref()) {

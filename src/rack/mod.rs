@@ -7,11 +7,13 @@
 mod arrival;
 mod bench;
 mod cloud;
+pub mod diagnose;
 pub mod input;
 mod judge;
 mod look;
 pub mod plan;
 mod proof;
+mod repair;
 mod report;
 pub mod run;
 pub mod slot;
@@ -28,7 +30,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crate::edge::Attached;
 use crate::model::{
     Fact, Mono, PortPath, RunId, SlotNo, StationId, Wall,
-    outbox::{Answer, ItemId},
+    outbox::{Answer, Errand, ItemId},
     recipe::WorkOrder,
 };
 
@@ -205,6 +207,22 @@ impl Rack {
 
     /// True if the station was asked to end and may.
     pub fn may_end(&self) -> bool {
-        self.ending.is_some() && self.idle()
+        self.ending.is_some() && self.idle() && !self.gives_back()
+    }
+
+    /// True if a device was taken from its owner and is about to be given back: unless the cloud does not answer, the
+    /// station does not end before.
+    fn gives_back(&self) -> bool {
+        let answers = |run: RunId| {
+            let mut open = self.outbox.open().filter(|entry| entry.item.run == run);
+            self.outbox.locked.is_none() && open.all(|entry| matches!(entry.last, None | Some(Answer::Accepted { .. })))
+        };
+        let claims = self
+            .outbox
+            .open()
+            .filter(|entry| matches!(entry.item.errand, Errand::Claim { .. }));
+        claims
+            .map(|claim| claim.item.run)
+            .any(|run| self.outbox.released(run) && answers(run))
     }
 }

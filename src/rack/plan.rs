@@ -6,7 +6,7 @@ use crate::model::{
     Platform, StepKind,
     module::Dependency,
     platform::Network,
-    recipe::{KeyPolicy, Recipe, ServerPolicy, Sha256},
+    recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Sha256},
 };
 
 /// A recipe with the order in which its firmware goes, worked out before the shift.
@@ -24,6 +24,10 @@ impl Prepared {
     /// The plan for a device that has not passed under this recipe.
     pub fn plan(&self) -> Vec<StepKind> {
         let recipe = &*self.recipe;
+        if let Aim::Repair(_) = recipe.aim {
+            // The rest of it comes with the diagnosis.
+            return vec![StepKind::Survey, StepKind::Question, StepKind::Examine];
+        }
         let mut plan = vec![StepKind::Admit];
         if recipe.product.is_some() {
             plan.push(StepKind::Enrol);

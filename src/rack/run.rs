@@ -1,8 +1,8 @@
 //! A run: what its facts say of it. Changed by [`Run::apply`] only, live and in replay alike.
 
 use crate::model::{
-    Code, DeviceId, Fact, Fingerprint, Outcome, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict, Wall, key::SlotContent,
-    recipe::Sha256,
+    CloudState, Code, DeviceId, Diagnosis, Fact, Fingerprint, Outcome, ProductId, PublicKey, RunId, ServerExam, SlotNo,
+    StepError, StepKind, Verdict, Wall, diagnosis::Flow, key::SlotContent, recipe::Sha256, survey::Survey,
 };
 
 /// One go at provisioning one device.
@@ -24,6 +24,14 @@ pub struct Run {
     pub state: State,
     /// What it knows of keys.
     pub keys: Keys,
+    /// The product that a diagnosis fixed.
+    pub product: Option<ProductId>,
+    /// What is known of the device that decides its repair.
+    pub signs: Signs,
+    /// What is wrong with it.
+    pub diagnosis: Option<Diagnosis>,
+    /// What the device must get back, by the SHA-256 of what is kept.
+    pub restore: Option<Sha256>,
     /// The last session of the device before the run, as the cloud told it.
     pub handshake_before: Option<Wall>,
     /// How often it got its device back since a step ended last.
@@ -32,6 +40,17 @@ pub struct Run {
     pub handshake: Option<Wall>,
     /// Sentences worth showing at the end: warnings and skips.
     pub notes: Vec<String>,
+}
+
+/// What was found out of a device to be repaired, besides its key slot.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Signs {
+    /// What the cloud says.
+    pub survey: Option<Survey>,
+    /// What the device says of its connection.
+    pub cloud: Option<CloudState>,
+    /// Its server settings, compared with the wanted ones.
+    pub server: Option<ServerExam>,
 }
 
 /// Where a run stands.
@@ -63,6 +82,17 @@ pub struct Step {
     pub attempts: u8,
     /// How often it failed since the run had its device last.
     pub failures: u8,
+}
+
+impl Step {
+    const fn pending(kind: StepKind) -> Self {
+        Self {
+            kind,
+            state: StepState::Pending,
+            attempts: 0,
+            failures: 0,
+        }
+    }
 }
 
 /// What became of a step.
@@ -117,7 +147,7 @@ impl Keys {
 
     /// True if this run replaced a valid key, or may have, and the cloud has not accepted what took its place.
     pub fn unsettled(&self) -> bool {
-        self.overwrote_valid() && (self.written.is_none() || self.accepted.map(|(key, _)| key) != self.written)
+        self.overwrote_valid() && (self.written.is_none() || !self.agreed())
     }
 
     /// True if the device holds the valid key that it held before this run wrote to its slot.
@@ -180,20 +210,16 @@ impl Run {
             slot: *slot,
             started: at,
             recipe: *recipe,
-            steps: plan
-                .iter()
-                .map(|kind| Step {
-                    kind: *kind,
-                    state: StepState::Pending,
-                    attempts: 0,
-                    failures: 0,
-                })
-                .collect(),
+            steps: plan.iter().copied().map(Step::pending).collect(),
             state: State::Active,
             keys: Keys {
                 accepted_before: *accepted,
                 ..Keys::default()
             },
+            product: None,
+            signs: Signs::default(),
+            diagnosis: None,
+            restore: None,
             handshake_before: None,
             returns: 0,
             handshake: None,
@@ -221,6 +247,11 @@ impl Run {
         u8::try_from(i).ok()
     }
 
+    /// The flow that is under way.
+    pub fn flow(&self) -> Option<Flow> {
+        self.diagnosis.as_ref()?.flow
+    }
+
     /// True if the run ended.
     pub fn ended(&self) -> bool {
         matches!(self.state, State::Ended { .. })
@@ -229,7 +260,12 @@ impl Run {
     /// Takes in one fact of this run.
     pub fn apply(&mut self, fact: &Fact) -> Result<(), Illegal> {
         let illegal = |what| Err(Illegal { run: self.id, what });
-        if self.ended() && !matches!(fact, Fact::UndoDestroyed { .. } | Fact::QuarantineReleased { .. }) {
+        if self.ended()
+            && !matches!(
+                fact,
+                Fact::UndoDestroyed { .. } | Fact::RestoreDestroyed { .. } | Fact::QuarantineReleased { .. }
+            )
+        {
             return illegal("it has ended");
         }
         match fact {
@@ -283,7 +319,11 @@ impl Run {
                         StepKind::Rekey,
                         StepKind::Register,
                         StepKind::ServerKey,
+                        StepKind::GiveBack,
                     ]);
+                    if self.restore.is_none() {
+                        self.again(&[StepKind::Secure]);
+                    }
                 }
                 // A key that is neither the one before nor the intended one is the device's own doing.
                 if self
@@ -334,6 +374,27 @@ impl Run {
             }
             Fact::CloudSeen { handshake_at, .. } => self.handshake_before = *handshake_at,
             Fact::HandshakeSeen { at, .. } => self.handshake = Some(*at),
+            Fact::Surveyed { survey, .. } => {
+                if let Survey::Seen(shown) = survey {
+                    self.handshake_before = shown.last_handshake_at;
+                }
+                self.signs.survey = Some(survey.clone());
+            }
+            Fact::Questioned { state, .. } => self.signs.cloud = Some(*state),
+            Fact::Examined { server, .. } => self.signs.server.clone_from(server),
+            Fact::Diagnosed { .. } if self.diagnosis.is_some() => return illegal("it is diagnosed twice"),
+            Fact::Diagnosed {
+                diagnosis,
+                product,
+                plan,
+                ..
+            } => {
+                self.diagnosis = Some(diagnosis.clone());
+                self.product.clone_from(product);
+                self.steps.extend(plan.iter().copied().map(Step::pending));
+            }
+            Fact::RestoreSealed { sha256, .. } => self.restore = Some(*sha256),
+            Fact::RestoreDestroyed { .. } => self.restore = None,
             Fact::RunEnded { verdict, code, why, .. } => {
                 self.state = State::Ended {
                     verdict: *verdict,
@@ -351,6 +412,9 @@ impl Run {
     /// it leaves its application, which has to start again then.
     fn forget_readings(&mut self) {
         self.again(&[StepKind::ReadKey, StepKind::Boot]);
+        if self.diagnosis.is_none() {
+            self.again(&[StepKind::Examine]);
+        }
     }
 
     /// Steps of these kinds that have ended have to be performed again.

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     edge::Attached,
     model::{
-        Code, Fact, Outcome, RunId, SlotNo, StepError, StepKind,
+        Code, Fact, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind,
+        diagnosis::Flow,
         key::SlotContent,
         outbox::{Errand, Item, ItemId, ItemState},
         platform::UsbMode,
-        recipe::{KeyPolicy, Recipe},
+        recipe::{Aim, KeyPolicy, Recipe},
         step::Hand,
     },
 };
@@ -18,6 +19,7 @@ use super::{
     Effect, Order, Work,
     input::Call,
     proof::pause_before,
+    repair::uploads_after,
     run::{Run, StepState},
     slot::{Doing, Shown, Slot},
     turn::{Turn, begun, mode_of},
@@ -47,6 +49,12 @@ impl Turn {
                 return self.rolled_back(slot, Some(attached.clone()), &run);
             }
             let Some((index, step)) = run.next() else {
+                if recipe.aim != Aim::Provision && run.diagnosis.is_none() {
+                    match self.diagnosed(slot, attached, &run, recipe) {
+                        true => continue,
+                        false => return,
+                    }
+                }
                 return self.complete(slot, attached, &run);
             };
             let owed = self.rack.outbox.open().any(|entry| entry.item.run == id);
@@ -148,6 +156,8 @@ impl Turn {
             slot,
             kind,
             recipe: run.recipe,
+            product: self.product_of(run),
+            after: uploads_after(run),
             keys: run.keys.clone(),
             resumed,
         };
@@ -190,15 +200,31 @@ impl Turn {
                     recipe: run.recipe,
                 }));
             }
+            StepKind::Survey => {
+                self.effects.push(Effect::Call(Call::Survey {
+                    run: run.id,
+                    device: run.device,
+                    product: recipe.product.clone(),
+                }));
+            }
+            StepKind::Secure => {
+                self.effects.push(Effect::Call(Call::Secure {
+                    run: run.id,
+                    device: run.device,
+                    product: self.product_of(run),
+                }));
+            }
+            StepKind::GiveBack => self.given_back(slot, attached),
             StepKind::Enrol => {
                 let item = Item {
                     id: ItemId::import(run.id),
                     run: run.id,
                     device: run.device,
-                    product: recipe.product.clone(),
+                    product: self.product_of(run),
                     errand: Errand::Import {
                         activate_sim: recipe.activate_sim,
                     },
+                    after: None,
                 };
                 self.owe(slot, attached, item);
             }
@@ -206,17 +232,41 @@ impl Turn {
                 let Some(key) = present_key(run) else {
                     return self.fail(slot, Some(attached.clone()), run.id, &no_key(run, kind));
                 };
+                if run.flow() == Some(Flow::Customer) {
+                    return self.register_between(slot, attached, run, recipe, key);
+                }
                 let item = Item {
                     id: ItemId::key(run.id, key.fingerprint),
                     run: run.id,
                     device: run.device,
-                    product: recipe.product.clone(),
+                    product: self.product_of(run),
                     errand: Errand::Key { key },
+                    after: None,
                 };
                 self.owe(slot, attached, item);
             }
             _ => {}
         }
+    }
+
+    /// Registers the key of a customer's device: between its release and its claim.
+    fn register_between(&mut self, slot: SlotNo, attached: &Attached, run: &Run, recipe: &Recipe, key: PublicKey) {
+        let upload = ItemId::key(run.id, key.fingerprint);
+        match self.rack.outbox.get(&upload).map(|entry| entry.state) {
+            Some(ItemState::Accepted) if run.keys.agreed() => self.settled(slot, attached, &upload),
+            Some(ItemState::Refused) => self.settled(slot, attached, &upload),
+            _ => {
+                if let Err(error) = self.begin_chain(run, recipe, key) {
+                    self.fail(slot, Some(attached.clone()), run.id, &error);
+                }
+            }
+        }
+    }
+
+    /// The product of a run: that of its diagnosis, else that of its recipe.
+    pub(super) fn product_of(&self, run: &Run) -> Option<ProductId> {
+        let recipe = self.rack.setting.book.by_hash(run.recipe).map(|prepared| &prepared.recipe);
+        run.product.clone().or_else(|| recipe?.product.clone())
     }
 
     /// Puts an item in the outbox, or takes up the one that is there since before a cut.
@@ -238,7 +288,7 @@ impl Turn {
 }
 
 /// The public key that the device holds, with its bytes.
-fn present_key(run: &Run) -> Option<crate::model::PublicKey> {
+fn present_key(run: &Run) -> Option<PublicKey> {
     let present = run.keys.present()?;
     let read = run.keys.read.as_ref().and_then(SlotContent::key);
     read.into_iter()
@@ -287,15 +337,23 @@ fn before(run: &Run, kind: StepKind, recipe: &Recipe, mode: Option<UsbMode>, owe
         },
         StepKind::Register => match run.keys.present() {
             _ if accepted => Before::Skip("the cloud accepted this key earlier in this run".to_owned()),
-            Some(key) if run.keys.accepted_before == Some(key) && !run.steps.iter().any(|s| s.kind == StepKind::Admit) => {
+            Some(key) if run.keys.accepted_before == Some(key) && may_rely_on_ledger(run) => {
                 Before::Skip("the cloud accepted this key in an earlier run".to_owned())
             }
             _ => Before::Go,
         },
+        StepKind::Question if mode != Some(UsbMode::Normal) => Before::Skip("the device is not running".to_owned()),
         StepKind::Prove if owed => Before::Skip("the key is still owed to the cloud: there is nothing to prove yet".to_owned()),
         StepKind::Boot if mode == Some(UsbMode::Normal) => Before::Skip("the application is already running".to_owned()),
         _ => Before::Go,
     }
+}
+
+/// True if a key that the cloud accepted in an earlier run need not be registered again: the device passed under this
+/// recipe, or the same pair is written in another layout.
+fn may_rely_on_ledger(run: &Run) -> bool {
+    let begun_anew = run.steps.iter().any(|s| matches!(s.kind, StepKind::Admit | StepKind::Survey));
+    !begun_anew || run.flow() == Some(Flow::Rewrite)
 }
 
 /// A change of mode is one request and its answer; the return of the device has its own limit.

@@ -6,7 +6,8 @@ use crate::{
     edge::Attached,
     model::{
         Code, DeviceId, Fact, Fingerprint, Mono, Outcome, RunId, SlotNo, Wall,
-        outbox::{Answer, Errand, Item, ItemState},
+        diagnosis::Flow,
+        outbox::{Answer, Errand, Item, ItemId, ItemState},
         platform::UsbMode,
     },
 };
@@ -239,11 +240,13 @@ impl Turn {
 
     /// Sends what may be sent now.
     pub(super) fn pump(&mut self) {
-        if self.rack.ending == Some(Ending::Quit) {
-            return;
-        }
+        // A quit stops everything but what gives a device back to its owner.
+        let quits = self.rack.ending == Some(Ending::Quit);
         let way = |entry: &Entry| self.rack.way(entry, self.now);
         for call in self.rack.outbox.due(self.wall, self.rack.setting.import_chunk, &way) {
+            if quits && !call.run().is_some_and(|run| self.rack.outbox.released(run)) {
+                continue;
+            }
             if let Call::Look {
                 about: About::Item(item),
                 ..
@@ -253,8 +256,10 @@ impl Turn {
             }
             let items: Vec<_> = match &call {
                 Call::Import { items, .. } => items.iter().map(|out| (out.item.clone(), out.attempt)).collect(),
-                Call::Upload { item, attempt, .. } => vec![(item.clone(), *attempt)],
-                Call::Admit { .. } | Call::Look { .. } => Vec::new(),
+                Call::Upload { item, attempt, .. } | Call::Errand { item, attempt, .. } => vec![(item.clone(), *attempt)],
+                Call::Admit { .. } | Call::Survey { .. } | Call::Secure { .. } | Call::EndCustody { .. } | Call::Look { .. } => {
+                    Vec::new()
+                }
             };
             for (item, attempt) in items {
                 self.fact(Fact::ItemSent { item, attempt });
@@ -309,6 +314,9 @@ impl Turn {
             self.supersede(*device, &item.id.clone());
         }
         self.fact(fact.clone());
+        if let Fact::KeyWritten { run, fingerprint, .. } = fact {
+            self.withdraw_known(*run, *fingerprint);
+        }
         let device = self.run(ticket.run).map(|run| run.device);
         // Another slot may have read the same key in this very turn, before the ledger knows of it.
         let at_work = self
@@ -321,6 +329,22 @@ impl Turn {
             None => CommitReply::OnDisk,
         };
         self.effects.push(Effect::Committed { slot, ticket, reply });
+    }
+}
+
+impl Turn {
+    /// The same pair in another layout: the cloud holds its public half, and need not learn it again.
+    fn withdraw_known(&mut self, id: RunId, key: Fingerprint) {
+        let Some(run) = self
+            .run(id)
+            .filter(|run| run.flow() == Some(Flow::Rewrite) && run.keys.agreed())
+        else {
+            return;
+        };
+        self.fact(Fact::ItemWithdrawn {
+            item: ItemId::key(run.id, key),
+            why: "the cloud accepted this very key in an earlier run".to_owned(),
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::model::{
-    DeviceId, Fact, Fingerprint, ProductId, Wall,
+    DeviceId, Fact, Fingerprint, ProductId, RunId, Wall,
     outbox::{Answer, Errand, Item, ItemId, ItemState, REFUSALS_TO_BELIEVE},
 };
 
@@ -61,7 +61,7 @@ impl Entry {
     pub fn key(&self) -> Option<Fingerprint> {
         match &self.item.errand {
             Errand::Key { key } => Some(key.fingerprint),
-            Errand::Import { .. } => None,
+            _ => None,
         }
     }
 }
@@ -130,6 +130,8 @@ impl Outbox {
                 importing.push(product.clone());
             }
         }
+        // What waits for another item, or must wait, keeps nobody back.
+        queue.retain(|entry| self.ready(entry));
         let mut imports: BTreeMap<(ProductId, bool), Vec<Outgoing>> = BTreeMap::new();
         let mut calls = Vec::new();
         for entry in queue.into_iter().filter(|e| e.state == ItemState::Queued) {
@@ -177,6 +179,14 @@ impl Outbox {
                     }
                 }
                 (Errand::Import { .. }, _) => {}
+                (Errand::Release { .. } | Errand::Claim { .. } | Errand::Restore { .. }, product) => calls.push(Call::Errand {
+                    item: id,
+                    attempt,
+                    device,
+                    product: product.clone(),
+                    errand: entry.item.errand.clone(),
+                    doubtful: entry.ambiguous,
+                }),
             }
         }
         calls.extend(imports.into_iter().map(|((product, activate_sim), items)| Call::Import {
@@ -185,6 +195,29 @@ impl Outbox {
             items,
         }));
         calls
+    }
+
+    /// True if nothing that goes before it stands in the way of an item.
+    fn ready(&self, entry: &Entry) -> bool {
+        let before = entry.item.after.as_ref().map(|id| self.get(id));
+        match (&entry.item.errand, before) {
+            // A key that waits for a release goes only while its device has no owner.
+            (Errand::Key { .. }, Some(release)) => {
+                release.is_some_and(|release| release.state == ItemState::Accepted) && self.released(entry.item.run)
+            }
+            // No device goes back to its owner while a key of it is under way.
+            (Errand::Claim { .. }, Some(Some(before))) if before.settled() => !self
+                .open()
+                .any(|other| other.item.run == entry.item.run && other.key().is_some() && other.state != ItemState::Held),
+            (_, Some(before)) => before.is_some_and(Entry::settled),
+            (_, None) => true,
+        }
+    }
+
+    /// True if the device of a run was released from its owner, as far as is known, and has still to be given back.
+    pub fn released(&self, run: RunId) -> bool {
+        let begun = |release: &Entry| release.ambiguous || matches!(release.state, ItemState::Sent | ItemState::Accepted);
+        self.get(&ItemId::release(run)).is_some_and(begun) && self.get(&ItemId::claim(run)).is_some_and(|claim| !claim.settled())
     }
 
     /// The next wall instant at which an item becomes due, if any waits.
@@ -244,6 +277,10 @@ impl Entry {
             Answer::Accepted { .. } => {
                 self.state = ItemState::Accepted;
                 self.ambiguous = false;
+            }
+            Answer::Refused { code, .. } if !self.item.errand.is_refused_by(*code) => {
+                self.state = ItemState::Queued;
+                self.not_before = wait(back_off(self.attempts));
             }
             Answer::Refused { .. } => {
                 self.refusals += 1;

@@ -6,6 +6,7 @@
 //! is performed.
 
 mod admission;
+mod custody;
 mod inbox;
 mod mailbox;
 pub mod shelf;
@@ -145,6 +146,10 @@ impl Station {
             .map(|row| (row.run, row.device))
             .collect();
         world.undo.keep_only(&kept);
+        let kept = store.kept_restore_data()?;
+        world
+            .restore
+            .keep_only(&kept.into_iter().map(|row| (row.run, row.device)).collect::<Vec<_>>());
         let mut first = vec![Fact::StationStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }];

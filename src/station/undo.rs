@@ -67,6 +67,26 @@ impl UndoCopies for SealedUndo {
     }
 }
 
+/// Nothing is kept: for what must survive the process on a station that keeps nothing on disk (`undo = "memory"`).
+#[derive(Debug)]
+pub struct NoCopies;
+
+impl UndoCopies for NoCopies {
+    fn keep(&self, _: RunId, _: DeviceId, _: &Secret<Vec<u8>>) -> Result<Sha256, UndoError> {
+        Err(UndoError::Keep(
+            "this station keeps nothing on disk (undo = \"memory\")".into(),
+        ))
+    }
+
+    fn fetch(&self, _: RunId, _: DeviceId, _: Sha256) -> Result<Secret<Vec<u8>>, UndoError> {
+        Err(UndoError::Absent)
+    }
+
+    fn destroy(&self, _: RunId, _: DeviceId) {}
+
+    fn keep_only(&self, _: &[(RunId, DeviceId)]) {}
+}
+
 /// Copies that end with the process.
 #[derive(Debug, Default)]
 pub struct MemoryUndo(Mutex<Copies>);

@@ -4,11 +4,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    model::outbox::{Answer, ItemId, Looked},
+    cloud::answer::withheld,
+    model::{
+        outbox::{Answer, Attempt, ItemId, Looked},
+        survey::Survey,
+    },
     rack::{Admitted, Book, Call, Input, Reply},
 };
 
-use super::{World, admission::Products, inbox::Inbox, mailbox::Mailbox, worker::guarded};
+use super::{World, admission::Products, custody::Custody, inbox::Inbox, mailbox::Mailbox, worker::guarded};
 
 /// The threads that talk to the cloud.
 pub(super) struct Uplink {
@@ -21,11 +25,13 @@ impl Uplink {
     pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, inbox: &Inbox) -> Self {
         let calls: Mailbox<Option<Call>> = Mailbox::new();
         let products = Arc::new(Products::default());
+        let custody = Arc::new(Custody::default());
         for n in 0..threads {
             let line = Line {
                 world: world.clone(),
                 book: Arc::clone(book),
                 products: Arc::clone(&products),
+                custody: Arc::clone(&custody),
                 inbox: inbox.clone(),
             };
             let calls = calls.clone();
@@ -52,6 +58,7 @@ struct Line {
     world: World,
     book: Arc<Book>,
     products: Arc<Products>,
+    custody: Arc<Custody>,
     inbox: Inbox,
 }
 
@@ -82,6 +89,35 @@ impl Line {
                     },
                 };
                 vec![Reply::Admitted { run, result }]
+            }
+            Call::Survey { run, device, product } => vec![Reply::Surveyed {
+                run,
+                survey: api.survey(device, product.as_ref()).survey,
+            }],
+            Call::Secure { run, device, product } => vec![Reply::Secured {
+                run,
+                result: self.custody.secure(&self.world, run, device, product.as_ref()),
+            }],
+            Call::EndCustody { run, device, destroy } => {
+                self.custody.end(&self.world, run, device, destroy);
+                Vec::new()
+            }
+            Call::Errand {
+                item,
+                attempt,
+                device,
+                product,
+                errand,
+                doubtful,
+            } => {
+                let known = if doubtful { Attempt::Doubtful } else { Attempt::Fresh };
+                let answer = match item.run() {
+                    Some(run) => self
+                        .custody
+                        .perform(&self.world, run, device, product.as_ref(), &errand, known),
+                    None => withheld("an item of no run"),
+                };
+                vec![Reply::Item { item, attempt, answer }]
             }
             Call::Import {
                 product,
@@ -148,7 +184,16 @@ fn lost(call: &Call) -> Vec<Reply> {
             result: Admitted::Failed(answer()),
         }],
         Call::Import { items, .. } => items.iter().map(|out| item(&out.item, out.attempt)).collect(),
-        Call::Upload { item: id, attempt, .. } => vec![item(id, *attempt)],
+        Call::Upload { item: id, attempt, .. } | Call::Errand { item: id, attempt, .. } => vec![item(id, *attempt)],
+        Call::Survey { run, .. } => vec![Reply::Surveyed {
+            run: *run,
+            survey: Survey::Failed(answer()),
+        }],
+        Call::Secure { run, .. } => vec![Reply::Secured {
+            run: *run,
+            result: Err(answer()),
+        }],
+        Call::EndCustody { .. } => Vec::new(),
         Call::Look { about, .. } => vec![Reply::Looked {
             about: about.clone(),
             found: Looked::Failed(answer()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    cloud::Api,
+    cloud::{Api, OauthClient},
     edge::{Bus, Clock, Entropy},
     steps::UndoCopies,
 };
@@ -21,4 +21,8 @@ pub struct World {
     pub api: Arc<Api>,
     /// Where undo copies are kept.
     pub undo: Arc<dyn UndoCopies>,
+    /// Where restore data are kept: as undo copies are, beside them.
+    pub restore: Arc<dyn UndoCopies>,
+    /// The OAuth client by which customers' tokens are asked for, if the station has one.
+    pub customers: Option<OauthClient>,
 }

@@ -5,11 +5,13 @@
 
 mod boot;
 mod check;
+mod examine;
 mod flash;
 mod key_slot;
 mod lost;
 mod network;
 mod open;
+mod question;
 mod read_key;
 mod rekey;
 mod roll_back;
@@ -94,11 +96,20 @@ fn table(kind: StepKind) -> Result<&'static dyn Step, StepError> {
         StepKind::Rekey => &rekey::Rekey,
         StepKind::RollBack => &roll_back::RollBack,
         StepKind::ServerKey => &server_key::ServerKey,
+        StepKind::Question => &question::Question,
+        StepKind::Examine => &examine::Examine,
         StepKind::Boot => &boot::Boot,
         StepKind::JoinNetwork => &network::JoinNetwork,
         StepKind::ForgetNetwork => &network::ForgetNetwork,
         StepKind::Check => &check::Check,
-        StepKind::Admit | StepKind::Enrol | StepKind::RegisterPresent | StepKind::Register | StepKind::Prove => {
+        StepKind::Admit
+        | StepKind::Enrol
+        | StepKind::RegisterPresent
+        | StepKind::Register
+        | StepKind::Prove
+        | StepKind::Survey
+        | StepKind::Secure
+        | StepKind::GiveBack => {
             return Err(StepError::new(
                 Code::Internal,
                 format!("{}: this is not a worker's step", kind.label()),

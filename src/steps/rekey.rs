@@ -141,8 +141,9 @@ fn write(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, pair: &PrivateKey) -> Resu
         id: ItemId::key(run, key.fingerprint),
         run,
         device,
-        product: cx.recipe.product.clone(),
+        product: cx.work.product.clone(),
         errand: Errand::Key { key: key.clone() },
+        after: cx.work.after.clone(),
     };
     (cx.commit)(Fact::KeyIntended {
         run,

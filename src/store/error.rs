@@ -170,6 +170,12 @@ pub enum Illegal {
     /// An undo copy that was never sealed.
     #[error("no undo copy was sealed for run {0}")]
     NoUndo(RunId),
+    /// Restore data that were never sealed.
+    #[error("no restore data were sealed for run {0}")]
+    NoRestore(RunId),
+    /// A run is diagnosed once.
+    #[error("run {0} was diagnosed before")]
+    DiagnosedTwice(RunId),
     /// Only what is quarantined can be released, and only once.
     #[error("run {0} did not leave its device quarantined, or was released before")]
     NotQuarantined(RunId),

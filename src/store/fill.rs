@@ -93,6 +93,7 @@ fn facts(n: u32) -> Vec<Fact> {
         device,
         product: Some(ProductId("12345".to_owned())),
         errand: Errand::Key { key: key.clone() },
+        after: None,
     };
     let id = item.id.clone();
     let read = |key| Fact::KeyRead {

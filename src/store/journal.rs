@@ -261,6 +261,12 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::ItemWithdrawn { .. } => "item-withdrawn",
         Fact::CloudSeen { .. } => "cloud-seen",
         Fact::HandshakeSeen { .. } => "handshake-seen",
+        Fact::Surveyed { .. } => "surveyed",
+        Fact::Questioned { .. } => "questioned",
+        Fact::Examined { .. } => "examined",
+        Fact::Diagnosed { .. } => "diagnosed",
+        Fact::RestoreSealed { .. } => "restore-sealed",
+        Fact::RestoreDestroyed { .. } => "restore-destroyed",
         Fact::RunEnded { .. } => "run-ended",
         Fact::QuarantineReleased { .. } => "quarantine-released",
     }

@@ -59,6 +59,9 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
     match &record.fact {
         Fact::StationStarted { .. }
         | Fact::CloudSeen { .. }
+        | Fact::Surveyed { .. }
+        | Fact::Questioned { .. }
+        | Fact::Examined { .. }
         | Fact::StepStarted { .. }
         | Fact::StepEnded { .. }
         | Fact::StepFailed { .. } => Ok(()),
@@ -89,6 +92,15 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
         Fact::ItemAnswered { item, attempt, answer } => outbox::answered(conn, at, item, *attempt, answer),
         Fact::ItemWithdrawn { item, why } => outbox::withdrawn(conn, at, item, why),
         Fact::HandshakeSeen { run, device, at: seen } => ledger_run::handshake(conn, *run, *device, *seen),
+        Fact::Diagnosed {
+            run,
+            diagnosis,
+            product,
+            plan,
+            ..
+        } => ledger_run::diagnosed(conn, *run, diagnosis, product.as_ref(), plan),
+        Fact::RestoreSealed { run, device, sha256 } => restore_sealed(conn, at, *run, *device, sha256),
+        Fact::RestoreDestroyed { run, .. } => restore_destroyed(conn, at, *run),
         Fact::RunEnded { .. } => ledger_run::ended(conn, record),
         Fact::QuarantineReleased { run, device, by, why } => ledger_run::released(conn, at, *run, *device, by, why),
     }
@@ -186,6 +198,31 @@ fn undo_destroyed(conn: &Connection, at: Wall, run: RunId) -> Result<(), Stop> {
     )?;
     if changed == 0 {
         return Err(Illegal::NoUndo(run).into());
+    }
+    Ok(())
+}
+
+/// A run may go through this more than once, like an undo copy.
+fn restore_sealed(conn: &Connection, at: Wall, run: RunId, device: DeviceId, sha256: &Sha256) -> Result<(), Stop> {
+    change(
+        conn,
+        "INSERT INTO restore (run, device, sha256, sealed_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (run) DO UPDATE SET device = excluded.device, sha256 = excluded.sha256,
+             sealed_at = excluded.sealed_at, destroyed_at = NULL",
+        (Word(run), Word(device), Word(sha256), Millis(at)),
+    )?;
+    Ok(())
+}
+
+/// Destroying twice is not an error.
+fn restore_destroyed(conn: &Connection, at: Wall, run: RunId) -> Result<(), Stop> {
+    let changed = change(
+        conn,
+        "UPDATE restore SET destroyed_at = coalesce(destroyed_at, ?2) WHERE run = ?1",
+        (Word(run), Millis(at)),
+    )?;
+    if changed == 0 {
+        return Err(Illegal::NoRestore(run).into());
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::model::{Code, DeviceId, Fact, Record, RunId, SlotNo, Verdict, Wall};
+use crate::model::{Code, DeviceId, Diagnosis, Fact, ProductId, Record, RunId, SlotNo, StepKind, Verdict, Wall};
 
 use super::{
     cell::{Json, Millis, Word},
@@ -171,6 +171,25 @@ pub(super) fn released(conn: &Connection, at: Wall, run: RunId, device: DeviceId
         conn,
         "UPDATE run SET released_at = ?2, released_by = ?3, released_why = ?4 WHERE id = ?1",
         (Word(run), Millis(at), by, why),
+    )?;
+    Ok(())
+}
+
+/// A diagnosis: the run's product from here on, and the steps that come after those of its plan.
+pub(super) fn diagnosed(
+    conn: &Connection,
+    run: RunId,
+    diagnosis: &Diagnosis,
+    product: Option<&ProductId>,
+    more: &[StepKind],
+) -> Result<(), Stop> {
+    let plan: Option<Json<Vec<StepKind>>> = ask(conn, "SELECT plan FROM run WHERE id = ?1 AND diagnosis IS NULL", (Word(run),))?;
+    let Json(mut plan) = plan.ok_or(Illegal::DiagnosedTwice(run))?;
+    plan.extend(more);
+    change(
+        conn,
+        "UPDATE run SET diagnosis = ?2, product = ?3, plan = ?4 WHERE id = ?1",
+        (Word(run), Json(diagnosis), product.map(Word), Json(plan)),
     )?;
     Ok(())
 }

@@ -59,7 +59,7 @@ pub use self::{
     error::{BadKey, BadRecord, Illegal, StoreError},
     read::Reader,
     report::{Counts, OrderProgress, Yield},
-    row::{Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, Released, RunRow, RunState, Standing, UndoRow},
+    row::{Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, Released, RestoreRow, RunRow, RunState, Standing, UndoRow},
     station_key::{STATION_KEY_LEN, StationKeyError, check_station_key, station_key},
     undo::UndoVault,
     verify::Difference,
@@ -248,6 +248,13 @@ impl Store {
 
     /// The undo copies that are not destroyed.
     pub fn kept_undo_copies(&self) -> Result<Vec<UndoRow>, StoreError> {
+        many(&self.conn, "WHERE destroyed_at IS NULL ORDER BY run", [])
+    }
+}
+
+impl Store {
+    /// The sealed restore data that are not destroyed.
+    pub fn kept_restore_data(&self) -> Result<Vec<RestoreRow>, StoreError> {
         many(&self.conn, "WHERE destroyed_at IS NULL ORDER BY run", [])
     }
 }

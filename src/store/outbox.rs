@@ -25,16 +25,16 @@ pub(super) fn owed(conn: &Connection, at: Wall, item: &Item, state: ItemState) -
     if ask::<i64>(conn, "SELECT 1 FROM run WHERE id = ?1", (Word(item.run),))?.is_none() {
         return Err(Illegal::UnknownRun(item.run).into());
     }
-    let (kind, key) = match &item.errand {
-        Errand::Import { .. } => ("import", None),
-        Errand::Key { key } => ("key", Some(Word(key.fingerprint))),
+    let key = match &item.errand {
+        Errand::Key { key } => Some(Word(key.fingerprint)),
+        _ => None,
     };
     let changed = change(
         conn,
-        "INSERT INTO item (id, run, device, product, kind, errand, fingerprint, state, attempts, ambiguous, queued_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9)
+        "INSERT INTO item (id, run, device, product, kind, errand, fingerprint, state, attempts, ambiguous, queued_at, follows)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9, ?10)
          ON CONFLICT (id) DO UPDATE SET run = excluded.run, device = excluded.device, product = excluded.product,
-             kind = excluded.kind, errand = excluded.errand, fingerprint = excluded.fingerprint,
+             kind = excluded.kind, errand = excluded.errand, follows = excluded.follows, fingerprint = excluded.fingerprint,
              state = excluded.state, attempts = 0, open_attempt = NULL, next_at = NULL, last_answer = NULL, why = NULL,
              ambiguous = iif(state = 'accepted', 0, ambiguous),
              refusals = 0,
@@ -45,11 +45,12 @@ pub(super) fn owed(conn: &Connection, at: Wall, item: &Item, state: ItemState) -
             Word(item.run),
             Word(item.device),
             item.product.as_ref().map(Word),
-            kind,
+            item.errand.word(),
             Json(&item.errand),
             key,
             Word(state),
             Millis(at),
+            item.after.as_ref().map(Word),
         ),
     )?;
     match changed {
@@ -97,6 +98,9 @@ pub(super) fn answered(conn: &Connection, at: Wall, item: &ItemId, attempt: u32,
         Answer::Ambiguous { .. } => {
             change(conn, "UPDATE item SET ambiguous = ambiguous + 1 WHERE id = ?1", (Word(item),))?;
             in_doubt(conn, &found)?;
+            back_in_queue(conn, item, current, None)
+        }
+        Answer::Refused { code, .. } if current && !found.errand.0.is_refused_by(*code) => {
             back_in_queue(conn, item, current, None)
         }
         Answer::Refused { .. } if current => {
@@ -157,11 +161,12 @@ struct Found {
     attempts: u32,
     open_attempt: Option<u32>,
     refusals: u32,
+    errand: Json<Errand>,
 }
 
 fn look(conn: &Connection, item: &ItemId) -> rusqlite::Result<Option<Found>> {
     use rusqlite::OptionalExtension;
-    conn.prepare_cached("SELECT device, fingerprint, attempts, open_attempt, refusals FROM item WHERE id = ?1")?
+    conn.prepare_cached("SELECT device, fingerprint, attempts, open_attempt, refusals, errand FROM item WHERE id = ?1")?
         .query_row((Word(item),), |row| {
             Ok(Found {
                 device: row.get(0)?,
@@ -169,6 +174,7 @@ fn look(conn: &Connection, item: &ItemId) -> rusqlite::Result<Option<Found>> {
                 attempts: row.get(2)?,
                 open_attempt: row.get(3)?,
                 refusals: row.get(4)?,
+                errand: row.get(5)?,
             })
         })
         .optional()

@@ -4,7 +4,7 @@ use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Code, DeviceId, Fingerprint, Platform, ProductId, PublicKey, RunId, SlotNo, StepKind, Verdict, Wall,
+    Code, DeviceId, Diagnosis, Fingerprint, Platform, ProductId, PublicKey, RunId, SlotNo, StepKind, Verdict, Wall,
     fact::Protection,
     module::InstalledModule,
     outbox::{Answer, Errand, Item, ItemId, ItemState},
@@ -215,6 +215,8 @@ pub struct RunRow {
     pub proved: bool,
     /// Who released it from QUARANTINED, when and why.
     pub released: Option<Released>,
+    /// What was found wrong, if it is a repair.
+    pub diagnosis: Option<Diagnosis>,
     /// The last record that belongs to it.
     pub last_seq: u64,
 }
@@ -234,7 +236,7 @@ impl Columns for RunRow {
     const TABLE: &str = "run";
     const COLUMNS: &str = "id, device, nth, slot, recipe, plan, operator, order_id, order_product, order_quantity, \
         started, state, interrupted_code, handshake_at, ended, verdict, code, why, proved, \
-        released_at, released_by, released_why, last_seq";
+        released_at, released_by, released_why, diagnosis, last_seq";
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let order: Option<String> = row.get("order_id")?;
@@ -266,6 +268,7 @@ impl Columns for RunRow {
                 (Some(at), Some(by), Some(why)) => Some(Released { at, by, why }),
                 _ => None,
             },
+            diagnosis: json(row, "diagnosis")?,
             last_seq: row.get::<_, i64>("last_seq")?.cast_unsigned(),
         })
     }
@@ -302,7 +305,7 @@ pub struct ItemRow {
 
 impl Columns for ItemRow {
     const TABLE: &str = "item";
-    const COLUMNS: &str = "id, run, device, product, errand, state, attempts, open_attempt, ambiguous, next_at, last_answer, \
+    const COLUMNS: &str = "id, run, device, product, errand, follows, state, attempts, open_attempt, ambiguous, next_at, last_answer, \
         why, queued_at, sent_at, answered_at, settled_at";
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -313,6 +316,7 @@ impl Columns for ItemRow {
                 device: row.get::<_, Word<_>>("device")?.0,
                 product: word(row, "product")?,
                 errand: row.get::<_, Json<Errand>>("errand")?.0,
+                after: word(row, "follows")?,
             },
             state: row.get::<_, Word<_>>("state")?.0,
             attempts: row.get("attempts")?,
@@ -420,6 +424,36 @@ impl Columns for UndoRow {
             device: row.get::<_, Word<_>>("device")?.0,
             sha256: row.get::<_, Word<_>>("sha256")?.0,
             content: row.get("content")?,
+            sealed_at: row.get::<_, Millis>("sealed_at")?.0,
+            destroyed_at: instant(row, "destroyed_at")?,
+        })
+    }
+}
+
+/// Sealed restore data, as the ledger knows them; the bytes are in a vault of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RestoreRow {
+    /// The run that took the device from its owner.
+    pub run: RunId,
+    /// The device.
+    pub device: DeviceId,
+    /// SHA-256 of the sealed file.
+    pub sha256: Sha256,
+    /// When it was sealed.
+    pub sealed_at: Wall,
+    /// When it was destroyed.
+    pub destroyed_at: Option<Wall>,
+}
+
+impl Columns for RestoreRow {
+    const TABLE: &str = "restore";
+    const COLUMNS: &str = "run, device, sha256, sealed_at, destroyed_at";
+
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            run: row.get::<_, Word<_>>("run")?.0,
+            device: row.get::<_, Word<_>>("device")?.0,
+            sha256: row.get::<_, Word<_>>("sha256")?.0,
             sealed_at: row.get::<_, Millis>("sealed_at")?.0,
             destroyed_at: instant(row, "destroyed_at")?,
         })

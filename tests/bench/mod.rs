@@ -153,13 +153,17 @@ impl Bench {
             self.rig.begin();
         }
         let vault = UndoVault::open(&self.undo).expect("a folder for undo copies");
-        let undo = SealedUndo::new(vault, StationKey::new(Secret::new([7; 32])), Arc::clone(&self.entropy));
+        let sealed = |vault| SealedUndo::new(vault, StationKey::new(Secret::new([7; 32])), Arc::clone(&self.entropy));
+        let undo = sealed(vault);
+        let restore = sealed(UndoVault::open(&self.undo.join("restore")).expect("a folder for restore data"));
         let world = station::World {
             clock: Arc::clone(group) as Arc<dyn Clock>,
             entropy: Arc::clone(&self.entropy),
             bus: Arc::clone(&self.bus.lock().unwrap()),
             api,
             undo: Arc::new(undo),
+            restore: Arc::new(restore),
+            customers: self.rig.customers(),
         };
         let watch = self.watch.lock().unwrap().clone();
         let killer = Arc::clone(group);

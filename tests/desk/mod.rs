@@ -278,6 +278,7 @@ fn item(n: u8, key: &PublicKey) -> Item {
         device: device(n),
         product: Some(ProductId("4711".into())),
         errand: Errand::Key { key: key.clone() },
+        after: None,
     }
 }
 

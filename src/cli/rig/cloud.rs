@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::spec;
 use crate::{
+    cloud::OauthClient,
     keys::{parse_public, public_pem},
     model::Secret,
     sim::{
@@ -27,7 +28,7 @@ pub(super) fn setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
         })
     });
     let clients = products.iter().map(|product| ClientSetup {
-        id: format!("{BENCH_CLIENT}-{}", product.id),
+        id: client_of(product),
         secret: Secret::new(BENCH_CLIENT_SECRET.to_owned()),
         product: product.id,
         two_legged: true,
@@ -64,6 +65,22 @@ pub(super) fn setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
         products,
         ..Setup::default()
     }
+}
+
+/// The two-legged clients of a scenario's products.
+pub(super) fn clients(scenario: &Scenario) -> Vec<(u32, OauthClient)> {
+    let client = |product: ProductSetup| {
+        let client = OauthClient {
+            id: client_of(&product),
+            secret: Secret::new(BENCH_CLIENT_SECRET.to_owned()),
+        };
+        (product.id, client)
+    };
+    products(scenario).into_iter().map(client).collect()
+}
+
+fn client_of(product: &ProductSetup) -> String {
+    format!("{BENCH_CLIENT}-{}", product.id)
 }
 
 /// The public key of a device that the cloud holds at first, in PEM.

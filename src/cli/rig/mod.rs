@@ -11,7 +11,7 @@ pub(super) use folder::private_folder;
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use crate::{
-    cloud::login,
+    cloud::{OauthClient, login},
     edge::{Entropy, Http},
     firmware::sha256_of,
     model::{
@@ -37,6 +37,8 @@ use crate::{
 /// How the recipes of a rig differ from the usual.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What the runs are for. A repair finds the product by itself, and flashes nothing.
+    pub aim: Aim,
     /// What to do with keys.
     pub keys: KeyPolicy,
     /// Set the server key to the stand-in's.
@@ -60,6 +62,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            aim: Aim::Provision,
             keys: KeyPolicy::ReadOrGenerate,
             server: true,
             firmware: true,
@@ -302,8 +305,10 @@ impl Rig {
                 hash: sha256_of(text.as_bytes()),
                 text,
                 platform,
-                aim: Aim::Provision,
-                product: product.map(|number| ProductId(number.to_string())),
+                aim: options.aim.clone(),
+                product: product
+                    .filter(|_| options.aim == Aim::Provision)
+                    .map(|number| ProductId(number.to_string())),
                 activate_sim: platform.row().network == Network::Cellular,
                 firmware: listed,
                 keys,
@@ -318,6 +323,13 @@ impl Rig {
             });
         }
         Ok(())
+    }
+}
+
+impl Rig {
+    /// The client by which tokens of customers are asked for: that of the first product.
+    pub fn customers(&self) -> Option<OauthClient> {
+        cloud::clients(&self.scenario).into_iter().next().map(|(_, client)| client)
     }
 }
 

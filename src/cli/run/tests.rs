@@ -76,6 +76,8 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
                 bus: Arc::new(rig.world.bus()),
                 api: Arc::new(api),
                 undo: Arc::new(MemoryUndo::default()),
+                restore: Arc::new(MemoryUndo::default()),
+                customers: None,
             },
             store: Store::open(
                 &folder.path().join("ledger"),

@@ -156,7 +156,7 @@ fn what_became_of_an_announced_key_is_for_the_step_to_find_out() {
             drive.restart();
         } else {
             let (slot, ticket) = drive.run_until_kept(StepKind::Rekey);
-            drive.announce_new_key(slot, ticket.run, ticket);
+            drive.announce_new_key(slot, ticket, None);
             drive.restart();
         }
         drive.mode = UsbMode::Normal;
@@ -190,7 +190,7 @@ fn a_new_key_that_another_device_has_is_not_gone_on_with() {
     for fact in [started, read] {
         drive.rack.apply(drive.wall(), &fact).unwrap();
     }
-    drive.announce_new_key(slot, ticket.run, ticket);
+    drive.announce_new_key(slot, ticket, None);
     let replies: Vec<_> = drive
         .effects
         .iter()

@@ -1,7 +1,9 @@
 //! The core alone, with a worker and a cloud that answer by the book or by a random hand.
 
 mod answers;
+mod chains;
 mod comings;
+mod diagnoses;
 mod doubts;
 mod looks;
 mod newcomers;
@@ -27,6 +29,7 @@ use crate::{
         outbox::{Answer, CloudDevice, Errand, Item, ItemId, Looked},
         platform::UsbMode,
         recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Timeouts},
+        survey::Survey,
     },
 };
 
@@ -98,6 +101,14 @@ struct Drive {
     looks: usize,
     /// The device stays away after a restart.
     stays_away: bool,
+    /// What the cloud says of the device of a repair.
+    survey: Survey,
+    /// The worker writes the pair that is there in another layout, in place of a new one.
+    same_pair: bool,
+    /// The uploads and errands that went out, in order.
+    errands: Vec<String>,
+    /// What was kept to give a device back was done with; true where it was destroyed.
+    ended_custody: Vec<bool>,
     /// The worker reports this in place of doing this kind of step.
     fails: Option<(StepKind, StepError)>,
 }
@@ -134,6 +145,10 @@ impl Drive {
             session: None,
             looks: 0,
             stays_away: false,
+            survey: Survey::Unseen,
+            same_pair: false,
+            errands: Vec::new(),
+            ended_custody: Vec::new(),
             fails: None,
         }
     }
@@ -287,6 +302,13 @@ impl Drive {
             Order::Step { ticket, work, .. } => {
                 let mut after = After::Stays;
                 match work.kind {
+                    StepKind::Examine => {
+                        let content = self.holds.clone();
+                        let (run, device) = (work.run, DEVICE);
+                        self.commit(slot, ticket, Fact::KeyRead { run, device, content });
+                        let server = None;
+                        self.commit(slot, ticket, Fact::Examined { run, device, server });
+                    }
                     StepKind::ReadKey => {
                         let content = self.holds.clone();
                         self.commit(
@@ -342,8 +364,8 @@ impl Drive {
     }
 
     fn rekey(&mut self, slot: SlotNo, ticket: Ticket, work: &Work) {
-        let fingerprint = self.announce_new_key(slot, work.run, ticket);
-        self.holds = valid(99);
+        let fingerprint = self.announce_new_key(slot, ticket, work.after.clone());
+        self.holds = valid(if self.same_pair { 1 } else { 99 });
         let fact = Fact::KeyWritten {
             run: work.run,
             device: DEVICE,
@@ -353,7 +375,8 @@ impl Drive {
     }
 
     /// All that has to be on record before a key slot is written.
-    fn announce_new_key(&mut self, slot: SlotNo, run: RunId, ticket: Ticket) -> Fingerprint {
+    fn announce_new_key(&mut self, slot: SlotNo, ticket: Ticket, after: Option<ItemId>) -> Fingerprint {
+        let run = ticket.run;
         let fact = Fact::UndoSealed {
             run,
             device: DEVICE,
@@ -361,13 +384,14 @@ impl Drive {
             content: self.holds.clone(),
         };
         self.commit(slot, ticket, fact);
-        let new = key(99);
+        let new = key(if self.same_pair { 1 } else { 99 });
         let item = Item {
             id: ItemId::key(run, new.fingerprint),
             run,
             device: DEVICE,
             product: Some(ProductId("1234".into())),
             errand: Errand::Key { key: new.clone() },
+            after,
         };
         let fingerprint = new.fingerprint;
         let fact = Fact::KeyIntended {
@@ -400,6 +424,27 @@ impl Drive {
                 };
                 self.give(&Input::Cloud(Reply::Admitted { run: *run, result }));
             }
+            Call::Survey { run, .. } => {
+                let survey = match cloud(call) {
+                    Some(answer) => Survey::Failed(answer),
+                    None => self.survey.clone(),
+                };
+                self.give(&Input::Cloud(Reply::Surveyed { run: *run, survey }));
+            }
+            Call::Secure { run, .. } => {
+                let result = cloud(call).map_or(Ok(Fingerprint([5; 32])), Err);
+                self.give(&Input::Cloud(Reply::Secured { run: *run, result }));
+            }
+            Call::EndCustody { destroy, .. } => self.ended_custody.push(*destroy),
+            Call::Errand { item, attempt, .. } => {
+                self.errands.push(item.0.rsplit('/').next().unwrap().to_owned());
+                let answer = cloud(call).unwrap_or(accepted);
+                self.give(&Input::Cloud(Reply::Item {
+                    item: item.clone(),
+                    attempt: *attempt,
+                    answer,
+                }));
+            }
             Call::Import { items, .. } => {
                 let answer = cloud(call).unwrap_or(accepted);
                 for out in items {
@@ -411,6 +456,7 @@ impl Drive {
                 }
             }
             Call::Upload { item, attempt, .. } => {
+                self.errands.push("key".to_owned());
                 let answer = cloud(call).unwrap_or(accepted);
                 self.give(&Input::Cloud(Reply::Item {
                     item: item.clone(),

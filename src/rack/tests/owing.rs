@@ -25,6 +25,7 @@ fn import(n: u8) -> Item {
         device: DeviceId::from_bytes(device),
         product: Some(ProductId("1234".into())),
         errand: Errand::Import { activate_sim: false },
+        after: None,
     }
 }
 
@@ -35,6 +36,7 @@ fn upload(of: u128, n: u8) -> Item {
         device: DEVICE,
         product: None,
         errand: Errand::Key { key: key(n) },
+        after: None,
     }
 }
 

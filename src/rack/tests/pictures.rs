@@ -11,7 +11,7 @@ fn first(drive: &Drive) -> SlotView {
 fn a_running_step_is_shown_with_its_number_and_a_held_key_is_not_counted_as_owed() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
     let (slot, ticket) = drive.run_until_kept(StepKind::Rekey);
-    let fingerprint = drive.announce_new_key(slot, ticket.run, ticket);
+    let fingerprint = drive.announce_new_key(slot, ticket, None);
     let run = drive.rack.run(ticket.run).unwrap();
     let (index, len) = (run.index(StepKind::Rekey).unwrap(), u8::try_from(run.steps.len()).unwrap());
     let seen = first(&drive);

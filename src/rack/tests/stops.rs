@@ -129,7 +129,7 @@ fn an_abort_with_a_key_in_doubt_and_no_device_waits_for_the_device() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
     let (slot, ticket) = drive.run_until_kept(StepKind::Rekey);
     let run = ticket.run;
-    drive.announce_new_key(slot, run, ticket);
+    drive.announce_new_key(slot, ticket, None);
     drive.give(&ABORT);
     drive.unplug();
     drive.failed((slot, ticket), Code::DeviceLost);

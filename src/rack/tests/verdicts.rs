@@ -6,7 +6,7 @@ use super::*;
 fn an_abort_between_announcement_and_read_back_is_a_quarantine_with_its_undo_copy() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
     let (slot, ticket) = drive.run_until_kept(StepKind::Rekey);
-    drive.announce_new_key(slot, ticket.run, ticket);
+    drive.announce_new_key(slot, ticket, None);
     drive.give(&Input::Command(Command::Abort(SlotNo(1))));
     drive.failed((slot, ticket), Code::Stopped);
     assert_eq!(drive.verdict(), Some((Verdict::Quarantined, Some(Code::StateUnknown))));

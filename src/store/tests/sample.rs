@@ -182,6 +182,7 @@ pub(super) fn item(run: RunId, device: DeviceId, key: &PublicKey) -> Item {
         device,
         product: Some(ProductId("4711".to_owned())),
         errand: Errand::Key { key: key.clone() },
+        after: None,
     }
 }
 
@@ -192,6 +193,7 @@ pub(super) fn import(run: RunId, device: DeviceId) -> Item {
         device,
         product: Some(ProductId("4711".to_owned())),
         errand: Errand::Import { activate_sim: false },
+        after: None,
     }
 }
 

@@ -1,0 +1,306 @@
+//! What is wrong with a device and what is to be done, from all that was found out. Pure.
+//!
+//! The cloud never tells which key it holds: that it does not know the device's is inferred, from the ledger, the last
+//! session and what the device says of its connection, and is settled by registering the key.
+
+use crate::model::{
+    CloudState, Diagnosis, Fingerprint, Platform, ProductId, ServerExam, StepKind,
+    cloud_state::{Footing, Suspect},
+    diagnosis::{Flow, Sureness, Trouble},
+    key::{KeyLayout, SlotContent},
+    recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Work},
+    server::ServerFinding,
+    survey::{Membership, OwnerKind, Shown, Survey},
+};
+
+/// All that a diagnosis rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Findings<'a> {
+    /// The recipe of the repair.
+    pub recipe: &'a Recipe,
+    /// What the cloud says.
+    pub survey: &'a Survey,
+    /// What the device says of its connection, if it was running.
+    pub cloud: Option<&'a CloudState>,
+    /// What its key slot holds.
+    pub content: &'a SlotContent,
+    /// Its server settings, if the recipe wants some.
+    pub server: Option<&'a ServerExam>,
+    /// The key that the cloud accepted last, as the ledger knows.
+    pub accepted: Option<Fingerprint>,
+}
+
+/// A trouble with what speaks for it.
+type Finding = (Trouble, Sureness, Vec<String>);
+
+/// Names the one thing that is wrong, and the one flow that may be done about it.
+pub fn diagnose(findings: &Findings<'_>) -> Diagnosis {
+    let (trouble, sureness, evidence) = out_of_bounds(findings)
+        .or_else(|| of_slot(findings.content))
+        .or_else(|| of_server(findings.server))
+        .unwrap_or_else(|| of_connection(findings));
+    let (flow, no_way) = match flow(findings, trouble) {
+        Ok(flow) => (flow, None),
+        Err(finding) => (None, Some(finding)),
+    };
+    // Whoever may not register the key finds that out before anything is changed.
+    let (trouble, sureness, more) = no_way.unwrap_or((trouble, sureness, Vec::new()));
+    Diagnosis {
+        trouble,
+        sureness,
+        flow,
+        evidence: evidence.into_iter().chain(more).collect(),
+    }
+}
+
+/// The steps of a flow, in order.
+pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
+    let recipe = findings.recipe;
+    let Some(flow) = diagnosis.flow.filter(|_| changes(recipe)) else {
+        return Vec::new();
+    };
+    let key = findings.content.key();
+    let server = matches!(recipe.server, ServerPolicy::Set(_));
+    let mut plan = Vec::new();
+    if flow == Flow::ServerKey {
+        plan.push(StepKind::ServerKey);
+    } else {
+        // What was examined is accounted for anew, as before every write.
+        plan.push(StepKind::ReadKey);
+        if joins(findings) {
+            plan.push(StepKind::Enrol);
+        }
+        if flow == Flow::Customer {
+            plan.push(StepKind::Secure);
+        }
+        if recipe.keys == KeyPolicy::Generate && key.is_some() {
+            plan.push(StepKind::RegisterPresent);
+        }
+        if recipe.keys == KeyPolicy::Generate || key.is_none() || misread(findings.content) {
+            plan.push(StepKind::Rekey);
+        }
+        plan.push(StepKind::Register);
+        if flow == Flow::Customer {
+            plan.push(StepKind::GiveBack);
+        }
+        if server {
+            plan.push(StepKind::ServerKey);
+        }
+    }
+    plan.push(StepKind::Boot);
+    if flow == Flow::Customer {
+        // A claim that was refused offline is asked for again when the device is online.
+        plan.push(StepKind::GiveBack);
+    }
+    plan.push(StepKind::Check);
+    if recipe.prove {
+        plan.push(StepKind::Prove);
+    }
+    plan
+}
+
+/// The product of a run from its diagnosis on: that of the recipe, or the one in which the cloud shows the device.
+pub fn product(recipe: &Recipe, survey: &Survey) -> Option<ProductId> {
+    recipe.product.clone().or_else(|| match shown(survey)?.membership {
+        Membership::Product { id } => Some(ProductId(id.to_string())),
+        Membership::Development | Membership::Unknown => None,
+    })
+}
+
+/// What stands against any repair here.
+fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
+    let certain = |trouble, sentence: String| Some((trouble, Sureness::Certain, vec![sentence]));
+    let wanted = findings.recipe.platform;
+    let shown = match findings.survey {
+        Survey::Seen(shown) => shown,
+        // It may be imported into the product of the recipe: the import says whether it may.
+        _ if findings.recipe.product.is_some() => return None,
+        _ => {
+            let sentence = "The cloud does not show the device to the station's token.";
+            return certain(Trouble::OutOfReach, sentence.into());
+        }
+    };
+    if let Some(id) = shown.platform_id.filter(|id| *id != wanted.id()) {
+        let known = Platform::from_id(id).map_or_else(|| format!("platform {id}"), |platform| platform.to_string());
+        return certain(
+            Trouble::PlatformMismatch,
+            format!("The cloud knows it as {known}, it is {wanted}."),
+        );
+    }
+    if shown.denied == Some(true) || shown.quarantined == Some(true) {
+        return certain(Trouble::HeldBack, "A person has to approve it in the product.".into());
+    }
+    match (&shown.membership, &findings.recipe.product) {
+        (Membership::Product { id }, Some(product)) if !shown.in_reach || is_other(product, *id) => certain(
+            Trouble::ProductMismatch,
+            format!("The cloud shows it in product {id}, and the recipe is for {product}."),
+        ),
+        (Membership::Product { id }, None) if !shown.in_reach => certain(
+            Trouble::OutOfReach,
+            format!("The cloud shows it in product {id}, in which the station's token has no role."),
+        ),
+        _ => None,
+    }
+}
+
+/// What the key slot itself says.
+fn of_slot(content: &SlotContent) -> Option<Finding> {
+    let certain = |trouble, sentence: String| Some((trouble, Sureness::Certain, vec![sentence]));
+    match content {
+        SlotContent::Unreadable { why } => certain(Trouble::KeyUnreadable, format!("Reading it: {why}.")),
+        SlotContent::Blank => certain(
+            Trouble::KeyBlank,
+            "The device makes a pair by itself when it next connects, and the cloud does not know that one.".into(),
+        ),
+        SlotContent::Corrupt { why } => certain(Trouble::KeyCorrupt, format!("In the slot: {why}.")),
+        SlotContent::Valid { .. } if misread(content) => certain(
+            Trouble::KeyMisread,
+            "The pair is whole, in an encoding that the device reads by position and gets wrong.".into(),
+        ),
+        SlotContent::Valid { .. } => None,
+    }
+}
+
+/// What the server settings say.
+fn of_server(server: Option<&ServerExam>) -> Option<Finding> {
+    let exam = server?;
+    match &exam.finding {
+        ServerFinding::Right => None,
+        ServerFinding::Unreadable { .. } => Some((Trouble::KeyUnreadable, Sureness::Certain, vec![format!("{}.", exam.finding)])),
+        ServerFinding::Wrong { .. } | ServerFinding::Invalid { .. } => {
+            Some((Trouble::ServerKeyWrong, Sureness::Certain, vec![format!("{}.", exam.finding)]))
+        }
+    }
+}
+
+/// Slot and settings are sound: what ledger, cloud and device say of the connection.
+fn of_connection(findings: &Findings<'_>) -> Finding {
+    let transport = findings.recipe.platform.row().transport;
+    let present = findings.content.key().map(|key| key.fingerprint);
+    let hint = findings.cloud.and_then(|state| state.hint(transport));
+    let session = shown(findings.survey).and_then(|shown| shown.last_handshake_at);
+    let mut evidence: Vec<String> = findings
+        .cloud
+        .map(|state| format!("The device says: {state}."))
+        .into_iter()
+        .collect();
+    evidence.extend(hint.map(|hint| hint.words.to_owned()));
+    evidence.push(match (findings.accepted, present) {
+        (None, _) => "The ledger knows of no key that the cloud accepted.".to_owned(),
+        (accepted, present) if accepted == present => "The cloud accepted this very key, as the ledger knows.".to_owned(),
+        (Some(accepted), _) => format!("The cloud accepted another key last, {}.", accepted.short()),
+    });
+    evidence.push(match session {
+        Some(at) => format!("Its last session was at {at}."),
+        None => "The cloud tells of no session.".to_owned(),
+    });
+    let differs = findings.accepted.is_some() && findings.accepted != present;
+    let (trouble, sureness) = match hint.map(|hint| (hint.suspect, hint.footing)) {
+        _ if findings.cloud.is_some_and(CloudState::is_connected) => (Trouble::Nothing, Sureness::Certain),
+        _ if differs => (Trouble::KeyUnknown, Sureness::Likely),
+        // The settings were just compared: it is the address that leads elsewhere, or the network.
+        Some((Suspect::ServerKey, _)) => (Trouble::NotKeys, Sureness::Likely),
+        Some((Suspect::DeviceKey | Suspect::EitherKey, Footing::Field)) => (Trouble::KeyUnknown, Sureness::Likely),
+        Some((Suspect::DeviceKey | Suspect::EitherKey, Footing::Inferred)) => (Trouble::KeyUnknown, Sureness::Possible),
+        None if findings.accepted.is_some() => (Trouble::NotKeys, Sureness::Likely),
+        None if session.is_none() => (Trouble::KeyUnknown, Sureness::Likely),
+        None => (Trouble::KeyUnknown, Sureness::Possible),
+    };
+    (trouble, sureness, evidence)
+}
+
+/// The flow for a trouble, if one may be done; else what stands against it.
+fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Finding> {
+    let work = work(findings.recipe);
+    match trouble {
+        Trouble::PlatformMismatch
+        | Trouble::ProductMismatch
+        | Trouble::OutOfReach
+        | Trouble::Unclaimed
+        | Trouble::OwnedByStranger
+        | Trouble::HeldBack
+        | Trouble::Protected
+        | Trouble::KeyUnreadable => return Ok(None),
+        Trouble::ServerKeyWrong if work != Some(Work::NewKey) => return Ok(Some(Flow::ServerKey)),
+        _ if work == Some(Work::ServerKey) => return Ok(Some(Flow::ServerKey)),
+        Trouble::KeyBlank | Trouble::KeyCorrupt | Trouble::KeyMisread if findings.recipe.keys == KeyPolicy::Read => {
+            return Ok(None);
+        }
+        Trouble::KeyMisread if findings.accepted == findings.content.key().map(|key| key.fingerprint) => {
+            return Ok(Some(Flow::Rewrite));
+        }
+        Trouble::Nothing | Trouble::NotKeys if work != Some(Work::NewKey) => return Ok(None),
+        _ => {}
+    }
+    let Some(shown) = shown(findings.survey) else {
+        return Ok(Some(Flow::ProductUnclaimed));
+    };
+    let in_product = findings.recipe.product.is_some() || matches!(shown.membership, Membership::Product { .. });
+    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
+    match (shown.owner, in_product) {
+        (OwnerKind::Account, false) => Ok(Some(Flow::Development)),
+        (OwnerKind::Nobody, false) => stands(
+            Trouble::Unclaimed,
+            Sureness::Certain,
+            "Its key can be registered by its owner alone, and it has none.",
+        ),
+        (OwnerKind::Account | OwnerKind::Team, true) => Ok(Some(Flow::ProductAccount)),
+        (OwnerKind::Nobody, true) => Ok(Some(Flow::ProductUnclaimed)),
+        // A customer's device cannot prove a permission with its present key: only a slot without one gets a new one.
+        (OwnerKind::Customer, true) if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => {
+            Ok(None)
+        }
+        (OwnerKind::Customer, true) => Ok(Some(Flow::Customer)),
+        (OwnerKind::Unknown, _) => stands(
+            Trouble::OwnedByStranger,
+            Sureness::Possible,
+            "It cannot be told whose it is: the team of the product cannot be seen from here.",
+        ),
+        (OwnerKind::Stranger | OwnerKind::Team | OwnerKind::Customer, _) => stands(
+            Trouble::OwnedByStranger,
+            Sureness::Certain,
+            "Only its owner can release it; nothing was sent to anybody.",
+        ),
+    }
+}
+
+/// True if the device has to be imported into the product of the recipe.
+fn joins(findings: &Findings<'_>) -> bool {
+    findings.recipe.product.is_some()
+        && shown(findings.survey).is_none_or(|shown| matches!(shown.membership, Membership::Development))
+}
+
+/// True if the recipe changes anything.
+fn changes(recipe: &Recipe) -> bool {
+    matches!(work(recipe), Some(Work::Mend | Work::NewKey | Work::ServerKey))
+}
+
+/// What the repair does; none for a recipe that is no repair.
+pub(super) fn work(recipe: &Recipe) -> Option<Work> {
+    match &recipe.aim {
+        Aim::Repair(repair) => Some(repair.work),
+        Aim::Provision => None,
+    }
+}
+
+fn shown(survey: &Survey) -> Option<&Shown> {
+    match survey {
+        Survey::Seen(shown) => Some(shown),
+        Survey::Unseen | Survey::Failed(_) => None,
+    }
+}
+
+/// A product may be named by its number or by its slug; only a number can be compared.
+fn is_other(product: &ProductId, id: u64) -> bool {
+    product.0.parse().is_ok_and(|wanted: u64| wanted != id)
+}
+
+fn misread(content: &SlotContent) -> bool {
+    matches!(
+        content,
+        SlotContent::Valid {
+            layout: KeyLayout::MisreadByDevice,
+            ..
+        }
+    )
+}

@@ -1,0 +1,346 @@
+//! What is wrong, for every combination of what can be found out; and what a run does with it.
+
+use super::*;
+use crate::{
+    model::{
+        CloudState, ServerExam, ServerFinding,
+        cloud_state::{CloudError, CloudStatus},
+        diagnosis::{Flow, Sureness, Trouble},
+        recipe::{Repair, ServerSettings, Work as Aimed},
+        survey::{Membership, OwnerKind, Shown},
+    },
+    rack::diagnose::{Findings, diagnose, plan},
+};
+
+pub(super) fn repair(work: Aimed, keys: KeyPolicy) -> Recipe {
+    Recipe {
+        aim: Aim::Repair(Repair {
+            work,
+            from: Vec::new(),
+            reference: None,
+        }),
+        product: None,
+        ..recipe(keys)
+    }
+}
+
+/// In product 1234, in these hands.
+pub(super) fn shown(owner: OwnerKind) -> Shown {
+    Shown {
+        membership: Membership::Product { id: 1234 },
+        in_reach: true,
+        platform_id: Some(Platform::Argon.id()),
+        owner,
+        last_handshake_at: None,
+        online: None,
+        last_heard: None,
+        quarantined: None,
+        denied: None,
+        protection: None,
+        status: None,
+        at: Wall::from_millis(1_800_000_000_000),
+    }
+}
+
+pub(super) fn customer() -> Shown {
+    shown(OwnerKind::Customer)
+}
+
+fn exam(finding: ServerFinding) -> ServerExam {
+    ServerExam {
+        finding,
+        key: None,
+        address: None,
+        notes: Vec::new(),
+    }
+}
+
+fn wrong() -> ServerFinding {
+    ServerFinding::Wrong {
+        differs: vec!["another server key".into()],
+    }
+}
+
+fn state(status: CloudStatus, error: i32) -> CloudState {
+    CloudState {
+        status: Some(status),
+        error: Some(CloudError(error)),
+        attempts: None,
+    }
+}
+
+fn misread() -> SlotContent {
+    SlotContent::Valid {
+        key: key(1),
+        layout: KeyLayout::MisreadByDevice,
+    }
+}
+
+/// Every combination of owner, slot, settings, connection and ledger: one trouble, and a flow that its owner allows.
+#[test]
+fn every_combination_has_one_trouble_and_a_flow_that_fits_its_owner() {
+    let contents = [
+        valid(1),
+        misread(),
+        SlotContent::Blank,
+        SlotContent::Corrupt { why: "x".into() },
+        SlotContent::Unreadable { why: "x".into() },
+    ];
+    let servers = [
+        None,
+        Some(exam(ServerFinding::Right)),
+        Some(exam(wrong())),
+        Some(exam(ServerFinding::Unreadable { why: "x".into() })),
+    ];
+    let clouds = [
+        None,
+        Some(state(CloudStatus::Connected, 0)),
+        Some(state(CloudStatus::Disconnected, 10)),
+        Some(state(CloudStatus::Connecting, 17)),
+        Some(state(CloudStatus::Disconnected, 0)),
+    ];
+    let recipe = Recipe {
+        server: ServerPolicy::Set(ServerSettings {
+            spki: Vec::new(),
+            host: "h".into(),
+            port: None,
+        }),
+        ..repair(Aimed::Mend, KeyPolicy::ReadOrGenerate)
+    };
+    let mut count = 0;
+    for (owner, product) in OwnerKind::ALL.into_iter().flat_map(|owner| [(owner, true), (owner, false)]) {
+        let mut seen = shown(owner);
+        if !product {
+            seen.membership = Membership::Development;
+        }
+        let survey = Survey::Seen(seen);
+        for (content, server) in contents
+            .iter()
+            .flat_map(|content| servers.iter().map(move |server| (content, server)))
+        {
+            for (cloud, accepted) in clouds
+                .iter()
+                .flat_map(|cloud| [None, Some(1), Some(2)].map(|accepted| (cloud, accepted)))
+            {
+                let findings = Findings {
+                    recipe: &recipe,
+                    survey: &survey,
+                    cloud: cloud.as_ref(),
+                    content,
+                    server: server.as_ref(),
+                    accepted: accepted.map(|n| Fingerprint([n; 32])),
+                };
+                let said = diagnose(&findings);
+                let steps = plan(&findings, &said);
+                count += 1;
+                let case = format!("{owner} {product} {content:?} {server:?} {cloud:?} {accepted:?}: {said:?} {steps:?}");
+                assert!(!said.evidence.is_empty(), "{case}");
+                assert!(said.evidence.iter().all(|sentence| sentence.ends_with('.')), "{case}");
+                // What the slot itself shows comes before what is inferred.
+                let of_slot = match content {
+                    SlotContent::Unreadable { .. } => Some(Trouble::KeyUnreadable),
+                    SlotContent::Blank => Some(Trouble::KeyBlank),
+                    SlotContent::Corrupt { .. } => Some(Trouble::KeyCorrupt),
+                    SlotContent::Valid {
+                        layout: KeyLayout::MisreadByDevice,
+                        ..
+                    } => Some(Trouble::KeyMisread),
+                    SlotContent::Valid { .. } => None,
+                };
+                let no_way = matches!(said.trouble, Trouble::Unclaimed | Trouble::OwnedByStranger);
+                if let Some(trouble) = of_slot.filter(|_| !no_way) {
+                    assert_eq!((said.trouble, said.sureness), (trouble, Sureness::Certain), "{case}");
+                }
+                // Nobody's device is taken, and nothing unreadable is a reason to write.
+                match said.flow {
+                    None => assert!(steps.is_empty(), "{case}"),
+                    Some(Flow::ServerKey) => assert_eq!(steps[0], StepKind::ServerKey, "{case}"),
+                    Some(Flow::Rewrite) => {
+                        assert!(said.trouble == Trouble::KeyMisread && accepted == Some(1), "{case}");
+                    }
+                    Some(Flow::Development) => assert!(owner == OwnerKind::Account && !product, "{case}"),
+                    Some(Flow::ProductAccount) => {
+                        assert!(matches!(owner, OwnerKind::Account | OwnerKind::Team) && product, "{case}");
+                    }
+                    Some(Flow::ProductUnclaimed) => assert!(owner == OwnerKind::Nobody && product, "{case}"),
+                    Some(Flow::Customer) => assert!(owner == OwnerKind::Customer && product, "{case}"),
+                }
+                assert!(
+                    said.flow.is_none() || !matches!(content, SlotContent::Unreadable { .. }),
+                    "{case}"
+                );
+                assert_eq!(
+                    steps.contains(&StepKind::Secure),
+                    said.flow == Some(Flow::Customer),
+                    "taken only when it can be given back: {case}"
+                );
+                assert!(!steps.contains(&StepKind::RegisterPresent), "{case}");
+                let at = |kind| steps.iter().position(|step| *step == kind);
+                if let Some(register) = at(StepKind::Register) {
+                    assert_eq!(at(StepKind::ReadKey), Some(0), "{case}");
+                    assert!(at(StepKind::Boot) > Some(register), "registered while it is held: {case}");
+                    assert_eq!(
+                        at(StepKind::Rekey).is_some(),
+                        of_slot.is_some(),
+                        "a good key is never replaced: {case}"
+                    );
+                }
+                if cloud.is_some_and(|state| state.is_connected())
+                    && of_slot.is_none()
+                    && server.as_ref().is_none_or(|s| s.finding.is_right())
+                {
+                    assert_eq!((said.trouble, said.flow), (Trouble::Nothing, None), "{case}");
+                }
+            }
+        }
+    }
+    assert_eq!(count, 12 * 5 * 4 * 5 * 3);
+}
+
+#[test]
+fn what_stands_against_a_repair_is_found_before_anything_else() {
+    type Change = fn(&mut Shown, &mut Recipe);
+    let cases: [(Change, Trouble); 7] = [
+        (|s, _| s.platform_id = Some(6), Trouble::PlatformMismatch),
+        (|s, _| s.quarantined = Some(true), Trouble::HeldBack),
+        (|s, _| s.denied = Some(true), Trouble::HeldBack),
+        (|s, _| s.in_reach = false, Trouble::OutOfReach),
+        (|_, r| r.product = Some(ProductId("99".into())), Trouble::ProductMismatch),
+        (|s, _| s.owner = OwnerKind::Stranger, Trouble::OwnedByStranger),
+        (|s, _| s.owner = OwnerKind::Unknown, Trouble::OwnedByStranger),
+    ];
+    for (change, trouble) in cases {
+        let (mut seen, mut recipe) = (shown(OwnerKind::Nobody), repair(Aimed::Mend, KeyPolicy::ReadOrGenerate));
+        change(&mut seen, &mut recipe);
+        let mut drive = Drive::new(recipe, SlotContent::Blank);
+        drive.survey = Survey::Seen(seen);
+        assert_eq!(
+            drive.run(&mut by_the_book).and_then(|(_, code)| code),
+            trouble.code(),
+            "{trouble}"
+        );
+        assert!(
+            drive.errands.is_empty() && drive.holds == SlotContent::Blank,
+            "{trouble}: nothing was touched"
+        );
+    }
+}
+
+#[test]
+fn each_flow_ends_in_a_pass_with_what_it_takes_and_no_more() {
+    let good = valid(1);
+    let cases = [
+        (OwnerKind::Nobody, true, good.clone(), None, vec!["key"]),
+        (OwnerKind::Account, true, good.clone(), None, vec!["key"]),
+        (OwnerKind::Account, false, SlotContent::Blank, None, vec!["key"]),
+        (
+            OwnerKind::Team,
+            true,
+            SlotContent::Corrupt { why: "x".into() },
+            None,
+            vec!["key"],
+        ),
+        (OwnerKind::Nobody, true, misread(), Some(1), vec![]),
+        (OwnerKind::Nobody, true, misread(), Some(2), vec!["key"]),
+    ];
+    for (owner, product, holds, accepted, errands) in cases {
+        let mut drive = Drive::new(repair(Aimed::Mend, KeyPolicy::ReadOrGenerate), holds.clone());
+        let mut seen = shown(owner);
+        if !product {
+            seen.membership = Membership::Development;
+        }
+        drive.survey = Survey::Seen(seen);
+        drive.known.accepted = accepted.map(|n| (Fingerprint([n; 32]), None));
+        let case = format!("{owner} {product} {holds:?} {accepted:?}");
+        if accepted == Some(1) {
+            drive.same_pair = true;
+        }
+        assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)), "{case}");
+        assert_eq!(drive.errands, errands, "{case}");
+    }
+}
+
+#[test]
+fn a_new_pair_is_made_only_after_the_present_key_was_accepted() {
+    let mut drive = Drive::new(repair(Aimed::NewKey, KeyPolicy::Generate), valid(1));
+    drive.survey = Survey::Seen(shown(OwnerKind::Nobody));
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    assert_eq!(drive.keys(), ["01", "intended", "63"]);
+    let product = drive.facts.iter().find_map(|(_, f)| match f {
+        Fact::ItemQueued { item } => item.product.clone(),
+        _ => None,
+    });
+    assert_eq!(
+        product,
+        Some(ProductId("1234".into())),
+        "the product in which the cloud shows it"
+    );
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_says_what_is_wrong() {
+    for (work, verdict) in [
+        (Aimed::Diagnose, (Verdict::Fail, Some(Code::KeyBlank))),
+        (Aimed::Address, (Verdict::Pass, None)),
+    ] {
+        let mut drive = Drive::new(repair(work, KeyPolicy::ReadOrGenerate), SlotContent::Blank);
+        drive.survey = Survey::Seen(customer());
+        assert_eq!(drive.run(&mut by_the_book), Some(verdict));
+        assert!(drive.errands.is_empty());
+        assert_eq!(drive.count(|f| matches!(f, Fact::Diagnosed { .. })), 1);
+    }
+}
+
+#[test]
+fn a_recipe_that_makes_no_keys_proposes_none() {
+    let mut drive = Drive::new(repair(Aimed::Mend, KeyPolicy::Read), SlotContent::Blank);
+    drive.survey = Survey::Seen(shown(OwnerKind::Nobody));
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Fail, Some(Code::KeyBlank))));
+    assert_eq!(drive.holds, SlotContent::Blank);
+}
+
+#[test]
+fn a_device_that_went_away_before_its_diagnosis_is_examined_again() {
+    let mut drive = Drive::new(repair(Aimed::Mend, KeyPolicy::ReadOrGenerate), valid(1));
+    drive.survey = Survey::Seen(shown(OwnerKind::Nobody));
+    let (slot, ticket) = drive.run_until_kept(StepKind::Examine);
+    drive.give(&Input::Command(Command::Quit));
+    let (run, device) = (ticket.run, DEVICE);
+    let content = valid(1);
+    drive.commit(slot, ticket, Fact::KeyRead { run, device, content });
+    let server = None;
+    drive.commit(slot, ticket, Fact::Examined { run, device, server });
+    drive.done((slot, ticket));
+    assert_eq!(drive.count(|f| matches!(f, Fact::StepEnded { step: 2, .. })), 1);
+    drive.restart();
+    drive.holds = SlotContent::Blank;
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    let trouble = drive.facts.iter().find_map(|(_, f)| match f {
+        Fact::Diagnosed { diagnosis, .. } => Some(diagnosis.trouble),
+        _ => None,
+    });
+    assert_eq!(trouble, Some(Trouble::KeyBlank));
+}
+
+#[test]
+fn a_survey_that_fails_is_asked_again_and_one_that_is_refused_ends_the_run() {
+    let mut drive = Drive::new(repair(Aimed::Mend, KeyPolicy::ReadOrGenerate), valid(1));
+    drive.survey = Survey::Seen(shown(OwnerKind::Nobody));
+    let mut asked = 0;
+    let verdict = drive.run(&mut |call| {
+        asked += usize::from(matches!(call, Call::Survey { .. }));
+        (matches!(call, Call::Survey { .. }) && asked < 3).then(|| Answer::Later {
+            why: "busy".into(),
+            after_ms: None,
+        })
+    });
+    assert_eq!((verdict, asked), (Some((Verdict::Pass, None)), 3));
+    let mut drive = Drive::new(repair(Aimed::Mend, KeyPolicy::ReadOrGenerate), valid(1));
+    let verdict = drive.run(&mut |_| {
+        Some(Answer::Refused {
+            code: Code::CloudDenied,
+            reason: "no".into(),
+        })
+    });
+    assert_eq!(verdict, Some((Verdict::Fault, Some(Code::CloudDenied))));
+}
