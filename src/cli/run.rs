@@ -13,9 +13,10 @@ use super::{
     assemble::{self, Overrides, Parts},
     cloud::CloudArgs,
     error::CliError,
-    events::{Events, VACANT, at_work},
+    events::Events,
     exit::ExitCode,
     help, places,
+    presence::Presence,
     print::Printer,
     signals::Signals,
     summary::{self, Line, Numbers},
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     edge::{Clock, clock::SystemClock},
     model::{SlotNo, recipe::WorkOrder},
-    rack::{Command, RackView},
+    rack::Command,
     station::{Event, Station},
     store::{Reader, Standing},
 };
@@ -138,23 +139,25 @@ pub(super) fn work(parts: Parts, until: Until, context: &Context) -> Result<Work
     } = parts;
     let order = setting.work_order.clone();
     let ledger = store.dir().to_owned();
+    let station_clock = Arc::clone(&world.clock);
     let station = Station::start(world, store, setting, shelf, &tuning, &mut |event| events.on(&event));
-    let mut empty = None;
+    let presence = Presence::default();
     let (end, summary) = match station {
         Err(error) => (Err(error), events.into_summary()),
         Ok(mut station) => {
             let remote = station.remote();
             signals.connect(remote.clone());
+            if until == Until::AllJudged {
+                presence.watch(&station_clock, remote.clone());
+            }
             let mut finishing = false;
             let end = station.run(&mut |event: Event<'_>| {
                 events.on(&event);
-                if let Event::View(view) = &event {
-                    empty.get_or_insert_with(|| vacant(view));
-                }
+                let done = matches!(&event, Event::View(view) if presence.view(view));
                 let enough = match until {
                     Until::Stopped => false,
                     Until::Verdicts(n) => events.summary().judged() >= n as usize,
-                    Until::AllJudged => matches!(&event, Event::View(view) if !view.slots.iter().any(at_work)),
+                    Until::AllJudged => done,
                 };
                 if enough && !finishing {
                     finishing = true;
@@ -178,23 +181,12 @@ pub(super) fn work(parts: Parts, until: Until, context: &Context) -> Result<Work
     let numbers = summary.numbers(clock.now().since(began).as_secs_f64());
     let results = summary.results();
     summary::print(&results, &numbers, &context.printer);
-    let (met, empty) = empty.unwrap_or_default();
+    let (met, empty) = presence.met();
     if until == Until::AllJudged && met > 0 && !empty.is_empty() {
         tell_empty(&empty, &context.printer);
     }
     end?;
     Ok(Worked { results, numbers, met })
-}
-
-/// How many slots had a device, and which had none.
-fn vacant(view: &RackView) -> (usize, Vec<SlotNo>) {
-    let empty: Vec<_> = view
-        .slots
-        .iter()
-        .filter(|slot| slot.word == VACANT)
-        .map(|slot| slot.slot)
-        .collect();
-    (view.slots.len() - empty.len(), empty)
 }
 
 fn tell_empty(empty: &[SlotNo], printer: &Printer) {
