@@ -434,6 +434,55 @@ fn the_verbs_of_pair_and_server_do_what_they_say_to_their_slots_alone() {
 }
 
 #[test]
+fn a_field_bench_saves_packets_without_a_cloud_and_the_owner_takes_them() {
+    let world = World::of(&["registered = \"before\"", "key = \"corrupt\""]);
+    for secret in ["token", "client-12013"] {
+        fs::remove_file(world.folder().join(secret)).unwrap();
+    }
+    let dir = world.home.path().join("packets");
+    let (lines, end) = world.run(&["keys", "save", "1", "--dir", text(&dir)]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let saved = lines.iter().find(|line| line["event"] == "saved").unwrap();
+    let device: DeviceId = saved["device"].as_str().unwrap().parse().unwrap();
+    let mut names: Vec<_> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [format!("{device}.packet.json"), format!("{device}.pub.pem")],
+        "nothing private is written"
+    );
+    // A second time it is the same key with a newer proof; another key is not written over.
+    let (_, end) = world.run(&["keys", "save", "1", "--dir", text(&dir)]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let (lines, end) = world.run(&["keys", "save", "2", "--dir", text(&dir)]);
+    assert_eq!(end.code, 1, "{} {}", end.out, end.err);
+    assert_eq!(results(&lines)[0]["code"], "key-corrupt");
+    let pem = dir.join(format!("{device}.pub.pem"));
+    let right = fs::read(&pem).unwrap();
+    fs::write(&pem, public_pem(&pair().public())).unwrap();
+    let (_, end) = world.run(&["keys", "save", "1", "--dir", text(&dir)]);
+    assert_eq!(end.code, 2, "{}", end.err);
+    assert!(end.err.contains("would be overwritten with another key"), "{}", end.err);
+    fs::write(&pem, right).unwrap();
+    let desk = Desk::new();
+    let taken = desk.json(&["packet", "import", "--dry-run", text(&dir)]);
+    // There is no ledger on that desk: a note says so on standard error.
+    assert_eq!(
+        (&taken[0]["result"], &taken[0]["device"]),
+        (&"fits".into(), &device.to_string().into())
+    );
+    let (left, _home) = world.leave();
+    assert_eq!(STANDARD.encode(left.held(device).unwrap()), {
+        let pem = fs::read_to_string(&pem).unwrap();
+        pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()
+    });
+    assert_ne!(left.registered(device), left.held(device), "nothing was registered");
+}
+
+#[test]
 fn what_would_not_do_is_said_before_anything_is_touched() {
     let desk = Desk::new();
     for (args, part) in [

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cloud::{Api, Metered, client_file, limits::TokenBucket},
     config::{self, recipe_from_text},
-    edge::{Bus, Clock, Entropy, Http, clock::SystemClock, entropy::SystemEntropy},
+    edge::{Bus, Clock, Entropy, Http, HttpError, Request, Response, clock::SystemClock, entropy::SystemEntropy},
     keys::seal::StationKey,
     model::{Fact, ProductId, Secret, SlotNo, recipe::WorkOrder},
     rack::Setting,
@@ -91,8 +91,14 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
             });
         }
     };
-    let api = api(&config, overrides, context, &clock)?;
-    let clients = clients(&config, &api)?;
+    // A field bench has neither a token nor a cloud that it may talk to.
+    let cloud = overrides.job.as_ref().is_none_or(Job::asks_the_cloud);
+    let api = if cloud {
+        api(&config, overrides, context, &clock)?
+    } else {
+        Api::new(Arc::new(NoCloud), Secret::new(String::new()))
+    };
+    let clients = if cloud { clients(&config, &api)? } else { Clients::default() };
     let state = places::state(
         context.globals.state.as_deref(),
         config.state.as_deref(),
@@ -136,6 +142,15 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         shelf,
         tuning: Tuning::default(),
     })
+}
+
+/// The way to the cloud of a command that has none.
+struct NoCloud;
+
+impl Http for NoCloud {
+    fn call(&self, _: &Request) -> Result<Response, HttpError> {
+        Err(HttpError::Unreachable("this command does not talk to the cloud".to_owned()))
+    }
 }
 
 fn api(config: &config::Station, overrides: &Overrides, context: &Context, clock: &Arc<dyn Clock>) -> Result<Api, CliError> {

@@ -101,6 +101,9 @@ pub(super) fn sentence(fact: &Fact) -> String {
             let flow = diagnosis.flow.map(|flow| format!(" Proposed: {flow}.")).unwrap_or_default();
             format!("diagnosis: {diagnosis}{flow}")
         }
+        Fact::PacketSigned { manifest, .. } => {
+            format!("packet signed by {} key {}", manifest.kind, manifest.fingerprint.short())
+        }
         Fact::RestoreSealed { .. } => "what it must get back is sealed and read back".to_owned(),
         Fact::RestoreDestroyed { .. } => "what was kept to give it back is destroyed".to_owned(),
         Fact::QuarantineReleased { by, why, .. } => format!("released from QUARANTINED by {by}: {why}"),
