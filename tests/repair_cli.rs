@@ -4,15 +4,27 @@
 
 #[expect(dead_code, reason = "every test uses what it needs of the desk")]
 mod desk;
+#[expect(dead_code, reason = "every test uses what it needs of the processes")]
+mod process;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use desk::{Desk, device};
 use keyrack::{
     edge::entropy::SystemEntropy,
-    keys::{PrivateKey, encode, packet, public_pem},
-    model::{DeviceId, KeyKind, Platform, StationId, Wall},
+    keys::{PrivateKey, classify, encode, packet, public_pem, server::production},
+    model::{
+        DeviceId, KeyKind, Platform, StationId, Wall,
+        platform::{Segment, Transport},
+    },
 };
+use process::{Served, text};
+use serde_json::Value;
 
 #[test]
 fn lights_are_listed_found_and_say_what_to_do() {
@@ -198,4 +210,308 @@ fn the_ledger_refuses_a_key_of_another_device_and_a_replacement_without_a_refere
     assert_eq!((end.code, &lines[0]["result"]), (0, &"fits".into()), "{}", end.err);
     let (_, end) = field.import(&[&file], &["--reference", "RMA-1"]);
     assert_eq!(end.code, 2, "a reference needs a person");
+}
+
+/// A simulated world in a process of its own, and the commands on it.
+struct World {
+    home: tempfile::TempDir,
+    served: Served,
+}
+
+/// What a world held when it ended.
+struct Left {
+    folder: PathBuf,
+    cloud: Value,
+}
+
+impl World {
+    /// Slots of borons, each with these lines of a scenario.
+    fn of(slots: &[&str]) -> Self {
+        let mut scenario = "about = \"returned\"\nseed = 11\n".to_owned();
+        for (i, lines) in slots.iter().enumerate() {
+            let n = i + 1;
+            scenario += &format!("[[slot]]\nnumber = {n}\nplatform = \"boron\"\nimported = true\n{lines}\n");
+            scenario += &format!("[[expect]]\nslot = {n}\nverdict = \"PASS\"\nkey = \"present-valid\"\nuploads = 1\n");
+        }
+        scenario += &format!("[cloud]\nowner = \"operator@bench.test\"\ncustomers = [\"{CUSTOMER}\"]\n");
+        let home = tempfile::tempdir().unwrap();
+        let served = Served::start(home.path(), &scenario);
+        Self { home, served }
+    }
+
+    fn folder(&self) -> &Path {
+        &self.served.folder
+    }
+
+    /// Runs a command on the devices to its end.
+    fn run(&self, command: &[&str]) -> (Vec<Value>, desk::End) {
+        let (config, bus) = (self.folder().join("station.toml"), self.folder().join("bus"));
+        let mut arguments = command.to_vec();
+        arguments.extend(["--config", text(&config), "--world", text(&bus), "--json"]);
+        let end: desk::End = process::keyrack(self.home.path(), &arguments).into();
+        let lines = end.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (lines, end)
+    }
+
+    /// Everything that the ledger has on record, as text.
+    fn journal(&self) -> String {
+        let config = self.folder().join("station.toml");
+        let end: desk::End = process::keyrack(self.home.path(), &["replay", "--config", text(&config), "--json"]).into();
+        assert_eq!(end.code, 0, "{}", end.err);
+        end.out
+    }
+
+    /// Ends it.
+    fn leave(mut self) -> (Left, tempfile::TempDir) {
+        self.served.program.signal("TERM");
+        assert!(self.served.program.end().success());
+        let folder = self.served.folder.join("world");
+        let cloud = serde_json::from_str(&fs::read_to_string(folder.join("cloud.json")).unwrap()).unwrap();
+        (Left { folder, cloud }, self.home)
+    }
+}
+
+impl Left {
+    fn devices(&self) -> Vec<DeviceId> {
+        self.cloud["devices"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|id| id.parse().unwrap())
+            .collect()
+    }
+
+    fn segment(&self, device: DeviceId, segment: Segment) -> Vec<u8> {
+        let dct = fs::read(self.folder.join(format!("{device}.dct"))).unwrap();
+        dct[segment.offset as usize..][..segment.len as usize].to_vec()
+    }
+
+    /// The public key in the slot of a device.
+    fn held(&self, device: DeviceId) -> Option<Vec<u8>> {
+        let slot = Platform::Boron.key_segments(Transport::Udp).private;
+        let content = classify(&self.segment(device, slot), KeyKind::P256).0;
+        content.key().map(|key| key.spki.clone())
+    }
+
+    /// What the cloud knows of a device.
+    fn known(&self, device: DeviceId) -> &Value {
+        &self.cloud["devices"][device.to_string()]
+    }
+
+    /// The public key that the cloud holds for a device.
+    fn registered(&self, device: DeviceId) -> Option<Vec<u8>> {
+        STANDARD.decode(self.known(device)["key"]["spki"].as_str()?).ok()
+    }
+}
+
+fn results(lines: &[Value]) -> Vec<&Value> {
+    lines.iter().filter(|line| line["event"] == "result").collect()
+}
+
+const CUSTOMER: &str = "ann@home.test";
+
+#[test]
+fn a_dry_run_names_the_trouble_and_changes_nothing() {
+    let slots = [
+        "key = \"corrupt\"",
+        "server = \"other-key\"\nregistered = \"present\"",
+        "owner = \"operator@bench.test\"\nregistered = \"before\"",
+    ];
+    let (untouched, _home) = World::of(&slots).leave();
+    let world = World::of(&slots);
+    let (lines, end) = world.run(&["repair", "--dry-run"]);
+    assert_eq!(end.code, 1, "{}", end.err);
+    assert!(end.err.contains("dry run: nothing is changed"), "{}", end.err);
+    let results = results(&lines);
+    let troubles: Vec<_> = results
+        .iter()
+        .map(|line| line["diagnosis"]["trouble"].as_str().unwrap())
+        .collect();
+    assert_eq!(troubles, ["key-corrupt", "server-key-wrong", "server-key-wrong"]);
+    for line in &results {
+        assert!(!line["diagnosis"]["evidence"].as_array().unwrap().is_empty(), "{line}");
+        assert!(line["diagnosis"]["flow"].is_string(), "{line}");
+        assert!(line["next"].as_str().unwrap().contains("keyrack repair"), "{line}");
+    }
+    assert!(lines.iter().any(|line| line["event"] == "empty" || results.len() == 3));
+    let journal = world.journal();
+    for never in ["item-queued", "item-sent", "key-intended", "key-written"] {
+        assert!(!journal.contains(never), "{never}");
+    }
+    let (left, _home) = world.leave();
+    assert_eq!(left.devices(), untouched.devices());
+    for device in left.devices() {
+        // The device itself keeps sessions and a copy of its public key there.
+        let ours = |left: &Left| {
+            let keys = Platform::Boron.key_segments(Transport::Udp);
+            [keys.private, keys.server_key, keys.server_address].map(|segment| left.segment(device, segment))
+        };
+        assert!(ours(&left) == ours(&untouched), "{device}: its keys were changed");
+        assert_eq!(left.registered(device), untouched.registered(device), "{device}");
+        for what in ["owner", "product", "name", "notes", "groups"] {
+            assert_eq!(left.known(device)[what], untouched.known(device)[what], "{device}: {what}");
+        }
+    }
+    assert_eq!(
+        left.cloud["audit"], untouched.cloud["audit"],
+        "nothing was changed in the cloud"
+    );
+}
+
+#[test]
+fn a_customers_device_is_repaired_and_is_the_customers_again() {
+    let slot = format!("owner = \"{CUSTOMER}\"\nregistered = \"before\"\nname = \"kitchen\"\nnotes = \"left\"");
+    let world = World::of(&[&slot]);
+    // With the client's file open to others nothing begins.
+    let client = fs::read_dir(world.folder()).unwrap().map(|entry| entry.unwrap().path());
+    let client = client.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("client-"));
+    let client = client.last().unwrap();
+    fs::set_permissions(&client, fs::Permissions::from_mode(0o644)).unwrap();
+    let (_, end) = world.run(&["repair", "--keep-server"]);
+    assert_eq!(end.code, 4, "{}", end.err);
+    assert!(
+        end.err.contains("is open to others") && end.err.contains("next: run `chmod 600`"),
+        "{}",
+        end.err
+    );
+    fs::set_permissions(&client, fs::Permissions::from_mode(0o600)).unwrap();
+    let (lines, end) = world.run(&["repair", "--keep-server", "--no-prove", "--operator", "eva"]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let result = results(&lines)[0];
+    assert_eq!(result["verdict"], "pass");
+    assert_eq!(
+        (&result["diagnosis"]["trouble"], &result["diagnosis"]["flow"]),
+        (&"key-unknown".into(), &"customer".into())
+    );
+    assert!(result["ownerless_ms"].as_u64().unwrap() < 10_000, "{result}");
+    let journal = world.journal();
+    assert!(
+        journal.contains("restore-sealed") && !journal.contains(CUSTOMER),
+        "no address of a customer is on record"
+    );
+    let (left, _home) = world.leave();
+    let device = left.devices()[0];
+    assert_eq!(left.registered(device), left.held(device));
+    assert!(left.held(device).is_some());
+    let known = left.known(device);
+    assert_eq!(
+        (&known["owner"]["customer"], &known["name"], &known["notes"]),
+        (&CUSTOMER.into(), &"kitchen".into(), &"left".into())
+    );
+}
+
+#[test]
+fn the_verbs_of_pair_and_server_do_what_they_say_to_their_slots_alone() {
+    let slots = [
+        "server = \"other-key\"\nregistered = \"present\"",
+        "server = \"other-key\"\nregistered = \"present\"",
+    ];
+    let (before, _home) = World::of(&slots).leave();
+    let world = World::of(&slots);
+    let (lines, end) = world.run(&["keys", "generate", "1", "--no-prove"]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let made = results(&lines)[0]["device"].as_str().unwrap().parse().unwrap();
+    assert_eq!(results(&lines).len(), 1, "slot 2 was left alone");
+    let (lines, end) = world.run(&["keys", "server", "2", "--default"]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let set: DeviceId = results(&lines)[0]["device"].as_str().unwrap().parse().unwrap();
+    assert_ne!(made, set);
+    let (lines, end) = world.run(&["keys", "address", "2"]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let server = &results(&lines)[0]["server"];
+    assert_eq!(server["finding"]["finding"], "right", "{server}");
+    let (_, end) = world.run(&["keys", "doctor", "77"]);
+    assert_eq!(end.code, 2);
+    assert!(end.err.contains("the rack has no slot 77"), "{}", end.err);
+    let (left, _home) = world.leave();
+    assert_ne!(left.held(made), before.held(made), "a new pair");
+    assert_eq!(left.registered(made), left.held(made));
+    assert_eq!(left.held(set), before.held(set), "the same pair");
+    let key = Platform::Boron.key_segments(Transport::Udp).server_key;
+    let there = |left: &Left, device| left.segment(device, key)[..91].to_vec();
+    assert_eq!(there(&left, set), production(Transport::Udp).spki);
+    assert_eq!(there(&left, made), there(&before, made), "generate leaves the server alone");
+}
+
+#[test]
+fn a_field_bench_saves_packets_without_a_cloud_and_the_owner_takes_them() {
+    let world = World::of(&["registered = \"before\"", "key = \"corrupt\""]);
+    for secret in ["token", "client-12013"] {
+        fs::remove_file(world.folder().join(secret)).unwrap();
+    }
+    let dir = world.home.path().join("packets");
+    let (lines, end) = world.run(&["keys", "save", "1", "--dir", text(&dir)]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let saved = lines.iter().find(|line| line["event"] == "saved").unwrap();
+    let device: DeviceId = saved["device"].as_str().unwrap().parse().unwrap();
+    let mut names: Vec<_> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [format!("{device}.packet.json"), format!("{device}.pub.pem")],
+        "nothing private is written"
+    );
+    // A second time it is the same key with a newer proof; another key is not written over.
+    let (_, end) = world.run(&["keys", "save", "1", "--dir", text(&dir)]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let (lines, end) = world.run(&["keys", "save", "2", "--dir", text(&dir)]);
+    assert_eq!(end.code, 1, "{} {}", end.out, end.err);
+    assert_eq!(results(&lines)[0]["code"], "key-corrupt");
+    let pem = dir.join(format!("{device}.pub.pem"));
+    let right = fs::read(&pem).unwrap();
+    fs::write(&pem, public_pem(&pair().public())).unwrap();
+    let (_, end) = world.run(&["keys", "save", "1", "--dir", text(&dir)]);
+    assert_eq!(end.code, 2, "{}", end.err);
+    assert!(end.err.contains("would be overwritten with another key"), "{}", end.err);
+    fs::write(&pem, right).unwrap();
+    let desk = Desk::new();
+    let taken = desk.json(&["packet", "import", "--dry-run", text(&dir)]);
+    // There is no ledger on that desk: a note says so on standard error.
+    assert_eq!(
+        (&taken[0]["result"], &taken[0]["device"]),
+        (&"fits".into(), &device.to_string().into())
+    );
+    let (left, _home) = world.leave();
+    assert_eq!(STANDARD.encode(left.held(device).unwrap()), {
+        let pem = fs::read_to_string(&pem).unwrap();
+        pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()
+    });
+    assert_ne!(left.registered(device), left.held(device), "nothing was registered");
+}
+
+#[test]
+fn what_would_not_do_is_said_before_anything_is_touched() {
+    let desk = Desk::new();
+    for (args, part) in [
+        (&["keys", "server", "--host", "two words"][..], "silently reverted"),
+        (&["keys", "server", "--default", "--port", "7"], "cannot be used with"),
+        (&["repair", "--from", "1"], "--product"),
+        (&["repair", "--dry-run", "--new-key"], "cannot be used with"),
+        (&["repair", "--product", "12", "--from", "12"], "--from names the product"),
+        (&["repair", "--lights", "dark", "--dry-run"], "cannot be used with"),
+        (&["repair", "0"], "invalid value"),
+        (&["keys", "generate", "--product", "a b"], "a product's number"),
+    ] {
+        let end = desk.run(args);
+        assert_eq!(end.code, 2, "{args:?}: {}", end.err);
+        assert!(end.err.contains(part), "{args:?}: {}", end.err);
+    }
+    let config = desk.config(
+        "station = { id = \"x\", state = \"state\" }\nslot = [{ number = 1, port = \"sim-0/1\" }]\n\
+         [[recipe]]\nname = \"a\"\nplatform = \"boron\"\n",
+    );
+    let end = desk.run(&["keys", "server", "--key", &config, "--config", &config]);
+    assert_eq!(end.code, 2, "{}", end.err);
+    assert!(end.err.contains("could not use the server key"), "{}", end.err);
+}
+
+#[test]
+fn a_dry_run_is_refused_where_the_station_would_go_on_with_something_else() {
+    let desk = Desk::filled();
+    let end = desk.run(&["repair", "--dry-run"]);
+    assert_eq!(end.code, 2, "{}", end.err);
+    assert!(end.err.contains("this cannot be a dry run"), "{}", end.err);
 }

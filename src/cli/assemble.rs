@@ -17,15 +17,15 @@ use super::{
     rig::private_folder,
 };
 use crate::{
-    cloud::{Api, Metered, limits::TokenBucket},
+    cloud::{Api, Metered, client_file, limits::TokenBucket},
     config::{self, recipe_from_text},
-    edge::{Bus, Clock, Entropy, Http, clock::SystemClock, entropy::SystemEntropy},
+    edge::{Bus, Clock, Entropy, Http, HttpError, Request, Response, clock::SystemClock, entropy::SystemEntropy},
     keys::seal::StationKey,
-    model::{Fact, Secret, SlotNo, recipe::WorkOrder},
+    model::{Fact, ProductId, Secret, SlotNo, recipe::WorkOrder},
     rack::Setting,
     sim::world::remote::RemoteBus,
     station::{
-        Shelf, Tuning, World,
+        Clients, Shelf, Tuning, World,
         shelf::prepare,
         undo::{MemoryUndo, NoCopies, SealedUndo},
     },
@@ -94,7 +94,14 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
             });
         }
     };
-    let api = api(&config, overrides, context, &clock)?;
+    // A field bench has neither a token nor a cloud that it may talk to.
+    let cloud = overrides.job.as_ref().is_none_or(Job::asks_the_cloud);
+    let api = if cloud {
+        api(&config, overrides, context, &clock)?
+    } else {
+        Api::new(Arc::new(NoCloud), Secret::new(String::new()))
+    };
+    let clients = if cloud { clients(&config, &api)? } else { Clients::default() };
     let state = places::state(
         context.globals.state.as_deref(),
         config.state.as_deref(),
@@ -130,7 +137,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         api: Arc::new(api),
         undo,
         restore,
-        customers: None,
+        clients,
     };
     Ok(Parts {
         world,
@@ -151,6 +158,15 @@ pub(super) fn place(slot: &config::RackSlot) -> Place {
     }
 }
 
+/// The way to the cloud of a command that has none.
+struct NoCloud;
+
+impl Http for NoCloud {
+    fn call(&self, _: &Request) -> Result<Response, HttpError> {
+        Err(HttpError::Unreachable("this command does not talk to the cloud".to_owned()))
+    }
+}
+
 fn api(config: &config::Station, overrides: &Overrides, context: &Context, clock: &Arc<dyn Clock>) -> Result<Api, CliError> {
     let access = Access::new(&overrides.cloud, Some(config), context)?;
     let token = access.token()?;
@@ -167,6 +183,27 @@ fn api(config: &config::Station, overrides: &Overrides, context: &Context, clock
         }
     }
     Ok(api)
+}
+
+/// The OAuth clients, each under both names of its product where the cloud tells them: a recipe may use either, and the
+/// cloud tells of a device's product by its number.
+fn clients(config: &config::Station, api: &Api) -> Result<Clients, CliError> {
+    let mut clients = Clients::default();
+    for spec in &config.cloud.clients {
+        let client = client_file::read(&spec.file).map_err(|source| CliError::Client {
+            product: spec.product.clone(),
+            source,
+        })?;
+        if let Ok(product) = api.product(&spec.product) {
+            clients.insert(ProductId(product.id.to_string()), client.clone());
+            product
+                .slug
+                .into_iter()
+                .for_each(|slug| clients.insert(ProductId(slug), client.clone()));
+        }
+        clients.insert(spec.product.clone(), client);
+    }
+    Ok(clients)
 }
 
 /// Undo copies and restore data: of one kind, in a folder each.

@@ -309,11 +309,6 @@ fn worth(view: &SlotView, verbosity: u8) -> Option<Text> {
     }
 }
 
-/// True if a device is in a slot and has neither its verdict nor was set aside.
-pub(super) fn at_work(view: &SlotView) -> bool {
-    view.awaits.busy()
-}
-
 fn tenths(done: u64, of: u64) -> u64 {
     if of == 0 {
         0

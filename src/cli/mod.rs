@@ -9,7 +9,7 @@
 //! | `exit.rs`, `error.rs` | how a command can end, and what is said when it ends badly |
 //! | `print.rs`, `text.rs`, `table.rs` | the only writers to standard output and standard error |
 //! | `environment.rs`, `places.rs`, `harden.rs` | variables, default places of files, no core dumps |
-//! | `run.rs`, `events.rs`, `summary.rs`, `signals.rs` | the station without a screen |
+//! | `run.rs`, `events.rs`, `summary.rs`, `presence.rs`, `signals.rs` | the station without a screen |
 //! | `check/` | everything that is wrong, before anything is touched |
 //! | `devices.rs`, `device.rs`, `release.rs`, `outbox.rs`, `replay.rs`, `backup.rs` | the ledger |
 //! | `keys/`, `packet/` | the keys of devices, and those that come from elsewhere |
@@ -43,6 +43,7 @@ mod login;
 mod outbox;
 mod packet;
 mod places;
+mod presence;
 mod print;
 mod prompt;
 mod release;

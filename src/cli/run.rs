@@ -13,10 +13,11 @@ use super::{
     assemble::{self, Overrides, Parts},
     cloud::CloudArgs,
     error::CliError,
-    events::{Events, at_work},
+    events::Events,
     exit::ExitCode,
     face::Face,
     help, places,
+    presence::Presence,
     print::Printer,
     signals::Signals,
     summary::{self, Line, Numbers},
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     edge::{Clock, clock::SystemClock},
     model::{SlotNo, recipe::WorkOrder},
-    rack::{Command, RackView, view::Awaits},
+    rack::Command,
     station::{Event, Station},
     store::{Reader, Standing},
 };
@@ -148,28 +149,30 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
     if face.is_screen() {
         events.hush();
     }
+    let station_clock = Arc::clone(&world.clock);
     let station = Station::start(world, store, setting, shelf, &tuning, &mut |event| {
         events.on(&event);
         face.on(&event);
     });
-    let mut empty = None;
+    let presence = Presence::default();
     let (end, summary) = match station {
         Err(error) => (Err(CliError::from(error)), events.into_summary()),
         Ok(mut station) => {
             let remote = station.remote();
             face.open(&remote, &signals)?;
             signals.connect(remote.clone());
+            if until == Until::AllJudged {
+                presence.watch(&station_clock, remote.clone());
+            }
             let mut finishing = false;
             let end = station.run(&mut |event: Event<'_>| {
                 events.on(&event);
                 face.on(&event);
-                if let Event::View(view) = &event {
-                    empty.get_or_insert_with(|| vacant(view));
-                }
+                let done = matches!(&event, Event::View(view) if presence.view(view));
                 let enough = match until {
                     Until::Stopped => false,
                     Until::Verdicts(n) => events.summary().judged() >= n as usize,
-                    Until::AllJudged => matches!(&event, Event::View(view) if !view.slots.iter().any(at_work)),
+                    Until::AllJudged => done,
                 };
                 if enough && !finishing {
                     finishing = true;
@@ -194,7 +197,7 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
     let numbers = summary.numbers(clock.now().since(began).as_secs_f64());
     let results = summary.results();
     summary::print(&results, &numbers, &context.printer);
-    let (met, empty) = empty.unwrap_or_default();
+    let (met, empty) = presence.met();
     if until == Until::AllJudged && met > 0 && !empty.is_empty() {
         tell_empty(&empty, &context.printer);
     }
@@ -205,17 +208,6 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
         numbers,
         met,
     })
-}
-
-/// How many slots had a device, and which had none.
-fn vacant(view: &RackView) -> (usize, Vec<SlotNo>) {
-    let empty: Vec<_> = view
-        .slots
-        .iter()
-        .filter(|slot| slot.awaits == Awaits::Device)
-        .map(|slot| slot.slot)
-        .collect();
-    (view.slots.len() - empty.len(), empty)
 }
 
 fn tell_empty(empty: &[SlotNo], printer: &Printer) {

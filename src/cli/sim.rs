@@ -68,6 +68,8 @@ pub(super) fn run(args: &SimArgs, context: &Context) -> Result<ExitCode, CliErro
         None => Scenario::parse(include_str!("../../fixtures/scenarios/demo.toml"))?,
     };
     let stage = Stage::set(&serve.folder, scenario, &Options::default(), !serve.http, serve.port)?;
+    // Whoever reads that it serves may stop it at once.
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(CliError::Signals)?;
     let served = Served {
         event: "serving",
         url: &stage.url,
@@ -90,7 +92,6 @@ pub(super) fn run(args: &SimArgs, context: &Context) -> Result<ExitCode, CliErro
         }
     }
     context.printer.flush().map_err(CliError::Output)?;
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(CliError::Signals)?;
     signals.forever().next();
     stage.leave()?;
     Ok(ExitCode::Passed)

@@ -16,7 +16,9 @@ use super::{
 };
 use crate::model::{
     Code, DeviceId, Fact, Platform, Record, RunId, Verdict,
+    diagnosis::Trouble,
     outbox::{Answer, ItemId},
+    sentence::took,
 };
 
 /// Accumulates what the facts of this session say.
@@ -38,6 +40,18 @@ impl Summary {
         let (handshakes, retries, uploads) = (self.handshakes, self.retries, self.uploads);
         self.record(record);
         (self.handshakes, self.retries, self.uploads) = (handshakes, retries, uploads);
+        let (item, accepted) = match &record.fact {
+            Fact::ItemSent { item, .. } => (Some(item), false),
+            Fact::ItemAnswered {
+                item,
+                answer: Answer::Accepted { .. },
+                ..
+            } => (Some(item), true),
+            _ => (None, false),
+        };
+        if let Some(line) = item.and_then(ItemId::run).and_then(|run| self.runs.get_mut(&run)) {
+            item.into_iter().for_each(|item| line.owned(item, record.at, accepted));
+        }
         if let Some(line) = record.fact.run().and_then(|run| self.runs.get_mut(&run)) {
             line.began_here = false;
         }
@@ -71,6 +85,18 @@ impl Summary {
             }
             Fact::HandshakeSeen { .. } => self.handshakes += 1,
             _ => {}
+        }
+        let (item, accepted) = match &record.fact {
+            Fact::ItemSent { item, .. } => (Some(item), false),
+            Fact::ItemAnswered {
+                item,
+                answer: Answer::Accepted { .. },
+                ..
+            } => (Some(item), true),
+            _ => (None, false),
+        };
+        if let Some(line) = item.and_then(ItemId::run).and_then(|run| self.runs.get_mut(&run)) {
+            item.into_iter().for_each(|item| line.owned(item, record.at, accepted));
         }
         if let Some(line) = record.fact.run().and_then(|run| self.runs.get_mut(&run)) {
             // A run of an earlier session whose upload is answered now is not a run of this one.
@@ -180,15 +206,16 @@ pub(super) fn print(lines: &[Line], numbers: &Numbers, printer: &Printer) {
     }
     printer.line("");
     table.print(printer);
-    for line in lines.iter().filter(|line| !line.why.is_empty()) {
+    for line in lines {
+        diagnosis(line, printer);
+    }
+    for line in lines.iter().filter(|line| !line.why.is_empty() && line.diagnosis.is_none()) {
         printer.line(
             Text::new()
                 .paint(Paint::Bold, format!("slot {} {}", line.slot, line.device.short()))
                 .then(format!(": {}", line.why)),
         );
-        if let Some(next) = line.next {
-            printer.line(Text::new().paint(Paint::Busy, "  next:").then(" ").then(next));
-        }
+        next(line, printer);
     }
     if let Some(why) = &numbers.locked {
         printer.line(
@@ -204,6 +231,52 @@ pub(super) fn print(lines: &[Line], numbers: &Numbers, printer: &Printer) {
         );
     }
     printer.line(numbers.words());
+}
+
+/// What was wrong with a device, in a block of lines.
+fn diagnosis(line: &Line, printer: &Printer) {
+    let Some(found) = &line.diagnosis else { return };
+    let paint = match found.trouble {
+        Trouble::Nothing => Paint::Good,
+        _ => Paint::Warn,
+    };
+    let whose = format!("slot {} {}", line.slot, line.device);
+    printer.line(
+        Text::new()
+            .paint(Paint::Bold, whose)
+            .then(": ")
+            .paint(paint, found.trouble)
+            .then(format!(" ({})", found.sureness)),
+    );
+    let detail = |what: &str, text: &str| {
+        printer.line(Text::new().paint(Paint::Dim, format!("  {what:<9}")).then(text));
+    };
+    found.evidence.iter().for_each(|sentence| detail("evidence", sentence));
+    if let Some(server) = &line.server {
+        let key = server
+            .key
+            .map_or_else(|| "no key".to_owned(), |key| format!("key {}", key.short()));
+        let address = server.address.as_deref().unwrap_or("no address");
+        detail("server", &format!("{address}, {key}: {}", server.finding));
+        server.notes.iter().for_each(|note| detail("server", &note.to_string()));
+    }
+    if let Some(flow) = found.flow {
+        detail("flow", flow.words());
+    }
+    if let Some(millis) = line.ownerless_ms {
+        detail("owner", &format!("it belonged to nobody for {}", took(millis)));
+    }
+    // The reason of a run that only looked is the diagnosis once more.
+    if !line.why.is_empty() && !line.why.contains(found.trouble.words()) {
+        detail("verdict", &line.why);
+    }
+    next(line, printer);
+}
+
+fn next(line: &Line, printer: &Printer) {
+    if let Some(next) = line.next {
+        printer.line(Text::new().paint(Paint::Busy, "  next:").then(" ").then(next));
+    }
 }
 
 #[derive(Serialize)]

@@ -90,12 +90,13 @@ fn read_from(value: &Value<'_>, product: Option<&ProductId>) -> Option<Vec<Produ
     products.into_iter().collect()
 }
 
-const WORKS: [(&str, Work); 5] = [
+const WORKS: [(&str, Work); 6] = [
     ("mend", Work::Mend),
     ("diagnose", Work::Diagnose),
     ("new-key", Work::NewKey),
     ("server-key", Work::ServerKey),
     ("address", Work::Address),
+    ("save-key", Work::SaveKey),
 ];
 /// A repair flashes nothing, switches no SIM on, and without the cloud it cannot even begin.
 const NOT_IN_A_REPAIR: [&str; 3] = ["firmware", "activate_sim", "finish_owed"];

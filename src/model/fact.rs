@@ -9,6 +9,7 @@ use super::{
     key::SlotContent,
     module::InstalledModule,
     outbox::{Answer, Item, ItemId},
+    packet::Manifest,
     platform::{Transport, UsbMode},
     recipe::{Sha256, WorkOrder},
     survey::Survey,
@@ -344,6 +345,15 @@ pub enum Fact {
         /// The steps.
         plan: Vec<StepKind>,
     },
+    /// The key of a device signed a packet for it.
+    PacketSigned {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The manifest of the packet.
+        manifest: Manifest,
+    },
     /// What the device must get back when it was taken from its owner is sealed on disk, synced and read back.
     RestoreSealed {
         /// The run.
@@ -415,6 +425,7 @@ impl Fact {
             | Self::Questioned { run, .. }
             | Self::Examined { run, .. }
             | Self::Diagnosed { run, .. }
+            | Self::PacketSigned { run, .. }
             | Self::RestoreSealed { run, .. }
             | Self::RestoreDestroyed { run, .. }
             | Self::RunEnded { run, .. }
@@ -442,6 +453,7 @@ impl Fact {
             | Self::Questioned { device, .. }
             | Self::Examined { device, .. }
             | Self::Diagnosed { device, .. }
+            | Self::PacketSigned { device, .. }
             | Self::RestoreSealed { device, .. }
             | Self::RestoreDestroyed { device, .. }
             | Self::RunEnded { device, .. }

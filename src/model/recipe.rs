@@ -149,6 +149,8 @@ pub enum Work {
     NewKey,
     /// Server key and address only.
     ServerKey,
+    /// The key that the device holds signs a packet for it; nothing is changed, and the cloud is not asked.
+    SaveKey,
 }
 
 /// The ordered work for one product on one platform.

@@ -100,6 +100,9 @@ pub fn sentence(fact: &Fact) -> String {
             let flow = diagnosis.flow.map(|flow| format!(" Proposed: {flow}.")).unwrap_or_default();
             format!("diagnosis: {diagnosis}{flow}")
         }
+        Fact::PacketSigned { manifest, .. } => {
+            format!("packet signed by {} key {}", manifest.kind, manifest.fingerprint.short())
+        }
         Fact::RestoreSealed { .. } => "what it must get back is sealed and read back".to_owned(),
         Fact::RestoreDestroyed { .. } => "what was kept to give it back is destroyed".to_owned(),
         Fact::QuarantineReleased { by, why, .. } => format!("released from QUARANTINED by {by}: {why}"),
@@ -156,7 +159,8 @@ pub fn errand(item: &Item) -> String {
 /// A length of time for a person.
 pub fn took(millis: u64) -> String {
     match millis {
-        0..=99_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        0..=99 => format!("{millis} ms"),
+        100..=99_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
         _ => format!("{} min {:02} s", millis / 60_000, millis % 60_000 / 1000),
     }
 }

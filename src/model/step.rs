@@ -50,6 +50,8 @@ pub enum StepKind {
     Question,
     /// Read the key store of a device to be repaired: key and server settings. Changes nothing.
     Examine,
+    /// Have the device's key sign a packet for it. Changes nothing.
+    SignPacket,
     /// Have all that is needed to give a customer's device back, before it is taken: the customer's token, and what the
     /// device must get back.
     Secure,
@@ -86,7 +88,13 @@ impl StepKind {
     pub const fn needs(self) -> Option<super::platform::UsbMode> {
         use super::platform::UsbMode::{Dfu, Normal};
         match self {
-            Self::Flash { .. } | Self::Examine | Self::ReadKey | Self::Rekey | Self::RollBack | Self::ServerKey => Some(Dfu),
+            Self::Flash { .. }
+            | Self::Examine
+            | Self::ReadKey
+            | Self::Rekey
+            | Self::RollBack
+            | Self::ServerKey
+            | Self::SignPacket => Some(Dfu),
             Self::Update { .. } | Self::JoinNetwork | Self::Check | Self::ForgetNetwork => Some(Normal),
             Self::Admit
             | Self::Enrol
@@ -127,6 +135,7 @@ impl StepKind {
             Self::Survey => "ask the cloud what is wrong",
             Self::Question => "ask the device about its connection",
             Self::Examine => "examine the key store",
+            Self::SignPacket => "sign a packet",
             Self::Secure => "make sure that it can be given back",
             Self::GiveBack => "give it back to its owner",
         }
@@ -155,6 +164,7 @@ impl StepKind {
             Self::Examine => "examine",
             Self::Secure => "secure",
             Self::GiveBack => "give back",
+            Self::SignPacket => "sign",
         }
     }
 

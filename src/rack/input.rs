@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fact, Fingerprint, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind, Wall,
+        Code, DeviceId, Fact, Fingerprint, Outcome, ProductId, PublicKey, RunId, SlotNo, StationId, StepError, StepKind, Wall,
         fact::Identity,
         outbox::{Answer, Errand, ItemId, Looked},
         platform::UsbMode,
@@ -263,6 +263,8 @@ pub struct Work {
     pub device: DeviceId,
     /// The slot that it is in.
     pub slot: SlotNo,
+    /// The station that it is at.
+    pub station: StationId,
     /// The step.
     pub kind: StepKind,
     /// The recipe, by hash.

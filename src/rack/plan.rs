@@ -6,7 +6,7 @@ use crate::model::{
     Platform, StepKind,
     module::Dependency,
     platform::Network,
-    recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Sha256},
+    recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Sha256, Work},
 };
 
 /// A recipe with the order in which its firmware goes, worked out before the shift.
@@ -24,7 +24,10 @@ impl Prepared {
     /// The plan for a device that has not passed under this recipe.
     pub fn plan(&self) -> Vec<StepKind> {
         let recipe = &*self.recipe;
-        if let Aim::Repair(_) = recipe.aim {
+        if let Aim::Repair(repair) = &recipe.aim {
+            if repair.work == Work::SaveKey {
+                return vec![StepKind::SignPacket];
+            }
             // The rest of it comes with the diagnosis.
             return vec![StepKind::Survey, StepKind::Question, StepKind::Examine];
         }

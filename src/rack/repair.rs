@@ -317,10 +317,12 @@ pub(super) fn uploads_after(run: &Run) -> Option<ItemId> {
 
 /// True if a run that only looked, or changed nothing about its key, may pass without an upload.
 pub(super) fn is_keyless(run: &Run) -> bool {
-    run.diagnosis
-        .as_ref()
-        .is_some_and(|diagnosis| diagnosis.flow == Some(Flow::ServerKey) || diagnosis.trouble == Trouble::Nothing)
-        && run.step(StepKind::Register).is_none()
+    run.step(StepKind::SignPacket).is_some()
+        || run
+            .diagnosis
+            .as_ref()
+            .is_some_and(|diagnosis| diagnosis.flow == Some(Flow::ServerKey) || diagnosis.trouble == Trouble::Nothing)
+            && run.step(StepKind::Register).is_none()
 }
 
 /// The upload of the key that a run last asked for, if its step failed or waits.

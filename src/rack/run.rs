@@ -380,6 +380,8 @@ impl Run {
                 }
                 self.signs.survey = Some(survey.clone());
             }
+            // It is for somebody else to believe.
+            Fact::PacketSigned { .. } => {}
             Fact::Questioned { state, .. } => self.signs.cloud = Some(*state),
             Fact::Examined { server, .. } => self.signs.server.clone_from(server),
             Fact::Diagnosed { .. } if self.diagnosis.is_some() => return illegal("it is diagnosed twice"),

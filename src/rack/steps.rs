@@ -154,6 +154,7 @@ impl Turn {
             run: run.id,
             device: run.device,
             slot,
+            station: self.rack.setting.station.clone(),
             kind,
             recipe: run.recipe,
             product: self.product_of(run),

@@ -54,7 +54,7 @@ impl Custody {
             Held::Holds { .. } => {}
             Held::NoCustomer | Held::Without => return Err(unknown()),
         }
-        let token = obtain(world, &before)?;
+        let token = obtain(world, product, &before)?;
         let sealed = world.restore.keep(run, device, &before.to_bytes());
         let sha256 = sealed.map_err(|e| refused(Code::RestoreLost, &chain(&e)))?;
         self.lock().insert(run, token);
@@ -88,7 +88,7 @@ impl Custody {
         Ok(match errand {
             Errand::Release { before } => {
                 let before = kept(world, run, device, *before)?;
-                let token = self.token(world, run, &before)?;
+                let token = self.token(world, run, product, &before)?;
                 world.api.release(product, &before, Claimant::Customer(&token), attempt)
             }
             Errand::Claim { before } => self.claim(world, run, product, &kept(world, run, device, *before)?, attempt)?,
@@ -107,7 +107,7 @@ impl Custody {
     ) -> Result<Answer, Answer> {
         // A token may have come to its end meanwhile: one more is asked for.
         for _ in 0..2 {
-            let token = self.token(world, run, before)?;
+            let token = self.token(world, run, product, before)?;
             match world.api.claim(product, before, Claimant::Customer(&token), attempt) {
                 Ok(answer) => return Ok(answer),
                 Err(_) => _ = self.lock().remove(&run),
@@ -131,12 +131,12 @@ impl Custody {
         }
     }
 
-    fn token(&self, world: &World, run: RunId, before: &RestoreData) -> Result<CustomerToken, Answer> {
+    fn token(&self, world: &World, run: RunId, product: &ProductId, before: &RestoreData) -> Result<CustomerToken, Answer> {
         let held = self.lock().get(&run).cloned();
         if let Some(token) = held {
             return Ok(token);
         }
-        let token = obtain(world, before)?;
+        let token = obtain(world, product, before)?;
         self.lock().insert(run, token.clone());
         Ok(token)
     }
@@ -147,8 +147,8 @@ impl Custody {
     }
 }
 
-fn obtain(world: &World, before: &RestoreData) -> Result<CustomerToken, Answer> {
-    let client = world.customers.as_ref();
+fn obtain(world: &World, product: &ProductId, before: &RestoreData) -> Result<CustomerToken, Answer> {
+    let client = world.clients.of(product);
     let client = client.ok_or_else(|| refused(Code::CustomerClient, "the station has no OAuth client of the product"))?;
     let customer = before.owner_name.as_ref();
     let customer: &Secret<String> = customer.ok_or_else(|| refused(Code::CustomerUnknown, "the customer has no name"))?;

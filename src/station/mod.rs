@@ -6,6 +6,7 @@
 //! is performed.
 
 mod admission;
+mod clients;
 mod custody;
 mod inbox;
 mod mailbox;
@@ -31,6 +32,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
+pub use clients::Clients;
 use inbox::Inbox;
 pub use mailbox::Mailbox;
 pub use shelf::Shelf;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    cloud::{Api, OauthClient},
+    cloud::Api,
     edge::{Bus, Clock, Entropy},
     steps::UndoCopies,
 };
+
+use super::Clients;
 
 /// The outside world, as the station reaches it.
 #[derive(Clone)]
@@ -23,6 +25,6 @@ pub struct World {
     pub undo: Arc<dyn UndoCopies>,
     /// Where restore data are kept: as undo copies are, beside them.
     pub restore: Arc<dyn UndoCopies>,
-    /// The OAuth client by which customers' tokens are asked for, if the station has one.
-    pub customers: Option<OauthClient>,
+    /// The OAuth clients by which customers' tokens are asked for.
+    pub clients: Clients,
 }

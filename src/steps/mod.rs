@@ -16,6 +16,7 @@ mod read_key;
 mod rekey;
 mod roll_back;
 mod server_key;
+mod sign_packet;
 mod undo;
 mod update;
 
@@ -98,6 +99,7 @@ fn table(kind: StepKind) -> Result<&'static dyn Step, StepError> {
         StepKind::ServerKey => &server_key::ServerKey,
         StepKind::Question => &question::Question,
         StepKind::Examine => &examine::Examine,
+        StepKind::SignPacket => &sign_packet::SignPacket,
         StepKind::Boot => &boot::Boot,
         StepKind::JoinNetwork => &network::JoinNetwork,
         StepKind::ForgetNetwork => &network::ForgetNetwork,

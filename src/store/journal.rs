@@ -265,6 +265,7 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::Questioned { .. } => "questioned",
         Fact::Examined { .. } => "examined",
         Fact::Diagnosed { .. } => "diagnosed",
+        Fact::PacketSigned { .. } => "packet-signed",
         Fact::RestoreSealed { .. } => "restore-sealed",
         Fact::RestoreDestroyed { .. } => "restore-destroyed",
         Fact::RunEnded { .. } => "run-ended",

@@ -62,6 +62,7 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
         | Fact::Surveyed { .. }
         | Fact::Questioned { .. }
         | Fact::Examined { .. }
+        | Fact::PacketSigned { .. }
         | Fact::StepStarted { .. }
         | Fact::StepEnded { .. }
         | Fact::StepFailed { .. } => Ok(()),

@@ -163,7 +163,7 @@ impl Bench {
             api,
             undo: Arc::new(undo),
             restore: Arc::new(restore),
-            customers: self.rig.customers(),
+            clients: self.rig.clients(),
         };
         let watch = self.watch.lock().unwrap().clone();
         let killer = Arc::clone(group);

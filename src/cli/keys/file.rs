@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::{
     cli::error::CliError,
-    keys::{parse_public, public_pem},
-    model::{DeviceId, PublicKey},
+    keys::{packet, parse_public, public_pem},
+    model::{DeviceId, PublicKey, packet::Manifest},
 };
 
 /// What became of one file.
@@ -45,6 +45,16 @@ pub(super) fn public(path: &Path, device: DeviceId, key: &PublicKey, force: bool
         Ok(_) => Err(bad(None)),
         Err(error) => Err(bad(Some(error))),
     }
+}
+
+/// Writes the manifest of a packet. One of the same device and key may be replaced: a newer proof is as good.
+pub(super) fn manifest(path: &Path, manifest: &Manifest, force: bool) -> Result<Written, CliError> {
+    let same = |there: &[u8]| {
+        packet::read(there).is_ok_and(|old| (old.device, old.fingerprint) == (manifest.device, manifest.fingerprint))
+    };
+    put(path, packet::to_json(manifest).as_bytes(), PUBLIC, &|there| {
+        force || same(there)
+    })
 }
 
 /// Makes the directory where it is missing.
@@ -105,7 +115,11 @@ const PUBLIC: u32 = 0o644;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{edge::entropy::SystemEntropy, keys::PrivateKey, model::KeyKind};
+    use crate::{
+        edge::entropy::SystemEntropy,
+        keys::PrivateKey,
+        model::{KeyKind, Platform, StationId, Wall},
+    };
 
     #[test]
     fn a_file_with_another_key_is_left_alone_unless_forced() {
@@ -123,5 +137,32 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), public_pem(&other).as_bytes());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left over");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    }
+
+    #[test]
+    fn a_newer_proof_of_the_same_key_replaces_the_older_one_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.packet.json");
+        let device = DeviceId::from_bytes([7; 12]);
+        let (one, other) = (
+            PrivateKey::generate(KeyKind::P256, &SystemEntropy),
+            PrivateKey::generate(KeyKind::P256, &SystemEntropy),
+        );
+        let signed = |key, at| {
+            packet::sign(
+                key,
+                device,
+                Platform::Boron,
+                StationId("b".into()),
+                Wall::from_millis(at).unwrap(),
+            )
+        };
+        let write = |signed: &Manifest, force| manifest(&path, signed, force).unwrap();
+        assert_eq!(write(&signed(&one, 1), false), Written::New);
+        assert_eq!(write(&signed(&one, 2), false), Written::Replaced);
+        assert_eq!(write(&signed(&other, 3), false), Written::Left);
+        assert_eq!(write(&signed(&other, 3), true), Written::Replaced);
+        fs::write(&path, "a letter").unwrap();
+        assert_eq!(write(&signed(&other, 3), false), Written::Left);
     }
 }

@@ -4,6 +4,7 @@
 mod export;
 mod file;
 mod pair;
+mod save;
 mod server;
 
 use clap::{Args, Subcommand};
@@ -32,6 +33,7 @@ pub(super) struct KeysArgs {
 #[derive(Debug, Subcommand)]
 enum Errand {
     Export(export::ExportArgs),
+    Save(save::SaveArgs),
     Generate(pair::GenerateArgs),
     Doctor(pair::DoctorArgs),
     Server(server::ServerArgs),
@@ -41,6 +43,7 @@ enum Errand {
 pub(super) fn run(args: &KeysArgs, context: &Context) -> Result<ExitCode, CliError> {
     match &args.errand {
         Errand::Export(args) => export::run(args, context),
+        Errand::Save(args) => save::run(args, context),
         Errand::Generate(args) => pair::generate(args, context),
         Errand::Doctor(args) => pair::doctor(args, context),
         Errand::Server(args) => server::server(args, context),

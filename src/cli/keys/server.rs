@@ -48,8 +48,8 @@ pub(super) struct ServerArgs {
 
 /// Tell which server a device trusts and calls
 ///
-/// Prints the fingerprint of the server key and the address, and says where they are not those of the recipe, or else
-/// not the vendor's. Nothing is changed; the device is restarted where its key store is read.
+/// Prints the address and the fingerprint of the server key, with "production" where they are the vendor's. Nothing is
+/// changed; the device is restarted where its key store is read.
 #[derive(Args, Debug)]
 #[command(after_long_help = help::after(
     &[("keyrack keys address 3", "the device in slot 3")],
@@ -82,8 +82,18 @@ pub(super) fn server(args: &ServerArgs, context: &Context) -> Result<ExitCode, C
 }
 
 pub(super) fn address(args: &AddressArgs, context: &Context) -> Result<ExitCode, CliError> {
-    let job = Job::new(Some(Work::Address), Server::Usual);
-    Ok(args.slots.perform(job, context)?.numbers.exit())
+    let worked = args
+        .slots
+        .perform(Job::new(Some(Work::Address), Server::Production), context)?;
+    let printer = &context.printer;
+    for line in worked.results.iter().filter(|_| !printer.is_json()) {
+        let Some(server) = &line.server else { continue };
+        let address = server.address.as_deref().unwrap_or("no address");
+        let key = server.key.map_or_else(|| "no key".to_owned(), |key| key.to_string());
+        let whose = if server.finding.is_right() { ", production" } else { "" };
+        printer.line(format!("{}: {address}, server key {key}{whose}", line.device));
+    }
+    Ok(worked.numbers.exit())
 }
 
 /// A key that some device can use as its server's.

@@ -60,6 +60,11 @@ impl Job {
         }
     }
 
+    /// True if the cloud has a say in it.
+    pub(in crate::cli) fn asks_the_cloud(&self) -> bool {
+        self.work != Some(Work::SaveKey)
+    }
+
     /// The recipes: one for each platform that the job can be done on.
     pub(in crate::cli) fn recipes(&self, station: &Station) -> Vec<RecipeSpec> {
         Platform::all()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::spec;
 use crate::{
-    cloud::login::OauthClient,
+    cloud::OauthClient,
     keys::{parse_public, public_pem},
     model::Secret,
     sim::{
@@ -28,7 +28,7 @@ pub(super) fn setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
         })
     });
     let clients = products.iter().map(|product| ClientSetup {
-        id: client_of(product.id),
+        id: client_of(product),
         secret: Secret::new(BENCH_CLIENT_SECRET.to_owned()),
         product: product.id,
         two_legged: true,
@@ -67,6 +67,22 @@ pub(super) fn setup(scenario: &Scenario, password: &Secret<String>) -> Setup {
     }
 }
 
+/// The two-legged clients of a scenario's products.
+pub(super) fn clients(scenario: &Scenario) -> Vec<(u32, OauthClient)> {
+    let client = |product: ProductSetup| {
+        let client = OauthClient {
+            id: client_of(&product),
+            secret: Secret::new(BENCH_CLIENT_SECRET.to_owned()),
+        };
+        (product.id, client)
+    };
+    products(scenario).into_iter().map(client).collect()
+}
+
+fn client_of(product: &ProductSetup) -> String {
+    format!("{BENCH_CLIENT}-{}", product.id)
+}
+
 /// The public key of a device that the cloud holds at first, in PEM.
 fn registered(scenario: &Scenario, slot: &Slot, which: RegisteredKey) -> String {
     let spec = spec(scenario, slot, &StartServer::Blank);
@@ -77,19 +93,6 @@ fn registered(scenario: &Scenario, slot: &Slot, which: RegisteredKey) -> String 
         RegisteredKey::Before => key_before(&spec),
     };
     public_pem(&parse_public(&spki).expect("the simulator makes keys that are ones"))
-}
-
-/// The two-legged client of the first product.
-pub(super) fn first_client(scenario: &Scenario) -> Option<OauthClient> {
-    products(scenario).first().map(|product| OauthClient {
-        id: client_of(product.id),
-        secret: Secret::new(BENCH_CLIENT_SECRET.to_owned()),
-    })
-}
-
-/// The two-legged client of a product.
-fn client_of(product: u32) -> String {
-    format!("{BENCH_CLIENT}-{product}")
 }
 
 /// The number of the product that the recipe of a platform is for.

@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use super::Rig;
+use super::{Rig, cloud};
 use crate::{
     cloud::{login::Token, token::TokenFile},
     model::{platform::Transport, recipe::ServerPolicy},
@@ -34,6 +34,10 @@ impl Rig {
         TokenFile::new(token, self.scenario.cloud.owner.clone())
             .write(&folder.join("token"))
             .map_err(io::Error::other)?;
+        for (product, client) in cloud::clients(&self.scenario) {
+            let text = format!("{}\n{}\n", client.id, client.secret.expose());
+            write_private(&folder.join(client_file(product)), text.as_bytes())?;
+        }
         fs::write(folder.join("station.toml"), self.station_toml(url, ca_pem.is_some()))
     }
 
@@ -59,6 +63,10 @@ impl Rig {
         );
         if ca {
             text.push_str("ca_file = \"ca.pem\"\n");
+        }
+        for (product, _) in cloud::clients(&self.scenario) {
+            let file = client_file(product);
+            let _ = write!(text, "\n[[cloud.client]]\nproduct = {product}\nfile = \"{file}\"\n");
         }
         for (number, port) in self.ports() {
             let _ = write!(text, "\n[[slot]]\nnumber = {number}\nport = \"{port}\"\n");
@@ -122,6 +130,10 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)
+}
+
+fn client_file(product: u32) -> String {
+    format!("client-{product}")
 }
 
 const SERVER_KEYS: [(bool, &str); 2] = [(true, "server-tcp.pub.der"), (false, "server-udp.pub.der")];

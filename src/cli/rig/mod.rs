@@ -11,7 +11,7 @@ pub(super) use folder::private_folder;
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use crate::{
-    cloud::{OauthClient, login},
+    cloud::login,
     edge::{Entropy, Http},
     firmware::sha256_of,
     model::{
@@ -29,7 +29,7 @@ use crate::{
         },
     },
     station::{
-        Shelf,
+        Clients, Shelf,
         shelf::{ShelfError, prepare},
     },
 };
@@ -327,9 +327,13 @@ impl Rig {
 }
 
 impl Rig {
-    /// The client by which tokens of customers are asked for: that of the first product.
-    pub fn customers(&self) -> Option<OauthClient> {
-        cloud::first_client(&self.scenario)
+    /// The clients by which tokens of customers are asked for.
+    pub fn clients(&self) -> Clients {
+        let mut clients = Clients::default();
+        for (product, client) in cloud::clients(&self.scenario) {
+            clients.insert(ProductId(product.to_string()), client);
+        }
+        clients
     }
 }
 

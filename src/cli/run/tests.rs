@@ -17,7 +17,7 @@ use crate::{
         cloud::DirectHttp,
         world::{World as Simulated, scenario::Scenario},
     },
-    station::{Tuning, World, undo::MemoryUndo},
+    station::{Clients, Tuning, World, undo::MemoryUndo},
     store::{self, Durability, Store},
 };
 
@@ -77,7 +77,7 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
                 api: Arc::new(api),
                 undo: Arc::new(MemoryUndo::default()),
                 restore: Arc::new(MemoryUndo::default()),
-                customers: None,
+                clients: Clients::default(),
             },
             store: Store::open(
                 &folder.path().join("ledger"),

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::model::{
-    Code, DeviceId, Diagnosis, Fact, Outcome, Platform, RunId, SlotNo, StepKind, Verdict, key::SlotContent, sentence::lower,
+    Code, DeviceId, Diagnosis, Fact, Outcome, Platform, RunId, ServerExam, SlotNo, StepKind, Verdict, Wall, key::SlotContent,
+    outbox::ItemId, sentence::lower,
 };
 
 /// What came of one run.
@@ -32,10 +33,19 @@ pub(in crate::cli) struct Line {
     /// What was wrong with it, if that was looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) diagnosis: Option<Diagnosis>,
+    /// Its server settings, if they were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) server: Option<ServerExam>,
+    /// How long a customer's device belonged to nobody, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) ownerless_ms: Option<u64>,
     #[serde(skip)]
     plan: Vec<StepKind>,
     #[serde(skip)]
     pub(super) deeds: Deeds,
+    /// Since when it belongs to nobody, or did.
+    #[serde(skip)]
+    released: Option<Wall>,
     #[serde(skip)]
     pub(super) began_here: bool,
 }
@@ -63,8 +73,11 @@ impl Line {
             done: String::new(),
             next: None,
             diagnosis: None,
+            server: None,
+            ownerless_ms: None,
             plan,
             deeds: Deeds::default(),
+            released: None,
             began_here: true,
         }
     }
@@ -98,6 +111,11 @@ impl Line {
                 content: SlotContent::Valid { .. },
                 ..
             } if self.deeds.key.is_none() => self.deeds.key = Some("key kept"),
+            Fact::Diagnosed { diagnosis, plan, .. } => {
+                self.diagnosis = Some(diagnosis.clone());
+                self.plan.extend_from_slice(plan);
+            }
+            Fact::Examined { server, .. } => self.server.clone_from(server),
             Fact::KeyWritten { .. } => self.deeds.key = Some("new key"),
             Fact::KeyRestored { .. } => self.deeds.key = Some("old key put back"),
             Fact::RunEnded {
@@ -109,12 +127,28 @@ impl Line {
             } => {
                 (self.verdict, self.code, self.proved) = (Some(*verdict), *code, *proved);
                 self.next = code.map(Code::next_action);
+                // It was only looked at, and there is a way.
+                let only = |found: &Diagnosis| found.flow.is_some() && found.trouble.code() == *code;
+                if self.diagnosis.as_ref().is_some_and(only) {
+                    self.next = Some("Run `keyrack repair` with the number of the slot: it does what is proposed.");
+                }
                 self.why = match code {
                     Some(code) if why.is_empty() => lower(code.what()),
                     _ => why.clone(),
                 };
             }
             _ => {}
+        }
+    }
+
+    /// An item of it was sent, or accepted: from the release to the claim a customer's device belongs to nobody.
+    pub(super) fn owned(&mut self, item: &ItemId, at: Wall, accepted: bool) {
+        if *item == ItemId::release(self.run) && !accepted {
+            self.released.get_or_insert(at);
+        } else if *item == ItemId::claim(self.run) && accepted {
+            self.ownerless_ms = self
+                .released
+                .map(|since| u64::try_from(at.millis() - since.millis()).unwrap_or(0));
         }
     }
 

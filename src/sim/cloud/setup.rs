@@ -235,7 +235,7 @@ pub const BENCH_PRODUCT: u32 = 12_000;
 /// How client ids of the bench start.
 pub const BENCH_CLIENT: &str = "bench";
 /// The secret of the bench's clients.
-pub const BENCH_CLIENT_SECRET: &str = "bench client secret";
+pub const BENCH_CLIENT_SECRET: &str = "bench-client-secret";
 
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Secret<String>, D::Error> {
     String::deserialize(from).map(Secret::new)

@@ -1,0 +1,118 @@
+//! `keyrack keys save`: a packet for each device in a slot.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::file::{self, Written};
+use crate::{
+    cli::{
+        Context,
+        error::CliError,
+        exit::ExitCode,
+        help,
+        repair::{Job, Server, SlotArgs},
+        run::Worked,
+        summary::Line,
+    },
+    model::{DeviceId, Fact, Fingerprint, PublicKey, Record, key::SlotContent, packet::Manifest, recipe::Work},
+};
+
+/// Write the public key of a device, with the proof that the device holds it
+///
+/// For a bench that has the device, while somebody else has the right to register its key: ID.pub.pem is exactly what the
+/// vendor's CLI writes and takes, and ID.packet.json is signed by the device's own key while it is in hand, so that the
+/// key cannot be registered for another device. Both may be mailed. The private half is not written anywhere. Nothing is
+/// changed on the device, and neither token nor cloud is needed.
+#[derive(Args, Debug)]
+#[command(after_long_help = help::after(
+    &[
+        ("keyrack keys save 3 --dir packets", "for the device in slot 3"),
+        ("keyrack keys save --dir packets", "for every device in the rack; send the folder to the product's owner"),
+    ],
+    &ExitCode::ALL,
+))]
+pub(super) struct SaveArgs {
+    /// The directory, made where it is missing
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Replace files that hold another key
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    slots: SlotArgs,
+}
+
+#[derive(Serialize)]
+struct SavedEvent<'a> {
+    event: &'static str,
+    device: DeviceId,
+    fingerprint: Fingerprint,
+    key: &'a Path,
+    manifest: &'a Path,
+    written: Written,
+}
+
+pub(super) fn run(args: &SaveArgs, context: &Context) -> Result<ExitCode, CliError> {
+    file::directory(&args.dir)?;
+    let worked = args.slots.perform(Job::new(Some(Work::SaveKey), Server::Keep), context)?;
+    let left = write(&worked, args, context)?;
+    file::sync(&args.dir)?;
+    if left.is_empty() {
+        Ok(worked.numbers.exit())
+    } else {
+        Err(CliError::Overwrite { paths: left })
+    }
+}
+
+/// Writes what was signed; returns the files that hold another key.
+fn write(worked: &Worked, args: &SaveArgs, context: &Context) -> Result<Vec<PathBuf>, CliError> {
+    let reader = context.reader()?;
+    let mut left = Vec::new();
+    for Line { run, device, .. } in &worked.results {
+        let Some((key, manifest)) = signed(&reader.run_records(*run)?) else {
+            continue;
+        };
+        let pem = args.dir.join(format!("{device}.pub.pem"));
+        let json = args.dir.join(format!("{device}.packet.json"));
+        let written = file::public(&pem, *device, &key, args.force)?;
+        if written == Written::Left {
+            left.push(pem);
+            continue;
+        }
+        if file::manifest(&json, &manifest, args.force)? == Written::Left {
+            left.push(json);
+            continue;
+        }
+        if context.printer.is_json() {
+            context.printer.object(&SavedEvent {
+                event: "saved",
+                device: *device,
+                fingerprint: key.fingerprint,
+                key: &pem,
+                manifest: &json,
+                written,
+            });
+        } else {
+            context.printer.line(format!("{device}: {} and its manifest", pem.display()));
+        }
+    }
+    Ok(left)
+}
+
+/// The key that a run read last and the packet that it signed.
+fn signed(records: &[Record]) -> Option<(PublicKey, Manifest)> {
+    let manifest = records.iter().rev().find_map(|record| match &record.fact {
+        Fact::PacketSigned { manifest, .. } => Some(manifest.clone()),
+        _ => None,
+    })?;
+    let key = records.iter().rev().find_map(|record| match &record.fact {
+        Fact::KeyRead {
+            content: SlotContent::Valid { key, .. },
+            ..
+        } if key.fingerprint == manifest.fingerprint => Some(key.clone()),
+        _ => None,
+    })?;
+    Some((key, manifest))
+}
