@@ -115,7 +115,11 @@ const PUBLIC: u32 = 0o644;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{edge::entropy::SystemEntropy, keys::PrivateKey, model::KeyKind};
+    use crate::{
+        edge::entropy::SystemEntropy,
+        keys::PrivateKey,
+        model::{KeyKind, Platform, StationId, Wall},
+    };
 
     #[test]
     fn a_file_with_another_key_is_left_alone_unless_forced() {
