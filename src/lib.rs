@@ -29,7 +29,8 @@
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> { station, sim }
+//! main -> cli -> { tui, station, sim }
+//! tui     -> rack::view, model, store::read        never device, cloud, station
 //! station -> rack, steps, store, cloud, device     the shell; does not know sim
 //! steps   -> device, firmware, keys, model         device, cloud -> edge, model
 //! sim     -> implements the traits of edge; of ours only edge and model's ids
@@ -52,3 +53,4 @@ pub mod sim;
 pub mod station;
 pub mod steps;
 pub mod store;
+pub mod tui;

@@ -45,34 +45,50 @@ enum Moment {
 
 #[test]
 fn a_killed_station_ends_as_an_undisturbed_one() {
+    let (mut left, mut met) = (MOMENTS, 0);
+    // On a busy machine the devices can be past a moment before the signal comes: the next ones go through it, too.
+    for _ in 0..MOST_RACKS {
+        let (killed, met_here) = kill_at(left);
+        (left, met) = (&left[killed..], met + met_here);
+        if left.is_empty() {
+            break;
+        }
+    }
+    assert!(left.is_empty(), "{left:?} were never reached");
+    assert!(
+        met > 0,
+        "a device was met again between the write of its key and its registration"
+    );
+}
+
+/// Kills the station on a fresh rack at these moments, one after the other, until its devices are done, and looks at what
+/// is left. Tells at how many moments, and how often a device was met again with a key that the cloud did not know.
+fn kill_at(moments: &[Moment]) -> (usize, usize) {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
     let scenario = Scenario::parse(RACK).unwrap();
     let mut world = Served::start(home, RACK);
-    let mut plans = Plans::default();
-    let mut killed = 0;
-    for moment in MOMENTS {
-        let mut station = world.station(home, &[]);
-        let reached = station.wait_for(|line| plans.learn(line).is_some_and(|kind| moment.fits(line, &kind)));
-        assert!(reached.is_some(), "{moment:?} was never reached: {}", station.complaints());
+    let ledger = home.join("world/state/ledger");
+    let (mut plans, mut killed, mut left) = (Plans::default(), 0, scenario.slots.len());
+    while left > 0 {
+        let mut station = world.station(home, &["--devices", &left.to_string()]);
+        let moment = moments.get(killed);
+        let reached =
+            moment.and_then(|moment| station.wait_for(|line| plans.learn(line).is_some_and(|kind| moment.fits(line, &kind))));
+        if reached.is_none() {
+            let status = station.end();
+            assert_eq!(status.code(), Some(0), "{}", station.complaints());
+            break;
+        }
         station.signal("KILL");
         assert_eq!(station.end().code(), None, "ended by the signal");
         killed += 1;
         assert!(world.program.alive(), "the world lives on");
+        left = scenario.slots.len() - ended(&ledger).len();
     }
-    assert_eq!(killed, MOMENTS.len());
-
-    let ledger = home.join("world/state/ledger");
-    let left = scenario.slots.len() - ended(&ledger).len();
-    assert!(left > 0, "there is something left to do");
-    let mut station = world.station(home, &["--devices", &left.to_string()]);
-    let status = station.end();
-    assert_eq!(status.code(), Some(0), "{}", station.complaints());
-    assert!(
-        met_again(&ledger) > 0,
-        "a device was met again between the write of its key and its registration"
-    );
+    let met = met_again(&ledger);
     required(home, &mut world, &scenario);
+    (killed, met)
 }
 
 #[test]
@@ -264,3 +280,6 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Two devices of fast platforms, whose keys are replaced: every kind of moment comes for both.
 const RACK: &str = include_str!("../fixtures/scenarios/two-new-keys.toml");
+
+/// So many racks have devices enough for every moment, also where most of them are missed.
+const MOST_RACKS: usize = 6;

@@ -12,7 +12,8 @@ use super::{
 /// keyrack: a provisioning station for a rack of Particle devices
 ///
 /// It flashes firmware, reads or makes device keys, keeps the public keys in a local ledger, and registers devices and
-/// keys with the cloud. Results go to standard output, everything else to standard error.
+/// keys with the cloud. In a terminal `run` and `demo` show the rack on the whole screen. Results go to standard output,
+/// everything else to standard error.
 #[derive(Debug, Parser)]
 #[command(
     name = "keyrack",
@@ -22,7 +23,8 @@ use super::{
     after_long_help = help::after(
         &[
             ("keyrack demo", "shows all of it on a simulated rack; nothing real is touched"),
-            ("keyrack check && keyrack run --headless", "provisions every device that is plugged in"),
+            ("keyrack", "provisions every device that is plugged in, and shows the rack; the same as `keyrack run`"),
+            ("keyrack check && keyrack run --headless", "the same without a screen"),
         ],
         &ExitCode::ALL,
     )
@@ -31,9 +33,9 @@ pub(super) struct Cli {
     /// Options of all commands.
     #[command(flatten)]
     pub(super) globals: Globals,
-    /// What to do.
+    /// What to do; without it the station runs, as with `run`.
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: Option<Command>,
 }
 
 /// Options of all commands.
@@ -94,6 +96,13 @@ pub(super) enum Command {
     /// Measure what this program promises
     #[command(hide = true)]
     Bench(bench::BenchArgs),
+}
+
+impl Command {
+    /// What is done when nothing is said.
+    pub(super) fn station() -> Self {
+        Self::Run(run::RunArgs::default())
+    }
 }
 
 #[cfg(test)]

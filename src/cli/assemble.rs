@@ -31,6 +31,7 @@ use crate::{
     },
     steps::UndoCopies,
     store::{Options, Store, UndoVault, station_key},
+    tui::Place,
 };
 
 /// What the command line says otherwise than the configuration.
@@ -62,6 +63,8 @@ pub(super) struct Parts {
     pub(super) shelf: Shelf,
     /// How the station works.
     pub(super) tuning: Tuning,
+    /// Where each slot is on the rack.
+    pub(super) places: Vec<Place>,
 }
 
 /// Puts a station together.
@@ -126,6 +129,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         work_order: overrides.work_order.clone().or(config.work_order),
         import_chunk: usize::try_from(config.cloud.import_chunk).unwrap_or(usize::MAX),
     };
+    let places = config.slots.iter().map(place).collect();
     let world = World {
         clock,
         entropy,
@@ -141,6 +145,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         setting,
         shelf,
         tuning: Tuning::default(),
+        places,
     })
 }
 
@@ -150,6 +155,15 @@ struct NoCloud;
 impl Http for NoCloud {
     fn call(&self, _: &Request) -> Result<Response, HttpError> {
         Err(HttpError::Unreachable("this command does not talk to the cloud".to_owned()))
+    }
+}
+
+/// Where each slot is on the rack, for the screen.
+pub(super) fn place(slot: &config::RackSlot) -> Place {
+    Place {
+        slot: slot.number,
+        position: slot.position.map(|at| (u16::from(at.row), u16::from(at.column))),
+        label: slot.label.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     assemble::{self, Overrides},
     error::CliError,
     exit::ExitCode,
+    face::Face,
     help,
     print::{Paint, Text},
     rig::Options,
@@ -20,12 +21,13 @@ use crate::{model::Verdict, sim::world::scenario::Scenario, store::Reader};
 /// Provision a simulated rack with a stand-in cloud
 ///
 /// Nothing real is touched, and nothing has to be configured: devices are simulated at wire level, in real time, and the
-/// cloud is a stand-in on this machine. At the end the simulated world is compared with what the scenario says must come
-/// out.
+/// cloud is a stand-in on this machine. In a terminal the rack is shown on the whole screen, until you quit (F10). At the
+/// end the simulated world is compared with what the scenario says must come out.
 #[derive(Args, Debug)]
 #[command(after_long_help = help::after(
     &[
         ("keyrack demo", "provisions eight simulated devices; nothing real is touched"),
+        ("keyrack demo --headless", "the same, told in lines; it ends with the last verdict"),
         ("keyrack demo --slots 16 --json", "sixteen of them, with one event a line"),
         ("keyrack demo --keep /tmp/demo", "leaves ledger, key stores and cloud for a look"),
     ],
@@ -41,6 +43,9 @@ pub(super) struct DemoArgs {
     /// Decides everything that is random in the simulated devices
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// Tell what happens in lines, also in a terminal
+    #[arg(long)]
+    headless: bool,
     /// Leave the simulated world for a look: it holds simulated secrets; the folder is made for you alone
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -75,12 +80,18 @@ pub(super) fn run(args: &DemoArgs, context: &Context) -> Result<ExitCode, CliErr
     };
     let parts = assemble::station(&stage.config(), &overrides, context)?;
     let ledger = parts.store.dir().to_owned();
-    let exit = run::work(parts, Until::Verdicts(count), context)?.numbers.exit();
+    let face = Face::wanted(args.headless, context);
+    // On the screen somebody looks at what came out, and ends it.
+    let until = match face {
+        Face::Lines => Until::Verdicts(count),
+        Face::Screen(_) => Until::Stopped,
+    };
+    let worked = run::work(parts, until, face, context)?;
     if args.keep.is_some() {
         stage.leave()?;
     }
-    if exit == ExitCode::Interrupted {
-        return Ok(exit);
+    if worked.numbers.exit() == ExitCode::Interrupted || worked.judged < count as usize {
+        return Ok(ExitCode::Interrupted);
     }
     let differences = stage.rig.judge(&Reader::open(&ledger)?)?;
     if differences.is_empty() {

@@ -8,12 +8,12 @@ use super::{
     error::CliError,
     events::FactEvent,
     exit::ExitCode,
-    facts, help, outbox,
+    help, outbox,
     print::{Paint, Printer, Text},
     table::Table,
 };
 use crate::{
-    model::{DeviceId, Record},
+    model::{DeviceId, Record, sentence},
     store::{
         DeviceRow, KeyRow, KeyState, Origin, Reader,
         read::{DeviceFilter, History},
@@ -67,7 +67,7 @@ pub(super) fn run(args: &DeviceArgs, context: &Context) -> Result<ExitCode, CliE
             history: &history,
         });
         for record in &records {
-            printer.object(&FactEvent::new(record, facts::slot(&record.fact), Some(device)));
+            printer.object(&FactEvent::new(record, sentence::slot(&record.fact), Some(device)));
         }
         return Ok(ExitCode::Passed);
     }
@@ -81,7 +81,7 @@ pub(super) fn run(args: &DeviceArgs, context: &Context) -> Result<ExitCode, CliE
             printer.line(
                 Text::new()
                     .paint(Paint::Dim, format!("{} {}", record.seq, record.at))
-                    .then(format!("  {}", facts::sentence(&record.fact))),
+                    .then(format!("  {}", sentence::sentence(&record.fact))),
             );
         }
     }
@@ -306,13 +306,13 @@ fn items(history: &History, printer: &Printer) {
     for row in &history.items {
         table.row([
             row.queued_at.to_string().into(),
-            facts::errand(&row.item).into(),
+            sentence::errand(&row.item).into(),
             outbox::state(row.state),
             outbox::attempts(row).into(),
             row.settled_at.map(|at| at.to_string()).unwrap_or_default().into(),
             row.why
                 .clone()
-                .or_else(|| row.last_answer.as_ref().map(facts::answer_words))
+                .or_else(|| row.last_answer.as_ref().map(sentence::answer_words))
                 .unwrap_or_default()
                 .into(),
         ]);

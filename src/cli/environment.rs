@@ -7,6 +7,12 @@ use std::{env, ffi::OsString, path::PathBuf};
 pub(crate) struct Environment {
     /// `NO_COLOR` is set to something, or the terminal is `dumb`.
     pub(crate) no_color: bool,
+    /// `COLORTERM` promises 24 bits of colour.
+    pub(crate) true_color: bool,
+    /// `TERM` names a terminal with 256 colours.
+    pub(crate) indexed_color: bool,
+    /// `TERM` names a terminal that can be painted on.
+    pub(crate) paintable: bool,
     /// `HOME`.
     pub(crate) home: Option<PathBuf>,
     /// `XDG_STATE_HOME`.
@@ -35,6 +41,9 @@ impl Environment {
         };
         Self {
             no_color: set("NO_COLOR").is_some() || set("TERM").is_some_and(|term| term == "dumb"),
+            true_color: set("COLORTERM").is_some_and(|value| value == "truecolor" || value == "24bit"),
+            indexed_color: set("TERM").is_some_and(|term| term.to_string_lossy().contains("256color")),
+            paintable: set("TERM").is_some_and(|term| term != "dumb"),
             home: path("HOME"),
             state_home: path("XDG_STATE_HOME"),
             config_home: path("XDG_CONFIG_HOME"),
@@ -66,5 +75,8 @@ mod tests {
         assert_eq!(full.home, Some("/home/eva".into()));
         assert_eq!(full.state_directory, Some("/var/lib/keyrack".into()));
         assert!(read(&[("TERM", "dumb")]).no_color);
+        let tmux = read(&[("TERM", "screen-256color"), ("COLORTERM", "truecolor")]);
+        assert!(tmux.true_color && tmux.indexed_color && tmux.paintable && !tmux.no_color);
+        assert!(!read(&[("TERM", "dumb")]).paintable && !read(&[]).paintable);
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     config::ConfigErrors,
     edge::BusError,
     keys::{PublicKeyError, server::ServerKeyError},
-    model::{DeviceId, ProductId, SlotNo, outbox::Answer},
+    model::{DeviceId, ProductId, SlotNo, outbox::Answer, sentence::count},
     sim::{cloud::https::NotServing, world::scenario::ScenarioError},
     station::{StationError, shelf::ShelfError},
     store::{StationKeyError, StoreError},
@@ -241,6 +241,9 @@ pub enum CliError {
     /// The signals of the process cannot be taken over.
     #[error("could not take over the signals of the process")]
     Signals(#[source] io::Error),
+    /// The terminal cannot be painted on, or went away; the station was asked to stop.
+    #[error("could not show the screen on this terminal")]
+    Screen(#[source] io::Error),
     /// The terminal cannot be used.
     #[error("could not ask at the terminal")]
     Terminal(#[source] io::Error),
@@ -418,11 +421,6 @@ fn first(paths: &[PathBuf]) -> String {
 fn one_line(text: &str) -> String {
     let parts: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     parts.join(" ")
-}
-
-/// A number with its noun.
-pub(super) fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// So many files are named at most.

@@ -9,13 +9,15 @@ use std::{
 };
 
 use super::{
-    facts,
     print::{Paint, Printer, Text},
     summary::Summary,
 };
 use crate::{
-    model::{Code, DeviceId, Fact, Record, RunId, SlotNo, StepKind, outbox::Answer},
-    rack::{RackView, view::SlotView},
+    model::{Code, DeviceId, Fact, Record, RunId, SlotNo, outbox::Answer, sentence},
+    rack::{
+        RackView,
+        view::{Awaits, SlotView},
+    },
     station::Event,
 };
 pub(super) use json::FactEvent;
@@ -29,6 +31,8 @@ pub(super) struct Events {
     devices: BTreeMap<DeviceId, SlotNo>,
     locked: Option<String>,
     held: Held,
+    /// The screen says it all: nothing is printed.
+    quiet: bool,
 }
 
 /// What was said of a slot.
@@ -66,7 +70,13 @@ impl Events {
             devices: BTreeMap::new(),
             locked: None,
             held: Held::default(),
+            quiet: false,
         }
+    }
+
+    /// From here on nothing is printed; what happens is still counted.
+    pub(super) fn hush(&mut self) {
+        self.quiet = true;
     }
 
     /// Takes in a record of an earlier session, so that a run that goes on is known.
@@ -83,7 +93,8 @@ impl Events {
             }
             Event::Durable { .. } => {}
             Event::View(view) => self.view(view),
-            Event::Progress { slot, done, of } => self.progress(*slot, *done, *of),
+            Event::Progress { slot, done, of } if !self.quiet => self.progress(*slot, *done, *of),
+            Event::Progress { .. } => {}
         }
     }
 
@@ -109,13 +120,16 @@ impl Events {
             again = self.devices.insert(identity.device, *slot) == Some(*slot);
         }
         self.summary.record(record);
-        if let (Some(slot), Some(run)) = (facts::slot(fact), fact.run()) {
+        if let (Some(slot), Some(run)) = (sentence::slot(fact), fact.run()) {
             self.slots.entry(slot).or_default().run = Some(run);
         }
         let (slot, device) = self.whose(fact);
         if let (Some(slot), Fact::StepStarted { step, .. }) = (slot, fact) {
             let shown = self.slots.entry(slot).or_default();
             (shown.step, shown.tenths) = (Some(*step), 0);
+        }
+        if self.quiet {
+            return;
         }
         if self.printer.is_json() {
             return self.printer.object(&FactEvent::new(record, slot, device));
@@ -134,7 +148,7 @@ impl Events {
         let line = fact.run().and_then(|run| self.summary.run(run));
         let device = fact.device().or(line.map(|line| line.device));
         let seen = || device.and_then(|device| self.devices.get(&device).copied());
-        (facts::slot(fact).or(line.map(|line| line.slot)).or_else(seen), device)
+        (sentence::slot(fact).or(line.map(|line| line.slot)).or_else(seen), device)
     }
 
     /// A line about a fact, unless it is a detail that nobody asked for.
@@ -150,14 +164,17 @@ impl Events {
                 outcome,
                 took_ms,
                 ..
-            } => Text::new().then(of(run, *step)?).then(facts::outcome_words(outcome)).paint(
-                Paint::Dim,
-                if *took_ms < 100 {
-                    String::new()
-                } else {
-                    format!(" ({})", facts::took(*took_ms))
-                },
-            ),
+            } => Text::new()
+                .then(of(run, *step)?)
+                .then(sentence::outcome_words(outcome))
+                .paint(
+                    Paint::Dim,
+                    if *took_ms < 100 {
+                        String::new()
+                    } else {
+                        format!(" ({})", sentence::took(*took_ms))
+                    },
+                ),
             Fact::StepFailed { run, step, error, .. } => Text::new()
                 .then(of(run, *step)?)
                 .paint(Paint::Warn, error.code)
@@ -178,20 +195,23 @@ impl Events {
             }
             Fact::RunInterrupted { code, .. } => ended(Text::new().paint(Paint::Warn, "interrupted"), Some(*code), ""),
             Fact::Diagnosed { .. } | Fact::DeviceSeen { .. } | Fact::RunStarted { .. } | Fact::RunResumed { .. } => {
-                facts::sentence(fact).into()
+                sentence::sentence(fact).into()
             }
-            Fact::KeyAbandoned { .. } | Fact::KeyRestored { .. } | Fact::HandshakeSeen { .. } => facts::sentence(fact).into(),
+            Fact::KeyAbandoned { .. } | Fact::KeyRestored { .. } | Fact::HandshakeSeen { .. } => sentence::sentence(fact).into(),
             Fact::ItemAnswered { answer, .. } if !matches!(answer, Answer::Accepted { .. }) => {
-                Text::new().paint(Paint::Warn, facts::sentence(fact))
+                Text::new().paint(Paint::Warn, sentence::sentence(fact))
             }
-            _ if self.printer.verbosity() > 0 => Text::new().paint(Paint::Dim, facts::sentence(fact)),
+            _ if self.printer.verbosity() > 0 => Text::new().paint(Paint::Dim, sentence::sentence(fact)),
             _ => return None,
         })
     }
 
     fn view(&mut self, view: &RackView) {
-        *self.held.lock() = view.slots.iter().filter_map(held).collect();
+        *self.held.lock() = view.slots.iter().filter_map(SlotView::under_way).collect();
         self.summary.set_locked(view.locked.clone());
+        if self.quiet {
+            return;
+        }
         if view.locked != self.locked {
             self.locked.clone_from(&view.locked);
             self.lock_changed();
@@ -271,7 +291,7 @@ fn ended(word: Text, code: Option<Code>, why: &str) -> Text {
         return if why.is_empty() { word } else { word.then(format!(": {why}")) };
     };
     let why = if why.is_empty() {
-        facts::lower(code.what())
+        sentence::lower(code.what())
     } else {
         why.to_owned()
     };
@@ -280,38 +300,13 @@ fn ended(word: Text, code: Option<Code>, why: &str) -> Text {
 
 /// States of a slot that no fact tells of and that a person should know.
 fn worth(view: &SlotView, verbosity: u8) -> Option<Text> {
-    match (view.word, view.code) {
-        ("rejected", Some(code)) => Some(ended(Text::new().paint(Paint::Fault, "rejected"), Some(code), &view.why)),
-        ("waiting to be taken out", _) => Some(Text::new().paint(Paint::Busy, view.word)),
-        _ if in_dfu(view) => Some(Text::new().paint(Paint::Busy, "held in DFU mode until the cloud has answered")),
-        (word, _) if verbosity > 0 => Some(Text::new().paint(Paint::Dim, word)),
+    match (view.awaits, view.code) {
+        (Awaits::Rejected, Some(code)) => Some(ended(Text::new().paint(Paint::Fault, "rejected"), Some(code), &view.why)),
+        (Awaits::Set, _) => Some(Text::new().paint(Paint::Busy, view.word)),
+        _ if view.held => Some(Text::new().paint(Paint::Busy, "held in DFU mode until the cloud has answered")),
+        _ if verbosity > 0 => Some(Text::new().paint(Paint::Dim, view.word)),
         _ => None,
     }
-}
-
-/// True if the slot waits for the cloud with its device in DFU mode: the key steps do (ARCHITECTURE.md 4.4).
-fn in_dfu(view: &SlotView) -> bool {
-    view.word == WAITING
-        && matches!(
-            view.step,
-            Some(StepKind::Register | StepKind::RegisterPresent | StepKind::Secure | StepKind::GiveBack)
-        )
-}
-
-/// What is under way in a slot.
-fn held(view: &SlotView) -> Option<String> {
-    let device = view.device.map(|device| format!(" {}", device.short())).unwrap_or_default();
-    let step = view.step.map(|step| format!(" ({step})")).unwrap_or_default();
-    match view.word {
-        _ if in_dfu(view) => Some(format!("slot {}{device}: held in DFU mode{step}", view.slot)),
-        "running" | "restarting" | WAITING => Some(format!("slot {}{device}: {}{step}", view.slot, view.word)),
-        _ => None,
-    }
-}
-
-/// True if a device is in a slot and has neither its verdict nor was set aside.
-pub(super) fn at_work(view: &SlotView) -> bool {
-    matches!(view.word, "settling" | "identifying" | "running" | "restarting" | WAITING)
 }
 
 fn tenths(done: u64, of: u64) -> u64 {
@@ -321,11 +316,6 @@ fn tenths(done: u64, of: u64) -> u64 {
         (done.min(of) as u128 * 10 / u128::from(of)) as u64
     }
 }
-
-/// The word of an empty slot, as [`RackView`] has it.
-pub(super) const VACANT: &str = "vacant";
-/// The word of a slot that waits for the cloud, as [`RackView`] has it.
-const WAITING: &str = "waiting for the cloud";
 
 #[cfg(test)]
 mod tests;

@@ -9,13 +9,14 @@
 //! | `exit.rs`, `error.rs` | how a command can end, and what is said when it ends badly |
 //! | `print.rs`, `text.rs`, `table.rs` | the only writers to standard output and standard error |
 //! | `environment.rs`, `places.rs`, `harden.rs` | variables, default places of files, no core dumps |
-//! | `run.rs`, `events.rs`, `facts.rs`, `summary.rs`, `presence.rs`, `signals.rs` | the station without a screen |
+//! | `run.rs`, `events.rs`, `summary.rs`, `presence.rs`, `signals.rs` | the station without a screen |
 //! | `check/` | everything that is wrong, before anything is touched |
 //! | `devices.rs`, `device.rs`, `release.rs`, `outbox.rs`, `replay.rs`, `backup.rs` | the ledger |
 //! | `keys/`, `packet/` | the keys of devices, and those that come from elsewhere |
 //! | `small_file.rs` | files that come from elsewhere |
 //! | `repair/` | what is wrong with a device's keys, and the ways to put it right |
 //! | `login.rs`, `prompt.rs`, `cloud.rs` | the token |
+//! | `face.rs` | whether a station is shown on the whole screen or told in lines |
 //! | `assemble.rs` | a station out of its configuration |
 //! | `rig/` | a simulated rack with all that a station on it needs: demo, scenarios, crash tests |
 //! | `stage.rs`, `demo.rs`, `sim.rs` | the simulated world, served in real time |
@@ -34,7 +35,7 @@ mod environment;
 mod error;
 mod events;
 mod exit;
-mod facts;
+mod face;
 mod harden;
 mod help;
 mod keys;
@@ -95,7 +96,10 @@ pub fn main() -> ExitCode {
         environment,
         printer,
     };
-    finish(&context.printer, dispatch(cli.command, &context))
+    finish(
+        &context.printer,
+        dispatch(cli.command.unwrap_or_else(Command::station), &context),
+    )
 }
 
 impl Context {

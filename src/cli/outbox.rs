@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::{
     Context,
-    error::{CliError, count},
+    error::CliError,
     exit::ExitCode,
-    facts, help,
+    help,
     print::{Paint, Text},
     table::Table,
 };
@@ -17,6 +17,7 @@ use crate::{
     model::{
         Code, Fact, Record, Wall,
         outbox::{Answer, ItemId, ItemState},
+        sentence::{self, count},
     },
     store::{ItemRow, Reader},
 };
@@ -82,11 +83,15 @@ pub(super) fn run(args: &OutboxArgs, context: &Context) -> Result<ExitCode, CliE
         table.row([
             row.item.device.to_string().into(),
             row.queued_at.to_string().into(),
-            facts::errand(&row.item).into(),
+            sentence::errand(&row.item).into(),
             state(row.state),
             attempts(row).into(),
             row.next_at.map(|at| at.to_string()).unwrap_or_default().into(),
-            row.last_answer.as_ref().map(facts::answer_words).unwrap_or_default().into(),
+            row.last_answer
+                .as_ref()
+                .map(sentence::answer_words)
+                .unwrap_or_default()
+                .into(),
         ]);
     }
     table.print(printer);

@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
-use super::events::{VACANT, at_work};
 use crate::{
     edge::Clock,
     model::SlotNo,
-    rack::{Command, RackView},
+    rack::{
+        Command, RackView,
+        view::{Awaits, SlotView},
+    },
     station::Remote,
 };
 
@@ -49,7 +51,7 @@ impl Presence {
     pub(super) fn view(&self, view: &RackView) -> bool {
         let mut seen = self.lock();
         for slot in &view.slots {
-            *seen.slots.entry(slot.slot).or_default() |= slot.word != VACANT;
+            *seen.slots.entry(slot.slot).or_default() |= slot.awaits != Awaits::Device;
         }
         seen.at_work = view.slots.iter().any(at_work);
         seen.settled && !seen.at_work
@@ -66,6 +68,14 @@ impl Presence {
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// True if a device is in a slot and has neither its verdict nor was set aside.
+fn at_work(view: &SlotView) -> bool {
+    matches!(
+        view.awaits,
+        Awaits::Settling | Awaits::Identity | Awaits::Step | Awaits::Return | Awaits::Cloud
+    )
 }
 
 /// A device that was just plugged in boots for some seconds before it is on the bus.

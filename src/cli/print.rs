@@ -16,8 +16,8 @@ use super::{
     args::{ColorChoice, Globals},
     environment::Environment,
     error::CliError,
-    text::harmless,
 };
+use crate::model::sentence::harmless;
 
 /// Where the text goes.
 pub(super) struct Streams {

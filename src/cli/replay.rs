@@ -1,5 +1,7 @@
 //! `keyrack replay`: the journal again, or the proof that the ledger is what its journal says.
 
+mod screen;
+
 use std::collections::BTreeMap;
 
 use clap::Args;
@@ -10,11 +12,11 @@ use super::{
     error::CliError,
     events::FactEvent,
     exit::ExitCode,
-    facts, help,
+    help,
     print::{Paint, Text},
 };
 use crate::{
-    model::{DeviceId, Fact, Record, RunId, SlotNo},
+    model::{DeviceId, Fact, Record, RunId, SlotNo, sentence},
     store::{Difference, Reader},
 };
 
@@ -26,6 +28,7 @@ use crate::{
 #[command(after_long_help = help::after(
     &[
         ("keyrack replay --json | grep key-written", "every key that was ever written"),
+        ("keyrack replay --screen --speed 60", "a shift once more on the screen, an hour in a minute"),
         ("keyrack replay --verify", "ends with 5 if anything is not as it was written"),
     ],
     help::READING,
@@ -34,6 +37,12 @@ pub(super) struct ReplayArgs {
     /// Rebuild every table from the journal and compare
     #[arg(long, conflicts_with = "run")]
     verify: bool,
+    /// Show it again on the whole screen, as it happened: Alt-P stops it, Alt-N goes to the next verdict
+    #[arg(long, conflicts_with_all = ["verify", "run"])]
+    screen: bool,
+    /// With --screen: so many times as fast as it happened; no pause is longer than two seconds
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "screen", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    speed: u32,
     /// Only this run
     #[arg(long, value_name = "ID", value_parser = run_id)]
     run: Option<RunId>,
@@ -60,6 +69,9 @@ pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, CliE
     let reader = context.reader()?;
     if args.verify {
         return verify(&reader, context);
+    }
+    if args.screen {
+        return screen::run(&reader, args.after, args.speed, context);
     }
     let mut known = Known::default();
     if let Some(run) = args.run {
@@ -131,12 +143,12 @@ impl Known {
             self.0.entry(run).or_insert((device, None));
         }
         let of = fact.run().and_then(|run| self.0.get_mut(&run));
-        if let (Some(of), Some(slot)) = (of, facts::slot(fact)) {
+        if let (Some(of), Some(slot)) = (of, sentence::slot(fact)) {
             of.1 = Some(slot);
         }
         let of = fact.run().and_then(|run| self.0.get(&run)).copied();
         let device = fact.device().or(of.map(|of| of.0));
-        let slot = facts::slot(fact).or(of.and_then(|of| of.1));
+        let slot = sentence::slot(fact).or(of.and_then(|of| of.1));
         if let Fact::RunEnded { run, .. } = fact {
             // Items may follow; but a journal of a million runs is not to be kept in memory.
             self.0.remove(run);
@@ -150,7 +162,7 @@ impl Known {
             Text::new()
                 .paint(Paint::Dim, format!("{} {}", record.seq, record.at))
                 .paint(Paint::Bold, format!("{slot}{device}"))
-                .then(format!(" {}", facts::sentence(fact))),
+                .then(format!(" {}", sentence::sentence(fact))),
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `keyrack run`: the station without a screen.
+//! `keyrack run`: the station, on the whole screen or in lines.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,6 +15,7 @@ use super::{
     error::CliError,
     events::Events,
     exit::ExitCode,
+    face::Face,
     help, places,
     presence::Presence,
     print::Printer,
@@ -34,10 +35,14 @@ use crate::{
 /// Every device in a slot of the rack gets the recipe for its platform. Runs that a power cut or a signal interrupted
 /// go on when their device is back, in any slot. The first SIGINT, SIGTERM or SIGHUP stops each slot at its next safe
 /// point and says what is held in DFU mode; a second SIGINT or SIGTERM ends at once, which is as safe as a power cut.
-#[derive(Args, Debug)]
+///
+/// In a terminal the rack is shown on the whole screen; F1 there shows the keys. With --headless or --json, or where there
+/// is no terminal, what happens is told in lines.
+#[derive(Args, Debug, Default)]
 #[command(after_long_help = help::after(
     &[
-        ("keyrack run --headless", "provisions until it is stopped"),
+        ("keyrack run", "provisions until it is stopped, and shows the rack"),
+        ("keyrack run --headless", "the same, told in lines"),
         (
             "keyrack run --headless --operator eva --work-order WO-17 --quantity 500 --json",
             "the same with one event a line, and the work order in every record",
@@ -47,7 +52,7 @@ use crate::{
     &ExitCode::ALL,
 ))]
 pub(super) struct RunArgs {
-    /// Without a screen; there is no other way in this version
+    /// Tell what happens in lines, also in a terminal
     #[arg(long)]
     headless: bool,
     /// Who is at the station
@@ -70,16 +75,12 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, CliError> {
-    if !args.headless {
-        return Err(CliError::Missing {
-            what: "this version of keyrack has no screen",
-            next: "use `keyrack run --headless`",
-        });
-    }
     let config = places::config(&context.globals, &context.environment)?;
     let parts = assemble::station(&config, &overrides(args), context)?;
     let until = args.devices.map_or(Until::Stopped, Until::Verdicts);
-    Ok(work(parts, until, context)?.numbers.exit())
+    Ok(work(parts, until, Face::wanted(args.headless, context), context)?
+        .numbers
+        .exit())
 }
 
 /// When a station ends by itself.
@@ -102,6 +103,8 @@ pub(super) struct Worked {
     pub(super) numbers: Numbers,
     /// Slots in which there was a device.
     pub(super) met: usize,
+    /// How many runs came to a verdict that no person brought about.
+    pub(super) judged: usize,
 }
 
 fn overrides(args: &RunArgs) -> Overrides {
@@ -119,33 +122,44 @@ fn overrides(args: &RunArgs) -> Overrides {
     }
 }
 
-/// Runs a station until it ends, says what happens, and sums up.
+/// Runs a station until it ends, shows or says what happens, and sums up.
 ///
 /// # Errors
 /// What the station stopped for by itself; what happened before is summed up all the same.
-pub(super) fn work(parts: Parts, until: Until, context: &Context) -> Result<Worked, CliError> {
+pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) -> Result<Worked, CliError> {
     // The station may live in virtual time; how long it took, a person wants to know in real time.
-    let clock = SystemClock::new();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let began = clock.now();
     let mut events = Events::new(Arc::clone(&context.printer));
-    parts.store.open_records()?.iter().for_each(|record| events.recall(record));
-    let signals = Signals::watch(&clock, Arc::clone(&context.printer), events.held())?;
+    let earlier = parts.store.open_records()?;
+    earlier.iter().for_each(|record| events.recall(record));
+    let signals = Signals::watch(&*clock, Arc::clone(&context.printer), events.held())?;
     let Parts {
         world,
         store,
         setting,
         shelf,
         tuning,
+        places,
     } = parts;
     let order = setting.work_order.clone();
     let ledger = store.dir().to_owned();
+    let mut face = face.prepare(&setting, places, &earlier, &ledger, &clock);
+    drop(earlier);
+    if face.is_screen() {
+        events.hush();
+    }
     let station_clock = Arc::clone(&world.clock);
-    let station = Station::start(world, store, setting, shelf, &tuning, &mut |event| events.on(&event));
+    let station = Station::start(world, store, setting, shelf, &tuning, &mut |event| {
+        events.on(&event);
+        face.on(&event);
+    });
     let presence = Presence::default();
     let (end, summary) = match station {
-        Err(error) => (Err(error), events.into_summary()),
+        Err(error) => (Err(CliError::from(error)), events.into_summary()),
         Ok(mut station) => {
             let remote = station.remote();
+            face.open(&remote, &signals)?;
             signals.connect(remote.clone());
             if until == Until::AllJudged {
                 presence.watch(&station_clock, remote.clone());
@@ -153,6 +167,7 @@ pub(super) fn work(parts: Parts, until: Until, context: &Context) -> Result<Work
             let mut finishing = false;
             let end = station.run(&mut |event: Event<'_>| {
                 events.on(&event);
+                face.on(&event);
                 let done = matches!(&event, Event::View(view) if presence.view(view));
                 let enough = match until {
                     Until::Stopped => false,
@@ -164,6 +179,7 @@ pub(super) fn work(parts: Parts, until: Until, context: &Context) -> Result<Work
                     remote.command(Command::Finish);
                 }
             });
+            let end = end.map_err(CliError::from).and(face.close(&signals));
             let mut summary = events.into_summary();
             for device in summary.devices() {
                 let row = station.store().device(device)?;
@@ -186,7 +202,13 @@ pub(super) fn work(parts: Parts, until: Until, context: &Context) -> Result<Work
         tell_empty(&empty, &context.printer);
     }
     end?;
-    Ok(Worked { results, numbers, met })
+    let judged = summary.judged() - numbers.aborted();
+    Ok(Worked {
+        results,
+        numbers,
+        met,
+        judged,
+    })
 }
 
 fn tell_empty(empty: &[SlotNo], printer: &Printer) {

@@ -17,7 +17,7 @@ use super::{
     exit::ExitCode,
     print::{Paint, Printer, Text},
 };
-use crate::{edge::Clock, rack::Command, station::Remote};
+use crate::{edge::Clock, rack::Command, station::Remote, tui};
 
 /// The signals of this process while a station runs.
 pub(super) struct Signals {
@@ -29,6 +29,8 @@ pub(super) struct Signals {
 #[derive(Default)]
 struct Asking {
     remote: Option<Remote>,
+    /// Tells it on the screen, where one is open: nothing is printed over it.
+    screen: Option<Box<dyn Fn() + Send>>,
     asked: bool,
 }
 
@@ -43,12 +45,18 @@ impl Signals {
             for signal in arriving.forever() {
                 let first = {
                     let mut asking = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    !std::mem::replace(&mut asking.asked, true)
+                    let first = !std::mem::replace(&mut asking.asked, true);
+                    match &asking.screen {
+                        Some(show) if first => show(),
+                        None if first => tell(&printer, &held.words()),
+                        _ => {}
+                    }
+                    first
                 };
                 if first {
-                    tell(&printer, &held.words());
                     ask(&shared);
                 } else if signal != SIGHUP {
+                    tui::restore();
                     printer.note("ended at once; the journal has what was done, and the next start takes it up");
                     // The streams may be gone; what matters is on disk.
                     let _: Result<(), io::Error> = printer.flush();
@@ -71,6 +79,11 @@ impl Signals {
         if asked {
             ask(&self.asking);
         }
+    }
+
+    /// Names the screen that is open; none again when it is closed.
+    pub(super) fn show(&self, screen: Option<Box<dyn Fn() + Send>>) {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner).screen = screen;
     }
 
     /// Gives the signals back.

@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    facts::took,
     print::{Paint, Printer, Text},
     table::Table,
 };
@@ -19,6 +18,7 @@ use crate::model::{
     Code, DeviceId, Fact, Platform, Record, RunId, Verdict,
     diagnosis::Trouble,
     outbox::{Answer, ItemId},
+    sentence::took,
 };
 
 /// Accumulates what the facts of this session say.

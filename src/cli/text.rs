@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::model::Verdict;
+use crate::model::{Verdict, sentence::harmless};
 
 /// What a piece of text means; with colours it is shown in its own (after Okabe and Ito, fit for colour-blind eyes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,16 +108,4 @@ impl From<&str> for Text {
     fn from(text: &str) -> Self {
         Self::new().then(text)
     }
-}
-
-/// Text without anything that a terminal would obey.
-pub(super) fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() || is_direction(c) { '\u{fffd}' } else { c })
-        .collect()
-}
-
-/// Characters that reverse what is beside them on the screen.
-const fn is_direction(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

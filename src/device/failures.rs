@@ -1,5 +1,7 @@
 //! What each failure means above the transfer: whose code it has, whether the device is gone, and what is done without.
 
+use zeroize::Zeroize;
+
 use super::{
     control::Stage,
     descriptor::{DescriptorError, DfuInterface, serial},
@@ -271,10 +273,12 @@ fn results_without_a_row_of_their_own_are_told_by_their_family() {
 }
 
 #[test]
-fn a_password_is_never_shown() {
-    let credentials = Credentials {
+fn a_password_is_never_shown_and_can_be_wiped() {
+    let mut credentials = Credentials {
         kind: 1,
         password: "secret".into(),
     };
     assert_eq!(format!("{credentials:?}"), "Credentials(redacted)");
+    credentials.zeroize();
+    assert_eq!(credentials.password, "");
 }

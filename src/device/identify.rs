@@ -359,4 +359,26 @@ mod tests {
         assert_eq!(agree(&fixed, id_of(ID)).unwrap().to_string(), ID);
         assert!(agree(&attached(Platform::Photon, UsbMode::Dfu, None), None).is_err());
     }
+
+    #[test]
+    fn a_transport_that_cannot_be_read_is_unknown_unless_the_device_is_gone() {
+        const STATUS: [u8; 8] = [0xa1, 3, 0, 0, 0, 0, 6, 0];
+        for (failure, gone) in [(UsbError::Timeout, false), (UsbError::Gone, true)] {
+            let script = Script::new();
+            script.boron();
+            let mut link = script.link(Platform::Electron, UsbMode::Dfu);
+            let mut dfu = Dfu::open(&mut link).unwrap();
+            script.play();
+            script.alternate(1);
+            script.fail(STATUS, &[], failure);
+            if !gone {
+                script.fail(STATUS, &[], failure);
+            }
+            match electron_transport(&mut dfu) {
+                Ok(transport) => assert_eq!((transport, gone), (None, false)),
+                Err(error) => assert!(gone && error.link().is_some_and(|l| l.is_final()), "{error:?}"),
+            }
+            script.done();
+        }
+    }
 }

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{
-    fact::Identity,
-    module::{InstalledModule, ModuleFunction},
-};
+use crate::model::module::{InstalledModule, ModuleFunction};
 
 use super::{
     Control, ControlError,
@@ -29,11 +26,6 @@ pub fn read(control: &mut Control<'_>) -> Result<Vec<ReportedModule>, ControlErr
     control
         .call(&GetModuleInfoRequest {}, deadline)
         .map(|reply| main_store(&reply))
-}
-
-/// The modules that fail a check.
-pub fn unhealthy(identity: &Identity) -> impl Iterator<Item = &InstalledModule> {
-    identity.modules.iter().filter(|m| !m.healthy())
 }
 
 /// The modules of the main store, from whichever of the two tables the device fills.

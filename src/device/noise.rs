@@ -80,7 +80,7 @@ struct Careless;
 
 impl Countersign for Careless {
     fn nonce(&mut self) -> Result<Nonce, NoHelp> {
-        Ok([1; 32])
+        Ok(Nonce([1; 32]))
     }
     fn sign(&mut self, _: &Prepared) -> Result<Countersigned, NoHelp> {
         Ok(Countersigned {

@@ -143,6 +143,8 @@ impl Findings {
         let Judged { sighting, kind, key } = judged;
         match key {
             Ok((public, private)) => match self.keys.iter_mut().find(|known| known.public == public) {
+                // A log can say the same twice: what was changed byte by byte may not have changed the key.
+                Some(known) if known.sightings.contains(&sighting) => {}
                 Some(known) => known.sightings.push(sighting),
                 None => self.keys.push(SavedKey {
                     private,

@@ -20,6 +20,7 @@ pub mod port;
 pub mod recipe;
 pub mod restore;
 pub mod secret;
+pub mod sentence;
 pub mod server;
 pub mod service;
 pub mod step;

@@ -140,13 +140,48 @@ impl StepKind {
             Self::GiveBack => "give it back to its owner",
         }
     }
+
+    /// The same in at most nine letters, for where there is no room; the number of a file comes after it.
+    pub const fn brief(self) -> &'static str {
+        match self {
+            Self::Admit => "look up",
+            Self::Enrol => "import",
+            Self::Update { .. } => "update",
+            Self::Flash { .. } => "flash",
+            Self::ReadKey => "read key",
+            Self::RegisterPresent => "prior key",
+            Self::Rekey => "new key",
+            Self::Register => "register",
+            Self::RollBack => "put back",
+            Self::ServerKey => "server",
+            Self::Boot => "start",
+            Self::JoinNetwork => "join net",
+            Self::Check => "check",
+            Self::Prove => "prove",
+            Self::ForgetNetwork => "leave net",
+            Self::Survey => "survey",
+            Self::Question => "ask it",
+            Self::Examine => "examine",
+            Self::SignPacket => "sign",
+            Self::Secure => "secure",
+            Self::GiveBack => "give back",
+        }
+    }
+
+    /// Which file of the recipe it is about, from 1, if it is about one.
+    pub const fn file(self) -> Option<u8> {
+        match self {
+            Self::Update { file } | Self::Flash { file } => Some(file.saturating_add(1)),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for StepKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Update { file } | Self::Flash { file } => write!(f, "{} file {}", self.label(), file + 1),
-            _ => f.write_str(self.label()),
+        match self.file() {
+            Some(file) => write!(f, "{} file {file}", self.label()),
+            None => f.write_str(self.label()),
         }
     }
 }

@@ -14,6 +14,7 @@ mod look;
 pub mod plan;
 mod proof;
 mod repair;
+pub mod replay;
 mod report;
 pub mod run;
 pub mod slot;
@@ -38,6 +39,7 @@ pub use input::{
     About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Outgoing, Reply, Report, Ticket, Work,
 };
 pub use plan::{Book, Prepared};
+pub use replay::Past;
 pub use run::{Illegal, Keys, Run};
 pub use slot::Slot;
 pub use turn::Decision;
@@ -80,8 +82,10 @@ pub struct Rack {
 
 /// How the station is coming to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub enum Ending {
+    /// No new run begins; it ends when those under way are judged.
     Finish,
+    /// Each slot stops at its next safe point.
     Quit,
 }
 

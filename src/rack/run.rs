@@ -6,7 +6,7 @@ use crate::model::{
 };
 
 /// One go at provisioning one device.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Its id.
     pub id: RunId,
@@ -43,7 +43,7 @@ pub struct Run {
 }
 
 /// What was found out of a device to be repaired, besides its key slot.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signs {
     /// What the cloud says.
     pub survey: Option<Survey>,
@@ -54,7 +54,7 @@ pub struct Signs {
 }
 
 /// Where a run stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// It has its device.
     Active,
@@ -72,7 +72,7 @@ pub enum State {
 }
 
 /// One step of the plan.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What it does.
     pub kind: StepKind,
@@ -96,7 +96,7 @@ impl Step {
 }
 
 /// What became of a step.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepState {
     /// Not begun, or to be begun again.
     Pending,
@@ -109,7 +109,7 @@ pub enum StepState {
 }
 
 /// What a run knows of keys.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
     /// What the slot held at the last reading.
     pub read: Option<SlotContent>,

@@ -77,6 +77,15 @@ impl Outbox {
         self.entries.values().map(|entry| &**entry)
     }
 
+    /// The entries of a run.
+    pub fn of(&self, run: RunId) -> impl Iterator<Item = &Entry> {
+        let first = ItemId(format!("{run}/"));
+        self.entries
+            .range(first.clone()..)
+            .take_while(move |(id, _)| id.0.starts_with(&first.0))
+            .map(|(_, entry)| &**entry)
+    }
+
     /// What is still owed, held items included.
     pub fn open(&self) -> impl Iterator<Item = &Entry> {
         self.entries().filter(|entry| !entry.settled())

@@ -1,11 +1,13 @@
 //! An immutable picture of the station, for screens and for the summary.
 
+use std::sync::Arc;
+
 use crate::model::{Code, DeviceId, RunId, SlotNo, StepKind, Verdict, outbox::ItemState};
 
 use super::{
-    Rack,
-    run::{State, StepState},
-    slot::{Doing, Slot},
+    Ending, Rack,
+    run::{Run, State, StepState},
+    slot::{Cancelled, Doing, Slot},
 };
 
 /// The station at one instant.
@@ -19,6 +21,70 @@ pub struct RackView {
     pub owed: usize,
     /// Why nothing is sent, if the token is not accepted.
     pub locked: Option<String>,
+    /// How the station is coming to its end, if it is.
+    pub ending: Option<Ending>,
+}
+
+/// What a slot awaits, without what only the core needs to know of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Awaits {
+    /// A device.
+    #[default]
+    Device,
+    /// A device that was just plugged in to stay.
+    Settling,
+    /// The answer of who it is.
+    Identity,
+    /// The end of a step.
+    Step,
+    /// The device, which re-enumerates.
+    Return,
+    /// The cloud, while the device is held as it is.
+    Cloud,
+    /// The judged device to be taken out.
+    Removal(Verdict),
+    /// The device to be taken out; no run began.
+    Rejected,
+    /// The device to be taken out; its run goes on when it is back.
+    Set,
+}
+
+impl Awaits {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Device => "vacant",
+            Self::Settling => "settling",
+            Self::Identity => "identifying",
+            Self::Step => "running",
+            Self::Return => "restarting",
+            Self::Cloud => "waiting for the cloud",
+            Self::Removal(verdict) => verdict.word(),
+            Self::Rejected => "rejected",
+            Self::Set => "waiting to be taken out",
+        }
+    }
+
+    /// True if something is under way.
+    pub const fn busy(self) -> bool {
+        matches!(
+            self,
+            Self::Settling | Self::Identity | Self::Step | Self::Return | Self::Cloud
+        )
+    }
+}
+
+/// What the cloud said to the key of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Registration {
+    /// It is owed, and nothing went out yet.
+    Queued,
+    /// It went out, and no definite answer came yet.
+    Asked,
+    /// It was accepted.
+    Registered,
+    /// It was refused for good.
+    Refused,
 }
 
 /// One slot at one instant.
@@ -28,6 +94,8 @@ pub struct SlotView {
     pub slot: SlotNo,
     /// Its state in one word.
     pub word: &'static str,
+    /// What it awaits.
+    pub awaits: Awaits,
     /// Its device, if known.
     pub device: Option<DeviceId>,
     /// The run in it, if any.
@@ -42,6 +110,70 @@ pub struct SlotView {
     pub code: Option<Code>,
     /// Why, in words.
     pub why: String,
+    /// All that is known of the run, shared with the core.
+    pub detail: Option<Arc<Run>>,
+    /// How far the key of the run is with the cloud.
+    pub cloud: Option<Registration>,
+    /// True if the device is held in DFU mode until the cloud has answered (ARCHITECTURE.md 4.4).
+    pub held: bool,
+    /// True if a person asked the run to end at its next safe point.
+    pub stopping: bool,
+}
+
+impl SlotView {
+    /// A slot of which nothing is known but what it awaits.
+    pub fn awaiting(slot: SlotNo, awaits: Awaits) -> Self {
+        Self {
+            slot,
+            word: awaits.word(),
+            awaits,
+            device: None,
+            run: None,
+            step: None,
+            progress: None,
+            verdict: None,
+            code: None,
+            why: String::new(),
+            detail: None,
+            cloud: None,
+            held: false,
+            stopping: false,
+        }
+    }
+
+    /// What is under way here, in words, for whoever asks the station to stop.
+    pub fn under_way(&self) -> Option<String> {
+        let device = self.device.map(|device| format!(" {}", device.short())).unwrap_or_default();
+        let step = self.step.map(|step| format!(" ({step})")).unwrap_or_default();
+        match self.awaits {
+            _ if self.held => Some(format!("slot {}{device}: held in DFU mode{step}", self.slot)),
+            Awaits::Step | Awaits::Return | Awaits::Cloud => Some(format!("slot {}{device}: {}{step}", self.slot, self.word)),
+            _ => None,
+        }
+    }
+
+    /// Takes over what a run tells of itself: whose it is, where it stands, what it does now.
+    pub(super) fn of_run(&mut self, run: &Arc<Run>, doing: Option<&Doing>) {
+        self.device = Some(run.device);
+        let at = match doing {
+            Some(Doing::RollBack { .. }) => {
+                self.step = Some(StepKind::RollBack);
+                None
+            }
+            Some(Doing::CleanUp { step, .. }) => Some(usize::from(*step)),
+            _ => run.steps.iter().position(|s| !matches!(s.state, StepState::Ended(_))),
+        };
+        if let Some(i) = at {
+            self.step = Some(run.steps[i].kind);
+            self.progress = u8::try_from(i + 1).ok().zip(u8::try_from(run.steps.len()).ok());
+        }
+        self.held = self.awaits == Awaits::Cloud
+            && matches!(
+                self.step,
+                Some(StepKind::Register | StepKind::RegisterPresent | StepKind::Secure | StepKind::GiveBack)
+            );
+        self.detail = Some(Arc::clone(run));
+    }
 }
 
 impl Rack {
@@ -61,20 +193,14 @@ impl Rack {
                 .collect(),
             owed: self.outbox.open().filter(|entry| entry.state != ItemState::Held).count(),
             locked: self.outbox.locked.clone(),
+            ending: self.ending,
         }
     }
 
     fn slot_view(&self, no: SlotNo, slot: &Slot) -> SlotView {
         let mut view = SlotView {
-            slot: no,
-            word: word(slot),
-            device: None,
             run: slot.run(),
-            step: None,
-            progress: None,
-            verdict: None,
-            code: None,
-            why: String::new(),
+            ..SlotView::awaiting(no, awaits(slot))
         };
         match slot {
             Slot::Judged {
@@ -91,41 +217,47 @@ impl Rack {
             }
             _ => {}
         }
-        if let Some(run) = view.run.and_then(|run| self.run(run)) {
-            view.device = Some(run.device);
-            let at = match slot {
-                Slot::Running {
-                    doing: Doing::RollBack { .. },
-                    ..
-                } => {
-                    view.step = Some(StepKind::RollBack);
-                    None
-                }
-                Slot::Running {
-                    doing: Doing::CleanUp { step, .. },
-                    ..
-                } => Some(usize::from(*step)),
-                _ => run.steps.iter().position(|s| !matches!(s.state, StepState::Ended(_))),
-            };
-            if let Some(i) = at {
-                view.step = Some(run.steps[i].kind);
-                view.progress = u8::try_from(i + 1).ok().zip(u8::try_from(run.steps.len()).ok());
-            }
+        let (doing, cancelled) = match slot {
+            Slot::Running { doing, cancelled, .. } => (Some(doing), *cancelled),
+            _ => (None, Cancelled::No),
+        };
+        view.stopping = match slot {
+            Slot::AwaitingReturn { aborted, .. } => *aborted,
+            _ => matches!(cancelled, Cancelled::Aborted | Cancelled::Quit),
+        };
+        if let Some(run) = view.run.and_then(|run| self.runs.get(&run)) {
+            view.of_run(run, doing);
+            view.cloud = self.registration(run);
         }
         view
     }
+
+    /// How far the key of a run is with the cloud; none if it owes none.
+    pub(super) fn registration(&self, run: &Run) -> Option<Registration> {
+        let mut told = run.keys.accepted.map(|_| Registration::Registered);
+        for entry in self.outbox.of(run.id).filter(|entry| entry.key().is_some()) {
+            told = match entry.state {
+                ItemState::Refused => Some(Registration::Refused),
+                ItemState::Sent => Some(Registration::Asked),
+                ItemState::Queued if entry.attempts > 0 => Some(Registration::Asked),
+                ItemState::Queued => Some(Registration::Queued),
+                ItemState::Held | ItemState::Accepted | ItemState::Withdrawn => told,
+            };
+        }
+        told
+    }
 }
 
-fn word(slot: &Slot) -> &'static str {
+fn awaits(slot: &Slot) -> Awaits {
     match slot {
-        Slot::Vacant => "vacant",
-        Slot::Settling { .. } => "settling",
-        Slot::Identifying { .. } => "identifying",
-        Slot::Running { .. } => "running",
-        Slot::AwaitingReturn { .. } => "restarting",
-        Slot::AwaitingCloud { .. } => "waiting for the cloud",
-        Slot::Judged { verdict, .. } => verdict.word(),
-        Slot::Rejected { .. } => "rejected",
-        Slot::Set { .. } => "waiting to be taken out",
+        Slot::Vacant => Awaits::Device,
+        Slot::Settling { .. } => Awaits::Settling,
+        Slot::Identifying { .. } => Awaits::Identity,
+        Slot::Running { .. } => Awaits::Step,
+        Slot::AwaitingReturn { .. } => Awaits::Return,
+        Slot::AwaitingCloud { .. } => Awaits::Cloud,
+        Slot::Judged { verdict, .. } => Awaits::Removal(*verdict),
+        Slot::Rejected { .. } => Awaits::Rejected,
+        Slot::Set { .. } => Awaits::Set,
     }
 }

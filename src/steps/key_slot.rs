@@ -33,6 +33,17 @@ pub(super) fn read(dfu: &mut Dfu<'_>, platform: Platform) -> Result<Held, StepEr
     use crate::device::KeyStoreError;
     let (segments, kind) = segments(platform);
     match KeyStore::new(dfu).read_twice() {
+        Ok(whole) if platform == Platform::Electron && on_tcp(whole.expose()) => {
+            let content = SlotContent::Unreadable {
+                why: "this Electron is set to TCP and connects with the key of that transport; keyrack knows it on UDP only"
+                    .to_owned(),
+            };
+            Ok(Held {
+                whole,
+                content,
+                private: None,
+            })
+        }
         Ok(whole) => {
             let slot = slice(whole.expose(), segments.private.offset, segments.private.len);
             let (content, private) = keys::classify(slot, kind);
@@ -48,6 +59,12 @@ pub(super) fn read(dfu: &mut Dfu<'_>, platform: Platform) -> Result<Held, StepEr
         }
         Err(error) => Err(failed("read the key store", &DeviceError::from(error))),
     }
+}
+
+/// True if an Electron is set to TCP: its key of that transport counts then, and the one of UDP is no evidence of anything
+/// (device-protocol.md 4.1).
+fn on_tcp(whole: &[u8]) -> bool {
+    whole.get(CLOUD_TRANSPORT) == Some(&0)
 }
 
 /// Makes sure that an undo copy of the key store exists before the first write of a run.
@@ -74,3 +91,6 @@ pub(super) fn slice(whole: &[u8], offset: u32, len: u32) -> &[u8] {
     let to = usize::try_from(offset.saturating_add(len)).unwrap_or(usize::MAX);
     whole.get(from..to.min(whole.len())).unwrap_or(&[])
 }
+
+/// Where the key store of an Electron says which transport it uses: 0 is TCP.
+const CLOUD_TRANSPORT: usize = 2977;

@@ -54,14 +54,14 @@ impl Server {
 impl Countersign for Server {
     fn nonce(&mut self) -> Result<Nonce, NoHelp> {
         self.asked += 1;
-        Ok(server::NONCE)
+        Ok(Nonce(server::NONCE))
     }
 
     fn sign(&mut self, prepared: &Prepared) -> Result<Countersigned, NoHelp> {
         self.asked += 1;
         let mut rig = self.bench.rig();
         let said = server::Prepared {
-            nonce: prepared.device_nonce.to_vec(),
+            nonce: prepared.device_nonce.0.to_vec(),
             signature: prepared.signature.clone(),
             fingerprint: prepared.key.0.to_vec(),
         };

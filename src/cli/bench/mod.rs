@@ -7,11 +7,13 @@
 //! |---|---|
 //! | `rack.rs` | racks of 1, 8 and 64 devices in real time |
 //! | `session.rs` | one rack: its world in this process, its station in another one |
+//! | `screen.rs` | painting the screen |
 //! | `wire.rs` | control transfers for each page that is written |
 //! | `ledger.rs` | commits, and a ledger of a million devices |
 
 mod ledger;
 mod rack;
+mod screen;
 mod session;
 mod wire;
 
@@ -54,12 +56,19 @@ enum Part {
         &ENDS,
     ))]
     Ledger(ledger::LedgerArgs),
+    /// Painting the screen
+    #[command(after_long_help = help::after(
+        &[("keyrack bench tui", "how long one painting of 120 slots takes")],
+        &ENDS,
+    ))]
+    Tui(screen::ScreenArgs),
 }
 
 pub(super) fn run(args: &BenchArgs, context: &Context) -> Result<ExitCode, CliError> {
     match &args.part {
         Part::Rack(args) => rack::run(args, context),
         Part::Ledger(args) => ledger::run(args, context),
+        Part::Tui(args) => screen::run(args, context),
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config,
     edge::{Clock, clock::SystemClock},
+    model::sentence,
 };
 
 /// Find everything that is wrong, before anything is touched
@@ -174,8 +175,8 @@ fn configuration(context: &Context) -> (Vec<Finding>, Option<config::Station>) {
                 "\"{}\": station {}, {}, {}",
                 path.display(),
                 station.id,
-                super::error::count(station.slots.len(), "slot"),
-                super::error::count(station.recipes.len(), "recipe")
+                sentence::count(station.slots.len(), "slot"),
+                sentence::count(station.recipes.len(), "recipe")
             );
             (vec![Finding::fine(ABOUT, what)], Some(station))
         }
@@ -234,7 +235,7 @@ fn report(findings: &[Finding], printer: &Printer) {
             0 => Text::new().paint(Paint::Good, "ready"),
             n => Text::new()
                 .paint(Paint::Good, "ready")
-                .then(format!(", with {}", super::error::count(n, "warning"))),
+                .then(format!(", with {}", sentence::count(n, "warning"))),
         });
     }
 }

@@ -4,9 +4,9 @@ use std::fs;
 
 use super::{Finding, mistakes};
 use crate::{
-    cli::{error::count, exit::ExitCode},
+    cli::exit::ExitCode,
     config::{RecipeSpec, Station},
-    model::recipe::Recipe,
+    model::{recipe::Recipe, sentence::count},
     station::shelf,
 };
 

@@ -10,9 +10,9 @@ use rustix::fs::{Access, access};
 
 use super::Finding;
 use crate::{
-    cli::{error::count, exit::ExitCode},
+    cli::exit::ExitCode,
     config::Station,
-    model::platform::PARTICLE_VENDOR,
+    model::{platform::PARTICLE_VENDOR, sentence::count},
 };
 
 const ABOUT: &str = "USB";

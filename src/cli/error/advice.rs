@@ -46,7 +46,7 @@ impl CliError {
             Self::Station(StationError::Core(_)) | Self::Signals(_) => ExitCode::Internal,
             Self::Station(StationError::Bus(_)) => ExitCode::Fault,
             Self::Findings { exit, .. } => *exit,
-            Self::Interrupted | Self::Terminal(_) => ExitCode::Interrupted,
+            Self::Interrupted | Self::Terminal(_) | Self::Screen(_) => ExitCode::Interrupted,
         }
     }
 
@@ -109,6 +109,7 @@ impl CliError {
             Self::Findings { .. } => "do what each line says and run `keyrack check` again",
             Self::Signals(_) => "report it with the text above",
             Self::Terminal(_) => "give the password on standard input instead",
+            Self::Screen(_) => "use another terminal, or `--headless`; runs under way go on at the next start",
             Self::Output(_) => "free space where the output goes",
         };
         Some(next.to_owned())

@@ -1,6 +1,7 @@
 //! What is said, and what is not.
 
 use super::*;
+use crate::model::StepKind;
 use crate::{
     cli::{
         print::tests::printer,
@@ -22,18 +23,17 @@ fn facts(events: &mut Events, facts: impl IntoIterator<Item = Fact>) {
     }
 }
 
-fn view(word: &'static str, code: Option<Code>) -> RackView {
+fn view(awaits: Awaits, code: Option<Code>) -> RackView {
     RackView {
         slots: vec![SlotView {
-            slot: SlotNo(1),
-            word,
             device: Some(device(1)),
             run: Some(run(1)),
             step: Some(StepKind::Register),
             progress: Some((3, 3)),
             verdict: None,
             code,
-            why: String::new(),
+            held: awaits == Awaits::Cloud,
+            ..SlotView::awaiting(SlotNo(1), awaits)
         }],
         ..RackView::default()
     }
@@ -81,8 +81,8 @@ fn every_event_is_one_object_and_facts_are_whole() {
     let text = follow(true, 0, |events| {
         facts(events, begin(1));
         facts(events, [started(1, 1, 1)]);
-        events.on(&Event::View(&view("running", None)));
-        events.on(&Event::View(&view("running", None)));
+        events.on(&Event::View(&view(Awaits::Step, None)));
+        events.on(&Event::View(&view(Awaits::Step, None)));
         for done in [50, 51, 52] {
             events.on(&Event::Progress {
                 slot: SlotNo(1),
@@ -111,7 +111,7 @@ fn what_is_held_in_dfu_mode_is_known_to_whoever_stops_the_station() {
     let mut kept = Held::default();
     let text = follow(false, 0, |events| {
         kept = events.held();
-        events.on(&Event::View(&view("waiting for the cloud", None)));
+        events.on(&Event::View(&view(Awaits::Cloud, None)));
     });
     assert_eq!(kept.words(), ["slot 1 00ab01: held in DFU mode (register the key)"]);
     assert_eq!(text, "slot  1 00ab01  held in DFU mode until the cloud has answered\n");
@@ -145,7 +145,7 @@ fn progress_of_nothing_or_of_nobody_is_silent() {
                 of,
             });
         }
-        events.on(&Event::View(&view("running", None)));
+        events.on(&Event::View(&view(Awaits::Step, None)));
         events.on(&Event::Progress {
             slot: SlotNo(1),
             done: 5,

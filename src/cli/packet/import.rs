@@ -11,15 +11,9 @@ use super::{
     show,
 };
 use crate::{
-    cli::{
-        Context,
-        error::{CliError, count},
-        exit::ExitCode,
-        help, places,
-        print::Printer,
-    },
+    cli::{Context, error::CliError, exit::ExitCode, help, places, print::Printer},
     keys::packet::list,
-    model::ProductId,
+    model::{ProductId, sentence::count},
     store::{Reader, StoreError},
 };
 

@@ -12,6 +12,7 @@ use crate::{
         assemble::{self, Overrides},
         cloud::CloudArgs,
         error::CliError,
+        face::Face,
         places,
         run::{self, Until, Worked},
     },
@@ -69,7 +70,7 @@ impl SlotArgs {
             None if bench.wait => Until::Stopped,
             None => Until::AllJudged,
         };
-        let worked = run::work(parts, until, context)?;
+        let worked = run::work(parts, until, Face::Lines, context)?;
         if until == Until::AllJudged && worked.met == 0 {
             return Err(CliError::NoDevice);
         }

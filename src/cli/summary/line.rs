@@ -2,12 +2,9 @@
 
 use serde::Serialize;
 
-use crate::{
-    cli::facts::lower,
-    model::{
-        Code, DeviceId, Diagnosis, Fact, Outcome, Platform, RunId, ServerExam, SlotNo, StepKind, Verdict, Wall, key::SlotContent,
-        outbox::ItemId,
-    },
+use crate::model::{
+    Code, DeviceId, Diagnosis, Fact, Outcome, Platform, RunId, ServerExam, SlotNo, StepKind, Verdict, Wall, key::SlotContent,
+    outbox::ItemId, sentence::lower,
 };
 
 /// What came of one run.

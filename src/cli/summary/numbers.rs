@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::cli::{
-    error::count,
     exit::ExitCode,
     print::{Paint, Text},
 };
+use crate::model::sentence::count;
 
 /// The numbers of a session, as the last line of `--json` has them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -55,6 +55,11 @@ impl Numbers {
         } else {
             ExitCode::Passed
         }
+    }
+
+    /// How many runs a person stopped.
+    pub(in crate::cli) fn aborted(&self) -> usize {
+        self.aborted
     }
 
     /// The numbers in one line, without those that are nothing.

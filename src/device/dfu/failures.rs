@@ -204,3 +204,34 @@ fn a_read_whose_first_block_fails_is_tried_once_more_if_that_may_help() {
     assert_eq!(usb(&read.unwrap_err()), Some(UsbError::Timeout));
     assert_eq!(script.elapsed(), Duration::ZERO);
 }
+
+#[test]
+fn what_may_not_be_read_is_protected_only_if_nothing_may_be_read() {
+    let whole = hex("09021b00010104c032 0904000000fe010206 09210bff0000101a01");
+    let doing = Doing::Read(0);
+    for (text, expected) in [
+        ("@Flash /0x00000000/1*004Kb,1*004Kb", DfuError::Protected { doing }),
+        ("@Flash /0x00000000/1*004Kb,1*004Kg", DfuError::NotReadable { doing, len: 16 }),
+    ] {
+        let script = Script::new();
+        script.alternate(0);
+        script.get([0x80, 6, 0, 2, 0, 0, 9, 0], &whole[..9]);
+        script.get([0x80, 6, 0, 2, 0, 0, 27, 0], &whole);
+        let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let head = [u8::try_from(units.len() + 2).unwrap(), 3];
+        script.get([0x80, 6, 6, 3, 9, 4, 255, 0], &[&head[..], &units].concat());
+        let mut link = script.link(Platform::Boron, UsbMode::Dfu);
+        let mut dfu = Dfu::open(&mut link).unwrap();
+        assert_eq!(dfu.read(0, 0, 16).unwrap_err(), expected);
+        script.done();
+    }
+}
+
+#[test]
+fn a_segment_may_end_with_the_address_space() {
+    assert_eq!(
+        Layout::parse("@Flash /0xFFFFF000/1*004Kg").unwrap().segments[0].end(),
+        1 << 32
+    );
+    assert!(Layout::parse("@Flash /0xFFFFF000/2*004Kg").is_err());
+}

@@ -316,8 +316,13 @@ fn a_look_is_asked_for_once_and_used_in_the_moment_in_which_it_was_made() {
     drive.reply(&look, &mut |_| Some(down.clone()));
     let wake = drive.rack.next_tick(drive.now, drive.wall()).expect("it wants to be woken");
     assert_eq!(wake.since(drive.now), Duration::from_secs(1));
+    // While nothing may be sent it is not woken again and again for what it cannot do.
+    let mut barred = drive.rack.clone();
+    barred.outbox.locked = Some("gone".into());
+    assert_ne!(barred.next_tick(wake, drive.wall()), Some(wake));
     drive.now = wake;
     drive.give(&Input::Tick);
+    assert!(!drive.effects.is_empty(), "at that very instant");
     let look = until_asked(&mut drive, about_item);
     // Meanwhile the token is not accepted any more: the key cannot go, and what was seen is out of date.
     drive.rack.outbox.locked = Some("gone".into());

@@ -355,3 +355,76 @@ fn a_run_that_stops_before_the_bench_network_was_set_takes_none_away() {
     assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
     assert!(!why(&drive).contains("bench network"), "{}", why(&drive));
 }
+
+#[test]
+fn a_refusal_after_an_answer_in_doubt_is_a_quarantine_only_if_the_key_is_new() {
+    for (policy, holds, verdict, code) in [
+        (KeyPolicy::Read, valid(1), Verdict::Fail, Code::CloudRefused),
+        (
+            KeyPolicy::ReadOrGenerate,
+            SlotContent::Blank,
+            Verdict::Quarantined,
+            Code::StateUnknown,
+        ),
+    ] {
+        let mut drive = Drive::new(recipe(policy), holds);
+        let mut first = true;
+        let ended = drive.run(&mut |call| {
+            matches!(call, Call::Upload { .. }).then(|| {
+                if std::mem::take(&mut first) {
+                    Answer::Ambiguous { why: "lost".into() }
+                } else {
+                    Answer::Refused {
+                        code: Code::CloudRefused,
+                        reason: "no".into(),
+                    }
+                }
+            })
+        });
+        assert_eq!(ended, Some((verdict, Some(code))));
+    }
+}
+
+#[test]
+fn an_undo_copy_of_a_blank_slot_goes_when_nothing_was_written_after_all() {
+    let mut drive = Drive::new(recipe(KeyPolicy::ReadOrGenerate), SlotContent::Blank);
+    let (slot, ticket) = drive.run_until_kept(StepKind::Rekey);
+    let sealed = Fact::UndoSealed {
+        run: ticket.run,
+        device: DEVICE,
+        sha256: Fingerprint([0; 32]),
+        content: SlotContent::Blank,
+    };
+    drive.commit(slot, ticket, sealed);
+    drive.failed((slot, ticket), Code::KeyWrite);
+    assert_eq!(drive.verdict(), Some((Verdict::Fail, Some(Code::KeyWrite))));
+    assert_eq!(drive.count(|f| matches!(f, Fact::UndoDestroyed { .. })), 1);
+}
+
+#[test]
+fn a_new_key_that_was_withdrawn_is_owed_again_although_the_token_is_not_accepted() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
+    drive.plug();
+    for _ in 0..20 {
+        drive.answer_all(&mut put_off_new_key);
+        drive.pass_time(Duration::from_secs(1));
+    }
+    drive.answer_all(&mut put_off_new_key);
+    drive.unplug();
+    // The cloud shows a newer session: a person decides, and takes the device back to the rack.
+    drive.session = Some(drive.wall());
+    for _ in 0..90 {
+        drive.pass_time(Duration::from_secs(1));
+        drive.answer_all(&mut by_the_book);
+    }
+    assert_eq!(drive.rack.outbox().open().count(), 0);
+    drive.rack.outbox.locked = Some("gone".into());
+    drive.plug();
+    for _ in 0..20 {
+        drive.answer_all(&mut by_the_book);
+        drive.pass_time(Duration::from_secs(1));
+    }
+    let owed: Vec<_> = drive.rack.outbox().open().filter_map(|entry| entry.key()).collect();
+    assert_eq!(owed, [key(99).fingerprint]);
+    assert!(matches!(drive.slot(), Slot::AwaitingCloud { .. }), "held");
+}

@@ -93,6 +93,7 @@ fn an_item_that_was_put_off_goes_at_its_instant_and_at_once_when_the_clock_was_s
     ] {
         assert_eq!(due(&outbox, at, 500).len(), usize::from(goes), "{at}");
     }
+    assert_eq!(outbox.next_due(wall(0)), Some(Duration::from_secs(5)));
     assert_eq!(outbox.next_due(wall(4999)), Some(Duration::from_millis(1)));
     assert_eq!(outbox.next_due(wall(5000)), None, "it goes now");
 }

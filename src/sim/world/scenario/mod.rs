@@ -283,5 +283,5 @@ fn bench_user() -> String {
     "operator@bench.test".to_owned()
 }
 
-/// As far as [`hubs::default_port`] reaches.
+/// As far as [`hubs::default_port`](super::hubs::default_port) reaches.
 const LAST_SLOT: u16 = 2040;

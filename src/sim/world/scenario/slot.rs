@@ -60,6 +60,8 @@ pub struct Slot {
     pub registered: Option<RegisteredKey>,
     /// Whether its applications have DeviceKeyHelperRK linked in, and what that has saved.
     pub key_helper: StartHelper,
+    /// Whether it is an Electron that was set to TCP.
+    pub electron_tcp: bool,
     /// The slot of the device of which it is a copy: it holds the same key.
     pub same_key_as: Option<u16>,
     /// The slot of the device whose id it shows in place of its own.
@@ -160,6 +162,7 @@ impl Slot {
             seed: platform::mix(seed, u64::from_le_bytes(tail(self.id))),
             wifi: self.wifi.clone(),
             key_helper: self.key_helper,
+            electron_tcp: self.electron_tcp,
             ..Spec::default()
         }
     }
@@ -198,6 +201,8 @@ pub(super) struct RawSlot {
     registered: Option<RegisteredKey>,
     #[serde(default)]
     key_helper: StartHelper,
+    #[serde(default)]
+    electron_tcp: bool,
     same_key_as: Option<u16>,
     shows_id_of: Option<u16>,
 }
@@ -235,6 +240,7 @@ pub(super) fn place(raw: &[RawSlot], seed: u64) -> Result<BTreeMap<u16, Slot>, S
             mobile_secret: slot.mobile_secret.clone(),
             registered: slot.registered,
             key_helper: slot.key_helper,
+            electron_tcp: slot.electron_tcp,
             same_key_as: slot.same_key_as,
             shows_id_of: slot.shows_id_of,
         };

@@ -5,14 +5,15 @@
 //! device to come back, and it repeats nothing by itself. What is done in Service Mode must leave the power alone, and count
 //! resets: see [`ServiceBudget`].
 
-use std::time::Duration;
+pub mod error;
 
-use crate::model::{Code, Fingerprint, ServiceBudget, fact::Protection, platform::UsbMode, service::CONFIRM_WITHIN};
+use crate::model::{Fingerprint, ServiceBudget, fact::Protection, platform::UsbMode, service::CONFIRM_WITHIN};
 
 use super::{
-    Control, ControlError, Dfu, DfuError, Link, LinkError, ResultCode, descriptor::DescriptorError, dfu::Left,
-    messages::config::PrepareReply, protection, state_string,
+    Control, ControlError, Dfu, DfuError, Link, ResultCode, dfu::Left, messages::config::PrepareReply, protection, state_string,
 };
+
+pub use error::{NoHelp, ServiceError};
 
 /// The cloud's half of the exchange, for one device.
 pub trait Countersign {
@@ -30,7 +31,8 @@ pub trait Countersign {
 }
 
 /// 32 random bytes of one side.
-pub type Nonce = [u8; 32];
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nonce(pub [u8; 32]);
 
 /// What the device said: its half of the exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,29 +56,6 @@ pub struct Countersigned {
     pub server_key: Fingerprint,
 }
 
-/// Why the cloud did not do its half.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoHelp {
-    /// It does not know the device's key. Not worth a second try: the device has no other key to sign with.
-    #[error("the cloud does not know the device's key: {reason}")]
-    KeyUnknown {
-        /// In the cloud's words.
-        reason: String,
-    },
-    /// It refuses.
-    #[error("the cloud refuses: {reason}")]
-    Refused {
-        /// In the cloud's words.
-        reason: String,
-    },
-    /// It was not reached, or gave no definite answer. The exchange may be begun again.
-    #[error("the cloud gave no answer: {reason}")]
-    NoAnswer {
-        /// What went wrong, in words.
-        reason: String,
-    },
-}
-
 /// How the way into Service Mode ended, where it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entered {
@@ -93,98 +72,6 @@ pub enum Entered {
     },
 }
 
-/// Why a device did not get into Service Mode, or not out of it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ServiceError {
-    /// The cloud did not do its half.
-    #[error("the cloud does not open the device{}", .key.map(|key| format!(" with key {}", key.short())).unwrap_or_default())]
-    NoHelp {
-        /// The device's public key, if it was told by then.
-        key: Option<Fingerprint>,
-        /// Why.
-        #[source]
-        source: NoHelp,
-    },
-    /// The device trusts another server key (-1802).
-    #[error("the device trusts another server key than {}: only the holder of that one can open it", .server.short())]
-    ServerKey {
-        /// The server key of the cloud that was asked.
-        server: Fingerprint,
-    },
-    /// The device does not accept the server's signature (-1803).
-    #[error("the device does not accept the server's signature")]
-    Signature,
-    /// The device has forgotten the exchange: it has a minute for the second half, and a restart ends it too.
-    #[error("the exchange was not completed in time, after {} s", .after.as_secs())]
-    ContextLost {
-        /// How long it took.
-        after: Duration,
-    },
-    /// The device cannot sign: its own key is not usable (-1400).
-    #[error("the device cannot sign, because its own key is not usable")]
-    NoOwnKey,
-    /// The device has no Service Mode: its system is too old, or it talks TCP.
-    #[error("the device is protected and has no Service Mode")]
-    Unsupported,
-    /// It took the confirmation, and is not in Service Mode.
-    #[error("the device accepted the exchange and shows {}", shown(*.state))]
-    NotOpened {
-        /// What it shows.
-        state: Protection,
-    },
-    /// It took the order to end Service Mode, and is not protected.
-    #[error("the device was told to end Service Mode and shows {}", shown(*.state))]
-    NotProtectedAgain {
-        /// What it shows.
-        state: Protection,
-    },
-    /// It does not show its state where it is, so that nothing is proved.
-    #[error("the device does not show whether it is protected")]
-    NotShown,
-    /// A control request failed.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// A DFU operation failed.
-    #[error(transparent)]
-    Dfu(#[from] DfuError),
-    /// The string with its state could not be read.
-    #[error("could not read the state of protection")]
-    Descriptor(#[source] DescriptorError),
-}
-
-impl ServiceError {
-    /// The code that a step reports.
-    pub const fn code(&self) -> Code {
-        match self {
-            Self::NoHelp { source, .. } => match source {
-                NoHelp::KeyUnknown { .. } => Code::ServiceKeyUnknown,
-                NoHelp::Refused { .. } => Code::ServiceRefused,
-                NoHelp::NoAnswer { .. } => Code::CloudUnreachable,
-            },
-            Self::ServerKey { .. } => Code::ServiceServerKey,
-            Self::Signature | Self::NoOwnKey | Self::Unsupported | Self::NotOpened { .. } => Code::ServiceRefused,
-            Self::ContextLost { .. } => Code::ServiceLost,
-            Self::NotProtectedAgain { .. } | Self::NotShown => Code::NotProtectedAgain,
-            Self::Control(e) => e.code(),
-            Self::Dfu(e) => e.code(),
-            Self::Descriptor(e) => match e.link() {
-                Some(link) => link.code(),
-                None => Code::UsbTransfer,
-            },
-        }
-    }
-
-    /// The transfer failure behind it, if that is what it is.
-    pub const fn link(&self) -> Option<&LinkError> {
-        match self {
-            Self::Control(e) => e.link(),
-            Self::Dfu(e) => e.link(),
-            Self::Descriptor(e) => e.link(),
-            _ => None,
-        }
-    }
-}
-
 /// Brings a device in normal mode into Service Mode. After a failure it is as protected as before; only if the device went
 /// away during the last request it has to be looked at again.
 ///
@@ -198,7 +85,7 @@ pub fn enter(control: &mut Control<'_>, cloud: &mut dyn Countersign) -> Result<E
     }
     let server_nonce = cloud.nonce().map_err(|source| ServiceError::NoHelp { key: None, source })?;
     let began = control.link().now();
-    let Some(reply) = protection::prepare(control, server_nonce).map_err(refused)? else {
+    let Some(reply) = protection::prepare(control, server_nonce.0).map_err(refused)? else {
         return Ok(Entered::NotProtected);
     };
     let prepared = prepared(server_nonce, reply)?;
@@ -313,6 +200,7 @@ fn prepared(server_nonce: Nonce, reply: PrepareReply) -> Result<Prepared, Contro
         device_nonce: reply
             .device_nonce
             .try_into()
+            .map(Nonce)
             .map_err(|_| nonsense("its nonce has not 32 bytes"))?,
         key: reply
             .device_public_key_fingerprint
@@ -323,32 +211,29 @@ fn prepared(server_nonce: Nonce, reply: PrepareReply) -> Result<Prepared, Contro
     })
 }
 
-const fn shown(state: Protection) -> &'static str {
-    match state {
-        Protection::Open => "no protection",
-        Protection::Protected => "that it is protected",
-        Protection::Service => "Service Mode",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, time::Duration};
+
     use super::{
         super::{
-            Cancel,
+            Cancel, LinkError,
             dfu::target::Target,
-            script::{Script, hex},
+            script::{Script, TestClock, hex},
         },
         *,
     };
-    use crate::model::Platform;
+    use crate::{
+        edge::{Clock, UsbError},
+        model::{Code, Platform},
+    };
 
     /// A cloud that answers what it is told to, after some time.
     struct Scripted {
         nonce: Result<Nonce, NoHelp>,
         signed: Result<Countersigned, NoHelp>,
         takes: Duration,
-        clock: std::sync::Arc<super::super::script::TestClock>,
+        clock: Arc<TestClock>,
         asked: Vec<&'static str>,
     }
 
@@ -358,9 +243,11 @@ mod tests {
             self.nonce.clone()
         }
         fn sign(&mut self, prepared: &Prepared) -> Result<Countersigned, NoHelp> {
-            use crate::edge::Clock;
             self.asked.push("sign");
-            assert_eq!((prepared.server_nonce, prepared.device_nonce), ([7; 32], [8; 32]));
+            assert_eq!(
+                (prepared.server_nonce, prepared.device_nonce),
+                (Nonce([7; 32]), Nonce([8; 32]))
+            );
             assert_eq!(
                 (prepared.key, prepared.signature.as_slice()),
                 (Fingerprint([9; 32]), &[1, 2, 3][..])
@@ -372,13 +259,13 @@ mod tests {
 
     fn cloud(script: &Script) -> Scripted {
         Scripted {
-            nonce: Ok([7; 32]),
+            nonce: Ok(Nonce([7; 32])),
             signed: Ok(Countersigned {
                 signature: vec![4, 5],
                 server_key: Fingerprint([6; 32]),
             }),
             takes: Duration::from_secs(1),
-            clock: std::sync::Arc::clone(&script.clock),
+            clock: Arc::clone(&script.clock),
             asked: Vec::new(),
         }
     }
@@ -582,7 +469,7 @@ mod tests {
         }
         // Without the string it is asked.
         let script = Script::new();
-        script.fail(STRING, &[], crate::edge::UsbError::Stall);
+        script.fail(STRING, &[], UsbError::Stall);
         script.opening("6.1.1");
         script.request(76, &[], Ok(&hex("0801")));
         assert_eq!(verify_protected(&mut script.link(Platform::P2, UsbMode::Normal)), Ok(()));

@@ -1,7 +1,6 @@
-//! Facts as sentences, for people who follow a run or read the journal.
+//! Facts as sentences, for people who follow a run or read the journal: the same on paper, in a pipe and on the screen.
 
-use super::error::count;
-use crate::model::{
+use super::{
     Fact, Outcome, SlotNo,
     key::SlotContent,
     outbox::{Answer, Errand, Item, ItemId},
@@ -9,7 +8,7 @@ use crate::model::{
 };
 
 /// What happened, in words, without saying to whom.
-pub(super) fn sentence(fact: &Fact) -> String {
+pub fn sentence(fact: &Fact) -> String {
     match fact {
         Fact::StationStarted { version } => format!("station started, keyrack {version}"),
         Fact::RecipeRecorded { hash, name, .. } => format!("recipe {name} recorded ({})", hash.short()),
@@ -111,7 +110,7 @@ pub(super) fn sentence(fact: &Fact) -> String {
 }
 
 /// The slot that a fact names, if it does.
-pub(super) fn slot(fact: &Fact) -> Option<SlotNo> {
+pub fn slot(fact: &Fact) -> Option<SlotNo> {
     match fact {
         Fact::DeviceSeen { slot, .. } | Fact::RunStarted { slot, .. } | Fact::RunResumed { slot, .. } => Some(*slot),
         _ => None,
@@ -119,7 +118,7 @@ pub(super) fn slot(fact: &Fact) -> Option<SlotNo> {
 }
 
 /// What an outcome is, with the evidence.
-pub(super) fn outcome_words(outcome: &Outcome) -> String {
+pub fn outcome_words(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Done => "done".to_owned(),
         Outcome::Warned { why } => format!("done, with a warning: {why}"),
@@ -128,7 +127,7 @@ pub(super) fn outcome_words(outcome: &Outcome) -> String {
 }
 
 /// What the cloud answered.
-pub(super) fn answer_words(answer: &Answer) -> String {
+pub fn answer_words(answer: &Answer) -> String {
     match answer {
         Answer::Accepted { note: None, .. } => "accepted".to_owned(),
         Answer::Accepted { note: Some(note), .. } => format!("accepted: {note}"),
@@ -140,7 +139,7 @@ pub(super) fn answer_words(answer: &Answer) -> String {
 }
 
 /// What is owed.
-pub(super) fn errand(item: &Item) -> String {
+pub fn errand(item: &Item) -> String {
     let product = item
         .product
         .as_ref()
@@ -158,7 +157,7 @@ pub(super) fn errand(item: &Item) -> String {
 }
 
 /// A length of time for a person.
-pub(super) fn took(millis: u64) -> String {
+pub fn took(millis: u64) -> String {
     match millis {
         0..=99 => format!("{millis} ms"),
         100..=99_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
@@ -167,7 +166,7 @@ pub(super) fn took(millis: u64) -> String {
 }
 
 /// The first letter small, no full stop: to stand inside of a sentence.
-pub(super) fn lower(sentence: &str) -> String {
+pub fn lower(sentence: &str) -> String {
     let sentence = sentence.trim_end_matches('.');
     let mut chars = sentence.chars();
     match chars.next() {
@@ -201,4 +200,21 @@ fn again(attempt: u32) -> String {
     } else {
         String::new()
     }
+}
+
+/// A number with its noun.
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Text without anything that a terminal would obey: what devices and the cloud say is shown, and steers nothing.
+pub fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() || is_direction(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Characters that reverse what is beside them on the screen.
+const fn is_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

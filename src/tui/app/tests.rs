@@ -1,0 +1,223 @@
+use crossterm::event::{KeyCode, KeyModifiers};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    model::{DeviceId, RunId, Verdict},
+    rack::view::{Awaits, SlotView},
+    tui::keymap::TABLE,
+};
+
+fn rack() -> RackView {
+    let busy = SlotView {
+        run: Some(RunId(uuid::Uuid::from_u128(1))),
+        device: Some(DeviceId::from_bytes([0xe0; 12])),
+        ..SlotView::awaiting(SlotNo(1), Awaits::Step)
+    };
+    let judged = SlotView {
+        run: Some(RunId(uuid::Uuid::from_u128(2))),
+        device: Some(DeviceId::from_bytes([0xe1; 12])),
+        verdict: Some(Verdict::Fail),
+        ..SlotView::awaiting(SlotNo(2), Awaits::Removal(Verdict::Fail))
+    };
+    RackView {
+        slots: vec![busy, judged, SlotView::awaiting(SlotNo(3), Awaits::Device)],
+        ..RackView::default()
+    }
+}
+
+fn app() -> App {
+    let place = |n| Place {
+        slot: SlotNo(n),
+        position: None,
+        label: None,
+    };
+    let station = Station {
+        id: StationId("t".to_owned()),
+        operator: None,
+        work_order: None,
+        places: (1..=3).map(place).collect(),
+    };
+    App::new(station, Story::default(), Wall::from_millis(0).unwrap(), (80, 24))
+}
+
+fn press(app: &mut App, code: KeyCode) -> Vec<Wish> {
+    app.on(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), &mut rack())
+}
+
+fn write(app: &mut App, text: &str) {
+    for c in text.chars() {
+        assert_eq!(press(app, KeyCode::Char(c)), []);
+    }
+}
+
+#[test]
+fn a_run_is_stopped_by_its_word_and_its_key() {
+    let mut app = app();
+    assert_eq!(press(&mut app, KeyCode::F(8)), []);
+    assert_eq!(app.question, Some(Question::Abort(SlotNo(1))));
+    assert_eq!(press(&mut app, KeyCode::F(8)), [], "the word is missing");
+    write(&mut app, "abort 2");
+    assert_eq!(press(&mut app, KeyCode::F(8)), [], "another slot's word");
+    write(&mut app, "Abort 1");
+    assert_eq!(
+        press(&mut app, KeyCode::F(8)),
+        [Wish::Ask(Asked::Station(Command::Abort(SlotNo(1))))]
+    );
+    assert_eq!((app.question, app.line.is_empty()), (None, true));
+}
+
+#[test]
+fn a_slot_without_a_run_has_nothing_to_stop() {
+    for slot in [2, 3] {
+        let mut app = app();
+        app.selected = SlotNo(slot);
+        assert_eq!(press(&mut app, KeyCode::F(8)), []);
+        assert_eq!(app.question, None);
+        assert!(app.notice.is_some_and(|notice| notice.bad));
+    }
+}
+
+#[test]
+fn quit_and_finish_ask_first_and_any_other_key_is_a_no() {
+    for (key, command) in [(9, Command::Finish), (10, Command::Quit)] {
+        let mut app = app();
+        assert_eq!(press(&mut app, KeyCode::F(key)), []);
+        assert_eq!(press(&mut app, KeyCode::F(2)), []);
+        assert_eq!(app.question, None);
+        assert_eq!(press(&mut app, KeyCode::F(key)), []);
+        assert_eq!(press(&mut app, KeyCode::F(key)), [Wish::Ask(Asked::Station(command))]);
+    }
+}
+
+#[test]
+fn only_a_replay_has_a_pace() {
+    let mut app = app();
+    let pause = KeyEvent::new(KeyCode::Char('p'), KeyModifiers::ALT);
+    assert_eq!(app.on(Event::Key(pause), &mut rack()), []);
+    app.on(Event::Replay("×60".to_owned()), &mut rack());
+    assert_eq!(
+        app.on(Event::Key(pause), &mut rack()),
+        [Wish::Ask(Asked::Replay(Pace::Pause))]
+    );
+}
+
+#[test]
+fn arrows_select_and_turn_pages() {
+    let mut app = app();
+    press(&mut app, KeyCode::Right);
+    assert_eq!(app.selected, SlotNo(2));
+    press(&mut app, KeyCode::F(3));
+    press(&mut app, KeyCode::Right);
+    assert_eq!((app.screen, app.selected), (Screen::Slot, SlotNo(3)));
+    press(&mut app, KeyCode::F(1));
+    press(&mut app, KeyCode::End);
+    let end = app.scroll;
+    press(&mut app, KeyCode::Down);
+    assert!(end > 0 && app.scroll == end, "not beyond the end");
+    press(&mut app, KeyCode::Up);
+    assert_eq!(app.scroll, end - 1);
+}
+
+#[test]
+fn a_scan_selects_the_slot_of_its_device() {
+    let mut app = app();
+    app.selected = SlotNo(3);
+    write(&mut app, &format!("{}\r", DeviceId::from_bytes([0xe1; 12])).replace('\r', ""));
+    assert_eq!(press(&mut app, KeyCode::Enter), []);
+    assert_eq!(app.selected, SlotNo(2));
+    write(&mut app, "e0e0e0");
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(app.selected, SlotNo(1));
+    write(&mut app, "P046AF450V9AB12 SECRETSECRET123");
+    let find = ledger::Question::Find("p046af450v9ab12".to_owned());
+    assert_eq!(press(&mut app, KeyCode::Enter), [Wish::Ledger(find)], "without the secret");
+    assert_eq!((app.selected, app.screen), (SlotNo(1), Screen::Floor));
+    let none = Found::None("p046af450v9ab12".to_owned());
+    app.on(Event::Ledger(Answer::Found(none)), &mut rack());
+    assert!(app.notice.is_some_and(|notice| notice.bad));
+}
+
+#[test]
+fn in_one_slot_a_scan_says_whether_it_is_the_device_there() {
+    let mut app = app();
+    press(&mut app, KeyCode::F(3));
+    write(&mut app, "e1e1e1");
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(app.selected, SlotNo(1), "a wrong label moves nothing");
+    assert!(
+        app.notice
+            .as_ref()
+            .is_some_and(|notice| notice.bad && notice.text.contains("slot 2"))
+    );
+    write(&mut app, "e0e0e0");
+    press(&mut app, KeyCode::Enter);
+    assert!(app.notice.is_some_and(|notice| !notice.bad && notice.text.contains("agree")));
+}
+
+/// True if nothing is done but looking for a device in the ledger.
+fn looks(wish: &Wish) -> bool {
+    matches!(wish, Wish::Ledger(ledger::Question::Find(_)))
+}
+
+/// Every screen, and every question over it.
+fn situations() -> Vec<App> {
+    let questions = [
+        None,
+        Some(Question::Abort(SlotNo(1))),
+        Some(Question::Finish),
+        Some(Question::Quit),
+    ];
+    let screens: Vec<Screen> = TABLE
+        .iter()
+        .filter_map(|row| match row.act {
+            Act::Help => Some(Screen::Help),
+            Act::Floor => Some(Screen::Floor),
+            Act::Slot => Some(Screen::Slot),
+            Act::Log => Some(Screen::Log),
+            Act::Device => Some(Screen::Device),
+            Act::Outbox => Some(Screen::Outbox),
+            Act::Yield => Some(Screen::Yield),
+            _ => None,
+        })
+        .collect();
+    let mut all = Vec::new();
+    for screen in screens {
+        for question in questions {
+            all.push(App {
+                screen,
+                question,
+                ..app()
+            });
+        }
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_barcode_does_more_than_select(code in "[ -~\u{1d}\u{1e}\u{4}\t]{1,512}", enter in any::<bool>()) {
+        for mut app in situations() {
+            let (screen, question) = (app.screen, app.question);
+            let mut rack = rack();
+            for c in code.chars().chain(enter.then_some('\r')) {
+                let (code, modifiers) = match c {
+                    '\r' => (KeyCode::Enter, KeyModifiers::NONE),
+                    '\t' => (KeyCode::Tab, KeyModifiers::NONE),
+                    '\u{1d}' => (KeyCode::Char('5'), KeyModifiers::CONTROL),
+                    '\u{1e}' => (KeyCode::Char('6'), KeyModifiers::CONTROL),
+                    '\u{4}' => (KeyCode::Char('d'), KeyModifiers::CONTROL),
+                    'A'..='Z' => (KeyCode::Char(c), KeyModifiers::SHIFT),
+                    c => (KeyCode::Char(c), KeyModifiers::NONE),
+                };
+                let wishes = app.on(Event::Key(KeyEvent::new(code, modifiers)), &mut rack);
+                prop_assert!(wishes.iter().all(looks));
+            }
+            prop_assert_eq!((app.screen, app.question), (screen, question));
+            let wishes = app.on(Event::Paste(code.clone()), &mut rack);
+            prop_assert!(wishes.iter().all(looks));
+            prop_assert_eq!((app.screen, app.question), (screen, question));
+        }
+    }
+}
