@@ -183,8 +183,12 @@ fn required(home: &Path, world: &mut Served, scenario: &Scenario) {
             "{device}: imported again only where an answer was lost"
         );
     }
-    let undo = std::fs::read_dir(state.join("undo")).map_or(0, Iterator::count);
-    assert_eq!(undo, 0, "undo copies are destroyed");
+    // What a device must get back is kept in a folder beside them.
+    for folder in ["undo", "undo/restore"] {
+        let entries = std::fs::read_dir(state.join(folder)).into_iter().flatten();
+        let kept = entries.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_file());
+        assert_eq!(kept.count(), 0, "nothing is kept in {folder}");
+    }
 }
 
 /// The devices that have their verdict.

@@ -149,21 +149,21 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
     })
 }
 
-/// Where each slot is on the rack, for the screen.
-pub(super) fn place(slot: &config::RackSlot) -> Place {
-    Place {
-        slot: slot.number,
-        position: slot.position.map(|at| (u16::from(at.row), u16::from(at.column))),
-        label: slot.label.clone(),
-    }
-}
-
 /// The way to the cloud of a command that has none.
 struct NoCloud;
 
 impl Http for NoCloud {
     fn call(&self, _: &Request) -> Result<Response, HttpError> {
         Err(HttpError::Unreachable("this command does not talk to the cloud".to_owned()))
+    }
+}
+
+/// Where each slot is on the rack, for the screen.
+pub(super) fn place(slot: &config::RackSlot) -> Place {
+    Place {
+        slot: slot.number,
+        position: slot.position.map(|at| (u16::from(at.row), u16::from(at.column))),
+        label: slot.label.clone(),
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
 use crate::{
     edge::Clock,
     model::SlotNo,
-    rack::{Command, RackView, view::Awaits},
+    rack::{
+        Command, RackView,
+        view::{Awaits, SlotView},
+    },
     station::Remote,
 };
 
@@ -50,7 +53,7 @@ impl Presence {
         for slot in &view.slots {
             *seen.slots.entry(slot.slot).or_default() |= slot.awaits != Awaits::Device;
         }
-        seen.at_work = view.slots.iter().any(|slot| slot.awaits.busy());
+        seen.at_work = view.slots.iter().any(at_work);
         seen.settled && !seen.at_work
     }
 
@@ -65,6 +68,14 @@ impl Presence {
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// True if a device is in a slot and has neither its verdict nor was set aside.
+fn at_work(view: &SlotView) -> bool {
+    matches!(
+        view.awaits,
+        Awaits::Settling | Awaits::Identity | Awaits::Step | Awaits::Return | Awaits::Cloud
+    )
 }
 
 /// A device that was just plugged in boots for some seconds before it is on the bus.

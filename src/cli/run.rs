@@ -202,11 +202,12 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
         tell_empty(&empty, &context.printer);
     }
     end?;
+    let judged = summary.judged() - numbers.aborted();
     Ok(Worked {
-        judged: summary.judged() - numbers.aborted(),
         results,
         numbers,
         met,
+        judged,
     })
 }
 

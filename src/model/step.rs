@@ -162,9 +162,9 @@ impl StepKind {
             Self::Survey => "survey",
             Self::Question => "ask it",
             Self::Examine => "examine",
+            Self::SignPacket => "sign",
             Self::Secure => "secure",
             Self::GiveBack => "give back",
-            Self::SignPacket => "sign",
         }
     }
 

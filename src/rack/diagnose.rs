@@ -13,6 +13,8 @@ use crate::model::{
     survey::{Membership, OwnerKind, Shown, Survey},
 };
 
+use super::run::Run;
+
 /// All that a diagnosis rests on.
 #[derive(Clone, Copy, Debug)]
 pub struct Findings<'a> {
@@ -273,6 +275,11 @@ fn joins(findings: &Findings<'_>) -> bool {
 /// True if the recipe changes anything.
 fn changes(recipe: &Recipe) -> bool {
     matches!(work(recipe), Some(Work::Mend | Work::NewKey | Work::ServerKey))
+}
+
+/// True if a run has found out all that a diagnosis needs, and has none. A packet needs none.
+pub(super) fn is_due(recipe: &Recipe, run: &Run) -> bool {
+    work(recipe).is_some_and(|work| work != Work::SaveKey) && run.diagnosis.is_none()
 }
 
 /// What the repair does; none for a recipe that is no repair.

@@ -10,13 +10,13 @@ use crate::{
         key::SlotContent,
         outbox::{Errand, Item, ItemId, ItemState},
         platform::UsbMode,
-        recipe::{Aim, KeyPolicy, Recipe},
+        recipe::{KeyPolicy, Recipe},
         step::Hand,
     },
 };
 
 use super::{
-    Effect, Order, Work,
+    Effect, Order, Work, diagnose,
     input::Call,
     proof::pause_before,
     repair::uploads_after,
@@ -49,7 +49,7 @@ impl Turn {
                 return self.rolled_back(slot, Some(attached.clone()), &run);
             }
             let Some((index, step)) = run.next() else {
-                if recipe.aim != Aim::Provision && run.diagnosis.is_none() {
+                if diagnose::is_due(recipe, &run) {
                     match self.diagnosed(slot, attached, &run, recipe) {
                         true => continue,
                         false => return,

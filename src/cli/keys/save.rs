@@ -16,7 +16,7 @@ use crate::{
         run::Worked,
         summary::Line,
     },
-    model::{DeviceId, Fact, Fingerprint, PublicKey, Record, key::SlotContent, packet::Manifest, recipe::Work},
+    model::{DeviceId, Fact, Fingerprint, PublicKey, Record, Verdict, key::SlotContent, packet::Manifest, recipe::Work},
 };
 
 /// Write the public key of a device, with the proof that the device holds it
@@ -70,7 +70,8 @@ pub(super) fn run(args: &SaveArgs, context: &Context) -> Result<ExitCode, CliErr
 fn write(worked: &Worked, args: &SaveArgs, context: &Context) -> Result<Vec<PathBuf>, CliError> {
     let reader = context.reader()?;
     let mut left = Vec::new();
-    for Line { run, device, .. } in &worked.results {
+    let passed = |line: &&Line| line.verdict == Some(Verdict::Pass);
+    for Line { run, device, .. } in worked.results.iter().filter(passed) {
         let Some((key, manifest)) = signed(&reader.run_records(*run)?) else {
             continue;
         };

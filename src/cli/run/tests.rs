@@ -98,7 +98,8 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
         drop(group.spawn(
             "station",
             Box::new(move || {
-                let code = work(parts, Until::Verdicts(devices), Face::Lines, &context).map(|worked| worked.numbers.exit());
+                let worked = work(parts, Until::Verdicts(devices), Face::Lines, &context);
+                let code = worked.map(|worked| worked.numbers.exit());
                 *told.lock().unwrap() = Some(code);
             }),
         ));
