@@ -1,7 +1,7 @@
 //! The escrow: a device's private key, sealed to an offline recipient, so that the station that wrote it cannot read
 //! it. Off by default; whether it is used, and where its files are kept, is decided elsewhere.
 //!
-//! A sealed key is an [age] file, so that it outlives this program. Its content is a text of five lines:
+//! A sealed key is a file of the program `age`, so that it outlives this program. Its content is a text of five lines:
 //!
 //! ```text
 //! keyrack escrow 1
