@@ -143,7 +143,11 @@ mod tests {
     use super::*;
     use crate::{
         edge::entropy::SystemEntropy,
-        keys::age::tests::{RECIPIENT, identities},
+        keys::{
+            age::tests::{RECIPIENT, identities},
+            ec_pair::EcPair,
+            private::Pair,
+        },
     };
 
     fn device(last: u8) -> DeviceId {
@@ -195,6 +199,23 @@ mod tests {
             assert!(pem::find(&file, device(1).to_string().as_bytes()).is_none());
         }
     }
+
+    #[test]
+    fn what_the_program_age_has_sealed_is_opened() {
+        let key = PrivateKey(Pair::P256(EcPair::prove([0x5a; 32]).unwrap()));
+        let file = STANDARD.decode(SEALED_BY_AGE).unwrap();
+        assert_eq!(open(&file, &identities(), device(1)).unwrap().public(), key.public());
+    }
+
+    /// By version 1.1.1 of the program.
+    const SEALED_BY_AGE: &str = "\
+        YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IFgyNTUxOSB1VGFYSlJhMDltMDlxM3N5aTlzTmhYN24xc2xHUy9valM3eHhsNkFEMlJj\
+        CjVFZkhpa0ppUytRSEFxaG40ZzBCdnRWVVNjalFOMWh3OWZxU3ZzRHZLSEEKLS0tIGJJbk1TMFBLOTZKSXpyNmplZVhRUUJ3T2hp\
+        ZmVCdW1DdTV2K1V0bGhHN1kKoXewBEYKDxhRWMJZLc/0rUNOgYKC1oWtsjure/U9ZlKZ+ugDisw4YX1v7v81QihULM6V/mAtC6kI\
+        +AreXtS1p1yPV/g1vaAykOqkwyjwRXWYUvJudPA5dqjhSUpKKaiiNVztQRzi9gdyWVD27RF8wIjxnJz3fs2v1b0WOQNS3TT7/QIP\
+        5c2W7aaeOShJZCj50Nu9a6e0J/9DYjRJFm43SNh8om6MeLZHM8YuT4J5R8vvG3RiKtlnPoTXLx3S5h4q3amsQXKQ/HsKIhSTxFA+\
+        8XJlF1dBiYw9LfKOyqUS8FN4gdZTfUnG70FjQQcVtPayFnhqg1bdrqaUOeAtoWMwC8ljegIfEhHBvx4OEwun4IBn4VW3arMBGzEk\
+        o6BwrhMGfb2aR0bLIoZoXLKSJhbBf+s/eec1OvXjVe44Ifz5ydPYlVVSFbOAImWhaD+6kIaHEQ==";
 
     #[test]
     fn a_content_that_does_not_agree_with_itself_is_refused() {

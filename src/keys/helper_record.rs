@@ -127,9 +127,11 @@ pub fn find(dump: &[u8]) -> Findings {
             findings.add(best);
         }
     }
-    for reading in eeprom::readings(dump) {
-        findings.add(Judged::of(reading));
-    }
+    // Of the past of a log only keys count: what is torn there is a moment of a write, more often than not.
+    let judged = eeprom::readings(dump).into_iter().map(Judged::of);
+    judged
+        .filter(|judged| judged.key.is_ok() || judged.sighting.standing == Standing::Present)
+        .for_each(|judged| findings.add(judged));
     findings
         .keys
         .iter_mut()

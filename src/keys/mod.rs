@@ -1,7 +1,7 @@
 //! Key pairs: making them, reading them as devices write them, proving them, writing them, sealing copies.
 //!
 //! This module is pure: it gets bytes and gives bytes, and randomness is handed in. It knows the encodings of
-//! device-protocol.md 4.3 and 4.5 and nothing of USB, files or the cloud. Private values live in [`PrivateKey`] and
+//! device-protocol.md 4.3, 4.5 and 4.8 and nothing of USB, files or the cloud. Private values live in [`PrivateKey`] and
 //! [`Secret`](crate::model::Secret) only; no error of this module shows a byte of one.
 //!
 //! The readers are keyrack's own because strict DER readers refuse most keys that devices have made themselves; the

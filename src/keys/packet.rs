@@ -160,7 +160,9 @@ pub fn read(file: &[u8]) -> Result<Manifest, PacketError> {
 
 /// The manifest as the text of its file.
 pub fn to_json(manifest: &Manifest) -> String {
-    format!("{:#}\n", to_value(manifest))
+    let mut text = serde_json::to_string_pretty(manifest).expect("a manifest is plain data");
+    text.push('\n');
+    text
 }
 
 const fn wrong_version(version: u64) -> PacketError {
@@ -200,7 +202,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::edge::entropy::SystemEntropy;
+    use crate::{
+        edge::entropy::SystemEntropy,
+        keys::{ec_pair::EcPair, private::Pair},
+    };
 
     fn device(last: u8) -> DeviceId {
         DeviceId::from_bytes([0xe0, 0x0f, 0xce, 0x68, 0, 0, 0, 0, 0, 0, 0, last])
@@ -248,6 +253,27 @@ mod tests {
             assert_eq!(verify(&stolen, device(2), &other_key), Err(PacketError::Signature));
         }
     }
+
+    #[test]
+    fn what_was_released_is_written_and_read_for_ever() {
+        let key = PrivateKey(Pair::P256(EcPair::prove([0x5a; 32]).unwrap()));
+        let at = Wall::parse("2026-11-23T10:00:00.250Z").unwrap();
+        let made = sign(&key, device(1), Platform::Boron, StationId("bench".to_owned()), at);
+        assert_eq!(to_json(&made), RELEASED);
+        assert_eq!(verify(&read(RELEASED.as_bytes()).unwrap(), device(1), &key.public()), Ok(()));
+    }
+
+    const RELEASED: &str = r#"{
+  "packet": 1,
+  "device": "e00fce680000000000000001",
+  "platform": "boron",
+  "kind": "p256",
+  "fingerprint": "7c33f3112d30532379e18658d8b2a9349c39cdd8bf8cfd3ce043467d033156bf",
+  "station": "bench",
+  "at": "2026-11-23T10:00:00.25Z",
+  "signature": "MEUCIAt3fIeDkZb4q9wl8Jd1oEqZbPCxSfJ8Ui2sSNbZzmdkAiEA4djKErV/mIkZ+iZzMC4nDt61wSrlIl5gLvz854klxnQ="
+}
+"#;
 
     #[test]
     fn every_member_is_signed() {

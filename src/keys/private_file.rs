@@ -34,7 +34,7 @@ pub enum PrivateFileError {
     #[error("this PEM text has more than one private key in it")]
     MoreThanOne,
     /// A key of the kind that other devices have.
-    #[error("this is an {found} key, and the device needs {wanted}")]
+    #[error("the key is {found}, and the device needs {wanted}")]
     OtherKind {
         /// Its kind.
         found: KeyKind,

@@ -35,7 +35,7 @@ pub enum PublicKeyError {
         bits: u32,
     },
     /// A key of the kind that other devices have.
-    #[error("this is an {found} key, and the device needs {wanted}")]
+    #[error("the key is {found}, and the device needs {wanted}")]
     OtherKind {
         /// Its kind.
         found: KeyKind,

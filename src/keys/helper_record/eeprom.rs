@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use zeroize::Zeroizing;
 
-use super::{HEADER, MAGIC, Reading, Standing, Storage, kind, payload_len};
+use super::{HEADER, MAGIC, Reading, Standing, Storage, kind, payload_len, slot_len};
 
 /// The records of every page in the dump: the present ones first, then what the logs remember, the newest first.
 pub(super) fn readings(dump: &[u8]) -> Vec<Reading> {
@@ -32,7 +32,8 @@ struct Content {
     bytes: Zeroizing<Vec<u8>>,
     /// Where the magic number stands.
     magics: BTreeSet<usize>,
-    /// Every record that was whole at some time, with its address, the oldest first.
+    /// Every record that seemed whole at some time and held another key than the one before it, with its address, the
+    /// oldest first.
     whole: Vec<(usize, Zeroizing<Vec<u8>>)>,
 }
 
@@ -63,7 +64,7 @@ impl Content {
                 self.magics.remove(&at);
             }
         }
-        // In between, a record is half the old and half the new one; its sum is right when it is whole again.
+        // In between, a record is half the old and half the new one. Its sum is right when it is whole again, and by chance.
         let touched = self.magics.range(..=address).copied();
         for at in touched.collect::<Vec<_>>() {
             let Some(record) = self.record(at).filter(|record| at + record.len() > address) else {
@@ -71,7 +72,7 @@ impl Content {
             };
             let reading = Reading::new(record, Storage::Plain, at, Standing::Unknown);
             let known = self.whole.iter().rev().find(|(address, _)| *address == at);
-            if reading.is_some_and(|reading| reading.sum_right()) && known.is_none_or(|(_, known)| **known != *record) {
+            if reading.is_some_and(|reading| reading.sum_right()) && known.is_none_or(|(_, known)| slot(known) != slot(record)) {
                 let record = Zeroizing::new(record.to_vec());
                 self.whole.push((at, record));
             }
@@ -92,12 +93,19 @@ impl Content {
         let magics = std::mem::take(&mut self.magics);
         let present: Vec<_> = magics.iter().filter_map(|at| Some((*at, self.record(*at)?))).collect();
         let old = self.whole.iter().rev().map(|(at, record)| (*at, record.as_slice()));
-        let old = old.filter(|(at, record)| !present.contains(&(*at, *record)));
+        let is_present = |at, record| present.iter().any(|(other, kept)| *other == at && slot(kept) == slot(record));
+        let old = old.filter(|(at, record)| !is_present(*at, *record));
         let present = present.iter().filter_map(|(at, record)| reading(*at, record, standing));
         present
             .chain(old.filter_map(|(at, record)| reading(at, record, Standing::Replaced)))
             .collect()
     }
+}
+
+/// The private slot of a record.
+fn slot(record: &[u8]) -> Option<&[u8]> {
+    let (header, payload) = record.split_first_chunk()?;
+    payload.get(..slot_len(kind(header)?))
 }
 
 const PAGE_STEP: usize = 16 * 1024;

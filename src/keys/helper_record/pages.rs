@@ -38,7 +38,7 @@ impl Paging {
     fn reading(&self, dump: &[u8], at: usize) -> Option<Reading> {
         let number = at / self.page;
         let first = self.at(dump, number)?;
-        if at % self.page < self.head {
+        if at % self.page < self.head || !self.is_storage_of(dump) {
             return None;
         }
         let whole = HEADER
@@ -76,22 +76,36 @@ impl Paging {
         })
     }
 
+    /// True if most pages say something or are blank. One alone says little: any bytes may look like a page.
+    fn is_storage_of(&self, dump: &[u8]) -> bool {
+        let count = dump.len() / self.page;
+        let blank = |number: usize| dump[number * self.page..].iter().take(self.head).all(|b| *b == 0xff);
+        let known = (0..count).filter(|number| self.at(dump, *number).is_some() || blank(*number));
+        count >= FEWEST && known.count() * 2 >= count
+    }
+
     fn at(&self, dump: &[u8], number: usize) -> Option<Page> {
         let start = number * self.page;
         dump.get(start..start + self.head).and_then(self.read)
     }
 }
 
+/// The least number of pages from which a storage is recognised.
+const FEWEST: usize = 4;
+/// Flags that are never cleared on a page with content.
+const UNUSED: u8 = 0x7c;
+
 const PAGINGS: [Paging; 2] = [
-    // As the library for Particle devices sets it up: file, piece, and flags in which a cleared bit means yes.
+    // As the library for Particle devices sets it up: file, piece, and flags in which a cleared bit means yes. The top
+    // bit of the file's number marks its index.
     Paging {
         storage: Storage::Spiffs,
         page: 256,
         head: 5,
         read: |head| {
             let [object, piece] = [[head[0], head[1]], [head[2], head[3]]].map(u16::from_le_bytes);
-            let (used, content) = (head[4] & 1 == 0, head[4] & 4 != 0);
-            (used && content && object != 0 && object < 0x8000).then_some(Page {
+            let content = (1..0x8000).contains(&object) && head[4] & UNUSED == UNUSED && head[4] & 1 == 0;
+            content.then_some(Page {
                 object,
                 piece,
                 live: head[4] & 0x80 != 0,

@@ -67,9 +67,10 @@ fn records_in_a_row_of_bytes_are_found_wherever_they_stand() {
     for kind in KINDS {
         let (one, two) = (pair(kind), pair(kind));
         let mut noise = SystemEntropy.bytes::<77>();
-        // Never the head of a page by chance.
-        noise[1] = 0;
-        let dump = [&noise[..], &record(&one), &MAGIC, &noise, &record(&two), &record(&one)].concat();
+        // Looks like the first page of flashee, and of a file in SPIFFS.
+        noise[..5].copy_from_slice(&[3, 0x7f, 0, 0, 0xfc]);
+        let mut dump = [&noise[..], &record(&one), &MAGIC, &noise, &record(&two), &record(&one)].concat();
+        dump.resize(32 * 1024, 0);
         let plain = |at| sighting(at, Storage::Plain, Standing::Unknown);
         let len = record(&one).len();
         let (second, third) = (77 + len + 4 + 77, 77 + 2 * len + 4 + 77);
@@ -327,6 +328,17 @@ fn the_log_of_an_eeprom_gives_the_present_record_and_the_older_ones() {
 }
 
 #[test]
+fn a_log_remembers_the_newer_before_the_older() {
+    let pairs = [(); 4].map(|()| pair(KeyKind::P256));
+    let mut eeprom = Eeprom::new();
+    for key in &pairs {
+        eeprom.put(100, &record(key));
+    }
+    let order: Vec<_> = seen(&find(&eeprom.flash)).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(order, pairs.iter().rev().map(name).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_torn_write_to_an_eeprom_leaves_the_record_before_it() {
     let (old, new) = (pair(KeyKind::P256), pair(KeyKind::P256));
     let mut eeprom = Eeprom::new();
@@ -334,9 +346,15 @@ fn a_torn_write_to_an_eeprom_leaves_the_record_before_it() {
     let before = eeprom.next;
     eeprom.put(100, &record(&new));
     // Cut in the middle: written from the end, so the first entries are still blank, and the log ends before them.
-    eeprom.flash[before..before + 400].fill(0xff);
-    assert_eq!(seen(&find(&eeprom.flash))[0].0, name(&old));
-    assert_eq!(find(&eeprom.flash).keys.len(), 1);
+    let mut cut = eeprom.flash.clone();
+    cut[before..before + 400].fill(0xff);
+    // Or in the middle of an entry, whose status byte is then not yet what makes it valid.
+    let mut torn = eeprom.flash.clone();
+    torn[before + 1] = 0xff;
+    for flash in [cut, torn] {
+        let found = seen(&find(&flash));
+        assert_eq!(found.iter().map(|(name, _)| name).collect::<Vec<_>>(), [&name(&old)]);
+    }
 }
 
 #[test]
