@@ -73,7 +73,7 @@ fn identify_running(link: &mut Link, attached: &Attached) -> Result<Identity, De
     let protection = optional(protection::state(&mut control))?.unwrap_or(Protection::Open);
     let mut identity = Identity {
         os_version: control.version_text().map(str::to_owned),
-        ..bare(device, platform, UsbMode::Normal, protection)
+        ..Identity::bare(device, platform, UsbMode::Normal, protection)
     };
     if protection == Protection::Protected {
         // It refuses everything else, and each refusal would take its time.
@@ -101,7 +101,7 @@ fn identify_in_dfu(link: &mut Link, attached: &Attached) -> Result<Identity, Dev
     let platform = link.platform();
     let mut dfu = Dfu::open(link)?;
     let protection = dfu.protection()?;
-    let mut identity = bare(device, platform, UsbMode::Dfu, protection);
+    let mut identity = Identity::bare(device, platform, UsbMode::Dfu, protection);
     if platform == Platform::Electron {
         identity.transport = electron_transport(&mut dfu)?;
     }
@@ -159,22 +159,6 @@ fn optional<T>(answer: Result<T, ControlError>) -> Result<Option<T>, ControlErro
     match answer {
         Err(error) if error.is_final() => Err(error),
         answer => Ok(answer.ok()),
-    }
-}
-
-fn bare(device: DeviceId, platform: Platform, mode: UsbMode, protection: Protection) -> Identity {
-    Identity {
-        device,
-        platform,
-        mode,
-        protection,
-        transport: None,
-        serial: None,
-        iccid: None,
-        imei: None,
-        hardware: None,
-        os_version: None,
-        modules: Vec::new(),
     }
 }
 
