@@ -183,8 +183,11 @@ fn required(home: &Path, world: &mut Served, scenario: &Scenario) {
             "{device}: imported again only where an answer was lost"
         );
     }
-    let undo = std::fs::read_dir(state.join("undo")).map_or(0, Iterator::count);
-    assert_eq!(undo, 0, "undo copies are destroyed");
+    for kept in ["undo", "undo/restore"] {
+        let files = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().path().is_file();
+        let copies = std::fs::read_dir(state.join(kept)).map_or(0, |all| all.map(files).filter(|file| *file).count());
+        assert_eq!(copies, 0, "what was kept in {kept} is destroyed");
+    }
 }
 
 /// The devices that have their verdict.
