@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use super::sample::{self as s, Bench};
 use crate::{
     model::{
-        Code, Fact, Outcome, SlotNo, StepError, StepKind, Verdict,
+        CloudState, Code, Fact, Outcome, SlotNo, StepError, StepKind, Verdict,
+        diagnosis::Trouble,
         key::SlotContent,
         module::{InstalledModule, ModuleFunction},
-        outbox::{Answer, ItemId, ItemState},
+        outbox::{Answer, Errand, Item, ItemId, ItemState},
         platform::Transport,
+        survey::Survey,
     },
     store::{
         Illegal, KeyState, LastPass, Origin, RunState, Standing, StoreError, journal,
@@ -90,6 +92,28 @@ fn one_of_each() -> Vec<Fact> {
             device,
             at: s::second(77),
         },
+        Fact::Surveyed {
+            run,
+            device,
+            survey: Survey::Unseen,
+        },
+        Fact::Questioned {
+            run,
+            device,
+            state: CloudState::default(),
+        },
+        Fact::Examined {
+            run,
+            device,
+            server: None,
+        },
+        s::diagnosed(run, device),
+        Fact::RestoreSealed {
+            run,
+            device,
+            sha256: s::hash(8),
+        },
+        Fact::RestoreDestroyed { run, device },
         s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)),
         s::released(run, device),
     ]
@@ -107,7 +131,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 23, "one of each kind");
+    assert_eq!(kinds.len(), 29, "one of each kind");
 
     let records = bench.reader().records(1, 100).unwrap();
     assert_eq!(
@@ -117,9 +141,9 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     assert_eq!(records[0].seq, 2);
     assert_eq!((records[0].at, &records[0].station), (s::second(2), &s::station()));
     let of_run = bench.store.run_records(s::run(1)).unwrap();
-    assert_eq!(of_run.len(), 20, "all but start, recipe and arrival");
+    assert_eq!(of_run.len(), 26, "all but start, recipe and arrival");
     let about = bench.reader().device_records(s::device(1), None, 100).unwrap();
-    assert_eq!(about.len(), 21, "those and the arrival");
+    assert_eq!(about.len(), 27, "those and the arrival");
     assert!(about.is_sorted_by_key(|record| std::cmp::Reverse(record.seq)));
     let page = bench.reader().device_records(s::device(1), Some(about[4].seq), 2).unwrap();
     assert_eq!(page, about[5..7]);
@@ -226,6 +250,86 @@ fn a_run_opens_waits_goes_on_and_ends_once() {
     );
     assert_eq!(row.last_pass, Some(pass), "a later failure does not unmake it");
     assert_eq!(bench.store.run(second).unwrap().unwrap().nth, 2);
+}
+
+#[test]
+fn a_diagnosis_comes_once_and_its_steps_come_after_the_plan() {
+    let mut bench = Bench::new();
+    let (device, run) = (s::device(1), s::run(1));
+    bench.append(s::started(run, device));
+    bench.append(s::diagnosed(run, device));
+    let row = bench.store.run(run).unwrap().unwrap();
+    assert_eq!(
+        row.plan,
+        [
+            StepKind::ReadKey,
+            StepKind::Flash { file: 1 },
+            StepKind::ReadKey,
+            StepKind::Register
+        ]
+    );
+    assert_eq!(row.diagnosis.unwrap().trouble, Trouble::KeyUnknown);
+    let twice = bench.store.append(s::second(99), &[s::diagnosed(run, device)]);
+    assert!(matches!(
+        twice,
+        Err(StoreError::Illegal {
+            source: Illegal::DiagnosedTwice(_),
+            ..
+        })
+    ));
+    bench.verified();
+}
+
+#[test]
+fn a_chain_is_kept_with_its_order_and_a_vague_claim_is_no_refusal() {
+    let mut bench = Bench::new();
+    let (device, run) = (s::device(1), s::run(1));
+    bench.append(s::started(run, device));
+    let claim = Item {
+        id: ItemId::claim(run),
+        errand: Errand::Claim { before: s::hash(8) },
+        after: Some(ItemId::release(run)),
+        ..s::import(run, device)
+    };
+    bench.append(s::queued(claim.clone()));
+    for attempt in 1..=3 {
+        bench.append(s::sent(&claim.id, attempt));
+        let vague = Answer::Refused {
+            code: Code::ClaimVague,
+            reason: String::new(),
+        };
+        bench.append(s::answered(&claim.id, attempt, vague));
+    }
+    let row = &bench.store.unsettled_items().unwrap()[0];
+    assert_eq!((&row.item, row.state), (&claim, ItemState::Queued));
+    bench.all([
+        s::sent(&claim.id, 4),
+        s::answered(&claim.id, 4, s::refused()),
+        s::sent(&claim.id, 5),
+        s::answered(&claim.id, 5, s::refused()),
+    ]);
+    assert!(bench.store.unsettled_items().unwrap().is_empty());
+    bench.verified();
+}
+
+#[test]
+fn restore_data_are_kept_from_their_seal_to_their_end() {
+    let mut bench = Bench::new();
+    let (device, run) = (s::device(1), s::run(1));
+    bench.append(s::started(run, device));
+    let never = bench.store.append(s::second(50), &[Fact::RestoreDestroyed { run, device }]);
+    assert!(never.is_err());
+    let sealed = |n| Fact::RestoreSealed {
+        run,
+        device,
+        sha256: s::hash(n),
+    };
+    bench.all([sealed(1), sealed(2)]);
+    let kept = bench.store.kept_restore_data().unwrap();
+    assert_eq!((kept.len(), kept[0].run, kept[0].sha256), (1, run, s::hash(2)));
+    bench.append(Fact::RestoreDestroyed { run, device });
+    assert!(bench.store.kept_restore_data().unwrap().is_empty());
+    bench.verified();
 }
 
 #[test]

@@ -6,8 +6,9 @@ use tempfile::TempDir;
 
 use crate::{
     model::{
-        Code, DeviceId, Fact, Fingerprint, Platform, PortPath, ProductId, PublicKey, Record, RunId, SlotNo, StationId, StepKind,
-        Verdict, Wall,
+        Code, DeviceId, Diagnosis, Fact, Fingerprint, Platform, PortPath, ProductId, PublicKey, Record, RunId, SlotNo, StationId,
+        StepKind, Verdict, Wall,
+        diagnosis::{Flow, Sureness, Trouble},
         fact::{Identity, Protection},
         key::{KeyLayout, SlotContent},
         outbox::{Answer, Errand, Item, ItemId},
@@ -152,6 +153,21 @@ pub(super) fn ended(run: RunId, device: DeviceId, verdict: Verdict, code: Option
         code,
         why: "so it is".to_owned(),
         proved: verdict == Verdict::Pass,
+    }
+}
+
+pub(super) fn diagnosed(run: RunId, device: DeviceId) -> Fact {
+    Fact::Diagnosed {
+        run,
+        device,
+        diagnosis: Diagnosis {
+            trouble: Trouble::KeyUnknown,
+            sureness: Sureness::Likely,
+            flow: Some(Flow::ProductAccount),
+            evidence: vec!["So it is.".to_owned()],
+        },
+        product: Some(ProductId("4711".to_owned())),
+        plan: vec![StepKind::ReadKey, StepKind::Register],
     }
 }
 
