@@ -18,7 +18,6 @@ use crate::model::{
     Code, DeviceId, Fact, Platform, Record, RunId, Verdict,
     diagnosis::Trouble,
     outbox::{Answer, ItemId},
-    sentence::took,
 };
 
 /// Accumulates what the facts of this session say.
@@ -264,7 +263,8 @@ fn diagnosis(line: &Line, printer: &Printer) {
         detail("flow", flow.words());
     }
     if let Some(millis) = line.ownerless_ms {
-        detail("owner", &format!("it belonged to nobody for {}", took(millis)));
+        let (seconds, rest) = (millis / 1000, millis % 1000);
+        detail("owner", &format!("it belonged to nobody for {seconds}.{rest:03} s"));
     }
     // The reason of a run that only looked is the diagnosis once more.
     if !line.why.is_empty() && !line.why.contains(found.trouble.words()) {
