@@ -197,34 +197,16 @@ fn a_token_that_is_not_accepted_lets_an_unchanged_device_go_at_once() {
 
 #[test]
 fn a_token_that_is_not_accepted_does_not_end_what_is_only_looked_at() {
-    let owed = Recipe {
-        finish_owed: true,
-        ..recipe(KeyPolicy::Read)
-    };
-    let mut drive = Drive::new(owed, valid(1));
+    let mut drive = Drive::that_may_owe(KeyPolicy::Read, valid(1));
     drive.plug();
-    for _ in 0..700 {
-        drive.answer_all(&mut |call| {
-            matches!(call, Call::Upload { .. }).then(|| Answer::Later {
-                why: "down".into(),
-                after_ms: None,
-            })
-        });
-        if drive.rack.idle() {
-            break;
-        }
-        drive.pass_time(Duration::from_secs(1));
-    }
+    drive.until_idle(LONG, &mut put_off_uploads);
     // A new run of the same device waits to be admitted when the upload that the first one owes is answered.
     drive.unplug();
     drive.effects.clear();
     drive.plug();
     until_asked(&mut drive, |call| matches!(call, Call::Admit { .. }));
     drive.rack.outbox.locked = None;
-    for _ in 0..70 {
-        drive.pass_time(Duration::from_secs(1));
-        drive.answer_all(&mut |_| Some(Answer::Auth { reason: "gone".into() }));
-    }
+    drive.later(70, &mut |_| Some(Answer::Auth { reason: "gone".into() }));
     assert_eq!(drive.rack.outbox().locked.as_deref(), Some("gone"));
     assert!(matches!(drive.slot(), Slot::AwaitingCloud { .. }), "{:?}", drive.slot());
     assert_eq!(drive.count(|f| matches!(f, Fact::StepFailed { .. })), 0);
@@ -286,14 +268,7 @@ fn a_key_that_was_accepted_while_its_device_was_away_is_not_sent_again() {
 
 #[test]
 fn a_look_is_asked_for_once_and_used_in_the_moment_in_which_it_was_made() {
-    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    drive.plug();
-    for _ in 0..20 {
-        drive.answer_all(&mut put_off_new_key);
-        drive.pass_time(Duration::from_secs(1));
-    }
-    drive.answer_all(&mut put_off_new_key);
-    drive.unplug();
+    let mut drive = Drive::that_left_with_a_new_key();
     let about_item = |call: &Call| {
         matches!(
             call,
@@ -309,11 +284,7 @@ fn a_look_is_asked_for_once_and_used_in_the_moment_in_which_it_was_made() {
     }
     assert!(drive.effects.is_empty(), "asked again: {:?}", drive.effects);
     // It could not be told: to be asked again in a second, which is when the core wants to be woken.
-    let down = Answer::Later {
-        why: "down".into(),
-        after_ms: None,
-    };
-    drive.reply(&look, &mut |_| Some(down.clone()));
+    drive.reply(&look, &mut |_| Some(down()));
     let wake = drive.rack.next_tick(drive.now, drive.wall()).expect("it wants to be woken");
     assert_eq!(wake.since(drive.now), Duration::from_secs(1));
     // While nothing may be sent it is not woken again and again for what it cannot do.
@@ -358,12 +329,7 @@ fn a_refusal_says_that_the_cloud_holds_the_device_in_quarantine_or_denies_it() {
                         let found = Looked::Device { device, at: None };
                         drive.give(&Input::Cloud(Reply::Looked { about, found }));
                     }
-                    Effect::Call(call) => drive.reply(&call, &mut |call| {
-                        matches!(call, Call::Upload { .. }).then(|| Answer::Refused {
-                            code: Code::CloudRefused,
-                            reason: "no".into(),
-                        })
-                    }),
+                    Effect::Call(call) => drive.reply(&call, &mut refuse_uploads),
                     _ => {}
                 }
             }

@@ -1,19 +1,6 @@
 //! Devices that come, go, move and fall off the bus, and what is cleaned up before they leave.
 
 use super::*;
-use crate::model::recipe::Wifi;
-
-fn with_wifi() -> Recipe {
-    let wifi = Wifi {
-        ssid: "bench".into(),
-        password: None,
-    };
-    Recipe {
-        platform: Platform::Argon,
-        wifi: Some(wifi),
-        ..recipe(KeyPolicy::Read)
-    }
-}
 
 fn forgotten(drive: &Drive) -> usize {
     let run = drive.rack.runs().next().expect("shown");

@@ -6,27 +6,6 @@ use crate::rack::{
     run::{Keys, StepState},
 };
 
-fn refuse_new_key(call: &Call) -> Option<Answer> {
-    match call {
-        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Refused {
-            code: Code::CloudRefused,
-            reason: "no".into(),
-        }),
-        _ => None,
-    }
-}
-
-fn why(drive: &Drive) -> String {
-    let ended = |(_, fact): &(Wall, Fact)| {
-        if let Fact::RunEnded { why, .. } = fact {
-            Some(why.clone())
-        } else {
-            None
-        }
-    };
-    drive.facts.iter().rev().find_map(ended).expect("the run ended")
-}
-
 #[test]
 fn device_and_cloud_agree_only_on_a_key_that_is_known_of_both() {
     let of = |n: u8| Fingerprint([n; 32]);
@@ -132,10 +111,7 @@ fn a_key_that_is_back_after_another_one_was_accepted_is_sent_again() {
     };
     drive.commit(slot, ticket, given_up);
     drive.done((slot, ticket));
-    for _ in 0..60 {
-        drive.answer_all(&mut by_the_book);
-        drive.pass_time(Duration::from_secs(1));
-    }
+    drive.works(60, &mut by_the_book);
     assert_eq!(drive.keys(), ["01", "intended", "63", "01"]);
     assert_eq!(drive.verdict(), Some((Verdict::Pass, None)));
 }
@@ -220,10 +196,7 @@ fn an_old_key_that_went_back_counts_only_if_the_device_still_holds_it() {
     // Before the verdict was on record the device made a key of its own.
     drive.holds = valid(5);
     drive.plug();
-    for _ in 0..30 {
-        drive.answer_all(&mut refuse_new_key);
-        drive.pass_time(Duration::from_secs(1));
-    }
+    drive.works(30, &mut refuse_new_key);
     assert!(drive.keys().contains(&"05".to_owned()), "{:?}", drive.keys());
     assert_ne!(drive.verdict(), Some((Verdict::RolledBack, Some(Code::RolledBackRefused))));
 }
@@ -242,7 +215,7 @@ fn a_recheck_sends_a_key_only_if_it_is_not_the_one_that_was_accepted_for_the_pro
         assert_eq!(drive.keys().len(), sent, "{accepted}");
         let tail = if sent == 0 { "" } else { ", registered" };
         assert_eq!(
-            why(&drive),
+            drive.why(),
             format!("already done under this recipe; checked, key as found{tail}")
         );
     }
@@ -262,7 +235,7 @@ fn the_verdict_says_what_became_of_the_key() {
     ] {
         let mut drive = Drive::new(recipe(policy), holds);
         drive.run(&mut by_the_book);
-        assert_eq!(why(&drive), format!("{words}, registered, proved by a handshake"));
+        assert_eq!(drive.why(), format!("{words}, registered, proved by a handshake"));
     }
 }
 
@@ -291,40 +264,23 @@ fn an_undo_copy_goes_when_nothing_was_written_after_all_and_only_if_there_is_one
 fn an_older_key_that_was_never_sent_is_withdrawn_for_a_newer_one_and_one_in_doubt_is_not() {
     let withdrawn = |f: &Fact| matches!(f, Fact::ItemWithdrawn { why, .. } if why.contains("a newer key"));
     for in_doubt in [false, true] {
-        let owed = Recipe {
-            finish_owed: true,
-            ..recipe(KeyPolicy::Read)
-        };
-        let mut drive = Drive::new(owed, valid(1));
-        let mut down = |call: &Call| {
-            matches!(call, Call::Upload { .. } | Call::Look { .. }).then(|| {
-                if in_doubt {
-                    Answer::Ambiguous { why: "lost".into() }
-                } else {
-                    Answer::Later {
-                        why: "down".into(),
-                        after_ms: None,
-                    }
-                }
-            })
+        let mut drive = Drive::that_may_owe(KeyPolicy::Read, valid(1));
+        let mut away = |call: &Call| {
+            let answer = if in_doubt {
+                Answer::Ambiguous { why: "lost".into() }
+            } else {
+                down()
+            };
+            matches!(call, Call::Upload { .. } | Call::Look { .. }).then_some(answer)
         };
         drive.plug();
-        for _ in 0..700 {
-            drive.answer_all(&mut down);
-            if drive.rack.idle() {
-                break;
-            }
-            drive.pass_time(Duration::from_secs(1));
-        }
+        drive.until_idle(LONG, &mut away);
         assert_eq!(drive.verdict(), Some((Verdict::Owed, Some(Code::CloudUnreachable))));
         drive.unplug();
         drive.holds = valid(2);
         drive.keeps = Some(StepKind::Boot);
         drive.plug();
-        for _ in 0..100 {
-            drive.answer_all(&mut down);
-            drive.pass_time(Duration::from_secs(1));
-        }
+        drive.works(100, &mut away);
         assert_eq!(drive.count(withdrawn), usize::from(!in_doubt));
         let open: Vec<_> = drive.rack.outbox().open().filter_map(|entry| entry.key()).collect();
         assert_eq!(open.contains(&key(1).fingerprint), in_doubt);
@@ -334,15 +290,7 @@ fn an_older_key_that_was_never_sent_is_withdrawn_for_a_newer_one_and_one_in_doub
 
 #[test]
 fn a_run_that_stops_before_the_bench_network_was_set_takes_none_away() {
-    let wifi = crate::model::recipe::Wifi {
-        ssid: "bench".into(),
-        password: None,
-    };
-    let recipe = Recipe {
-        wifi: Some(wifi),
-        ..recipe(KeyPolicy::Read)
-    };
-    let mut drive = Drive::new(recipe.clone(), valid(1));
+    let mut drive = Drive::new(with_wifi(), valid(1));
     drive.plug();
     drive.pass_time(Duration::from_secs(1));
     while !matches!(drive.slot(), Slot::AwaitingCloud { .. }) {
@@ -350,10 +298,10 @@ fn a_run_that_stops_before_the_bench_network_was_set_takes_none_away() {
     }
     drive.give(&Input::Command(Command::Abort(SlotNo(1))));
     assert_eq!(drive.verdict(), Some((Verdict::Aborted, Some(Code::Stopped))));
-    assert_eq!(why(&drive), "a person stopped the run");
-    let mut drive = Drive::new(recipe, valid(1));
+    assert_eq!(drive.why(), "a person stopped the run");
+    let mut drive = Drive::new(with_wifi(), valid(1));
     assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
-    assert!(!why(&drive).contains("bench network"), "{}", why(&drive));
+    assert!(!drive.why().contains("bench network"), "{}", drive.why());
 }
 
 #[test]
@@ -368,19 +316,7 @@ fn a_refusal_after_an_answer_in_doubt_is_a_quarantine_only_if_the_key_is_new() {
         ),
     ] {
         let mut drive = Drive::new(recipe(policy), holds);
-        let mut first = true;
-        let ended = drive.run(&mut |call| {
-            matches!(call, Call::Upload { .. }).then(|| {
-                if std::mem::take(&mut first) {
-                    Answer::Ambiguous { why: "lost".into() }
-                } else {
-                    Answer::Refused {
-                        code: Code::CloudRefused,
-                        reason: "no".into(),
-                    }
-                }
-            })
-        });
+        let ended = drive.run(&mut refuse_after_doubt(|call| matches!(call, Call::Upload { .. })));
         assert_eq!(ended, Some((verdict, Some(code))));
     }
 }
@@ -403,27 +339,14 @@ fn an_undo_copy_of_a_blank_slot_goes_when_nothing_was_written_after_all() {
 
 #[test]
 fn a_new_key_that_was_withdrawn_is_owed_again_although_the_token_is_not_accepted() {
-    let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    drive.plug();
-    for _ in 0..20 {
-        drive.answer_all(&mut put_off_new_key);
-        drive.pass_time(Duration::from_secs(1));
-    }
-    drive.answer_all(&mut put_off_new_key);
-    drive.unplug();
+    let mut drive = Drive::that_left_with_a_new_key();
     // The cloud shows a newer session: a person decides, and takes the device back to the rack.
     drive.session = Some(drive.wall());
-    for _ in 0..90 {
-        drive.pass_time(Duration::from_secs(1));
-        drive.answer_all(&mut by_the_book);
-    }
+    drive.later(90, &mut by_the_book);
     assert_eq!(drive.rack.outbox().open().count(), 0);
     drive.rack.outbox.locked = Some("gone".into());
     drive.plug();
-    for _ in 0..20 {
-        drive.answer_all(&mut by_the_book);
-        drive.pass_time(Duration::from_secs(1));
-    }
+    drive.works(20, &mut by_the_book);
     let owed: Vec<_> = drive.rack.outbox().open().filter_map(|entry| entry.key()).collect();
     assert_eq!(owed, [key(99).fingerprint]);
     assert!(matches!(drive.slot(), Slot::AwaitingCloud { .. }), "held");

@@ -2,15 +2,6 @@
 
 use super::*;
 
-/// A new key is on the device, its upload is put off, and the cable is pulled.
-fn waiting() -> Drive {
-    let mut drive = Drive::that_waits_with_a_new_key();
-    assert_eq!(drive.looks, 0, "a device that is held needs no look");
-    drive.answer_all(&mut put_off_new_key);
-    drive.unplug();
-    drive
-}
-
 fn uploads(drive: &Drive) -> usize {
     drive.count(|f| matches!(f, Fact::ItemSent { item, .. } if item == &new_key_item(drive)))
 }
@@ -26,29 +17,22 @@ fn new_key_item(drive: &Drive) -> ItemId {
     ItemId::key(drive.facts.iter().find_map(started).unwrap(), key(99).fingerprint)
 }
 
-fn let_time_pass(drive: &mut Drive, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
-    for _ in 0..90 {
-        drive.pass_time(Duration::from_secs(1));
-        drive.answer_all(cloud);
-    }
-}
-
 #[test]
 fn a_key_that_had_to_wait_goes_after_a_look_that_shows_no_newer_session() {
-    let mut drive = waiting();
+    let mut drive = Drive::that_left_with_a_new_key();
     let before = uploads(&drive);
     drive.session = Wall::from_millis(drive.wall().millis() - 3_600_000);
-    let_time_pass(&mut drive, &mut by_the_book);
+    drive.later(90, &mut by_the_book);
     assert_eq!((drive.looks, uploads(&drive) - before), (1, 1));
     assert_eq!(drive.rack.outbox().open().count(), 0);
 }
 
 #[test]
 fn a_key_that_had_to_wait_does_not_go_when_the_device_has_connected_since() {
-    let mut drive = waiting();
+    let mut drive = Drive::that_left_with_a_new_key();
     let before = uploads(&drive);
     drive.session = Some(drive.wall());
-    let_time_pass(&mut drive, &mut by_the_book);
+    drive.later(90, &mut by_the_book);
     assert_eq!((drive.looks, uploads(&drive) - before), (1, 0));
     assert_eq!(
         drive.count(|f| matches!(f, Fact::ItemWithdrawn { why, .. } if why.contains("a person decides"))),
@@ -61,62 +45,54 @@ fn a_key_that_had_to_wait_does_not_go_when_the_device_has_connected_since() {
 
 #[test]
 fn a_look_that_fails_is_made_again_and_rarer() {
-    let mut drive = waiting();
+    let mut drive = Drive::that_left_with_a_new_key();
     let before = uploads(&drive);
     let mut asked = 0;
-    let_time_pass(&mut drive, &mut |call| {
+    drive.later(90, &mut |call| {
         asked += usize::from(matches!(call, Call::Look { .. }));
-        Some(Answer::Later {
-            why: "down".into(),
-            after_ms: None,
-        })
+        Some(down())
     });
     assert!((4..=8).contains(&asked), "{asked} looks in 90 s");
     assert_eq!(uploads(&drive), before);
-    let_time_pass(&mut drive, &mut by_the_book);
+    drive.later(90, &mut by_the_book);
     assert_eq!(uploads(&drive), before + 1);
 }
 
 #[test]
 fn a_look_that_is_refused_leaves_it_to_the_upload_and_a_bad_token_stops_all() {
-    let mut drive = waiting();
+    let mut drive = Drive::that_left_with_a_new_key();
     let before = uploads(&drive);
-    let_time_pass(&mut drive, &mut |call| {
+    drive.later(90, &mut |call| {
         matches!(call, Call::Look { .. }).then(|| Answer::Refused {
             code: Code::CloudDenied,
             reason: "no".into(),
         })
     });
     assert_eq!(uploads(&drive), before + 1);
-    let mut drive = waiting();
+    let mut drive = Drive::that_left_with_a_new_key();
     let before = uploads(&drive);
-    let_time_pass(&mut drive, &mut |_| Some(Answer::Auth { reason: "gone".into() }));
+    drive.later(90, &mut |_| Some(Answer::Auth { reason: "gone".into() }));
     assert_eq!((uploads(&drive), drive.looks), (before, 1));
     drive.give(&Input::Command(Command::TokenRenewed));
-    let_time_pass(&mut drive, &mut by_the_book);
+    drive.later(90, &mut by_the_book);
     assert_eq!(uploads(&drive), before + 1);
 }
 
 #[test]
 fn after_a_start_a_queued_key_is_looked_at_first() {
-    let mut drive = waiting();
+    let mut drive = Drive::that_left_with_a_new_key();
     let before = uploads(&drive);
     drive.effects.clear();
     drive.restart();
     drive.session = Some(drive.wall());
-    let_time_pass(&mut drive, &mut by_the_book);
+    drive.later(90, &mut by_the_book);
     assert_eq!((drive.looks, uploads(&drive) - before), (1, 0));
 }
 
 #[test]
 fn a_refusal_is_believed_only_with_a_look_at_its_cause() {
     let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
-    let verdict = drive.run(&mut |call| {
-        matches!(call, Call::Upload { .. }).then(|| Answer::Refused {
-            code: Code::CloudRefused,
-            reason: "no".into(),
-        })
-    });
+    let verdict = drive.run(&mut refuse_uploads);
     assert_eq!(verdict, Some((Verdict::Fail, Some(Code::CloudRefused))));
     assert_eq!(drive.looks, 1);
     assert_eq!(
@@ -129,33 +105,15 @@ fn a_refusal_is_believed_only_with_a_look_at_its_cause() {
 
 #[test]
 fn an_import_does_not_push_out_a_key_that_is_owed() {
-    let owed = Recipe {
-        finish_owed: true,
-        ..recipe(KeyPolicy::Read)
-    };
-    let mut drive = Drive::new(owed, valid(1));
-    let mut down = |call: &Call| {
-        matches!(call, Call::Upload { .. } | Call::Look { .. }).then(|| Answer::Later {
-            why: "down".into(),
-            after_ms: None,
-        })
-    };
+    let mut drive = Drive::that_may_owe(KeyPolicy::Read, valid(1));
+    let mut away = |call: &Call| matches!(call, Call::Upload { .. } | Call::Look { .. }).then(down);
     drive.plug();
-    for _ in 0..700 {
-        drive.answer_all(&mut down);
-        if drive.rack.idle() {
-            break;
-        }
-        drive.pass_time(Duration::from_secs(1));
-    }
+    drive.until_idle(LONG, &mut away);
     assert_eq!(drive.verdict(), Some((Verdict::Owed, Some(Code::CloudUnreachable))));
     drive.unplug();
     drive.keeps = Some(StepKind::ReadKey);
     drive.plug();
-    for _ in 0..100 {
-        drive.pass_time(Duration::from_secs(1));
-        drive.answer_all(&mut down);
-    }
+    drive.later(100, &mut away);
     assert!(drive.kept.is_some(), "an import does not wait for a key");
     let key_items = drive.rack.outbox().open().filter(|e| e.key().is_some()).count();
     assert_eq!(key_items, 1, "owed until its successor is queued");

@@ -2,6 +2,7 @@
 
 mod answers;
 mod chains;
+mod clouds;
 mod comings;
 mod diagnoses;
 mod doubts;
@@ -28,10 +29,14 @@ use crate::{
         key::{KeyLayout, SlotContent},
         outbox::{Answer, CloudDevice, Errand, Item, ItemId, Looked},
         platform::UsbMode,
-        recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Timeouts},
+        recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Timeouts, Wifi},
         survey::Survey,
     },
 };
+use clouds::*;
+
+/// More seconds than a device is held for a cloud that is away.
+const LONG: u32 = 800;
 
 const DEVICE: DeviceId = DeviceId::from_bytes([0xe0, 0x0f, 0xce, 0x68, 0, 0, 0, 0, 0, 0, 0, 1]);
 
@@ -51,6 +56,18 @@ fn recipe(keys: KeyPolicy) -> Recipe {
         prove: true,
         finish_owed: false,
         timeouts: Timeouts::default(),
+    }
+}
+
+/// With a bench network, which is taken away at the end.
+fn with_wifi() -> Recipe {
+    let wifi = Wifi {
+        ssid: "bench".into(),
+        password: None,
+    };
+    Recipe {
+        wifi: Some(wifi),
+        ..recipe(KeyPolicy::Read)
     }
 }
 
@@ -169,7 +186,25 @@ impl Drive {
         drive.plug();
         drive.works(20, &mut put_off_new_key);
         assert_eq!(drive.holds, valid(99));
+        assert_eq!(drive.looks, 0, "a device that is held needs no look");
         drive
+    }
+
+    /// The same, and then the cable was pulled.
+    fn that_left_with_a_new_key() -> Self {
+        let mut drive = Self::that_waits_with_a_new_key();
+        drive.answer_all(&mut put_off_new_key);
+        drive.unplug();
+        drive
+    }
+
+    /// Its recipe lets a device go whose key is still owed.
+    fn that_may_owe(keys: KeyPolicy, holds: SlotContent) -> Self {
+        let owing = Recipe {
+            finish_owed: true,
+            ..recipe(keys)
+        };
+        Self::new(owing, holds)
     }
 
     fn wall(&self) -> Wall {
@@ -214,6 +249,25 @@ impl Drive {
     fn works(&mut self, seconds: u32, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
         for _ in 0..seconds {
             self.answer_all(cloud);
+            self.pass_time(Duration::from_secs(1));
+        }
+    }
+
+    /// Answers everything that is asked after each of so many seconds.
+    fn later(&mut self, seconds: u32, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
+        for _ in 0..seconds {
+            self.pass_time(Duration::from_secs(1));
+            self.answer_all(cloud);
+        }
+    }
+
+    /// Works for so many seconds at most, until the slot is idle.
+    fn until_idle(&mut self, seconds: u32, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
+        for _ in 0..seconds {
+            self.answer_all(cloud);
+            if self.rack.idle() {
+                break;
+            }
             self.pass_time(Duration::from_secs(1));
         }
     }
@@ -490,10 +544,15 @@ impl Drive {
 
     /// Lets everything happen until the worker keeps an order.
     fn run_until_kept(&mut self, kind: StepKind) -> (SlotNo, Ticket) {
+        self.run_until_kept_by(kind, &mut by_the_book)
+    }
+
+    /// The same with a cloud that answers otherwise than by the book.
+    fn run_until_kept_by(&mut self, kind: StepKind, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) -> (SlotNo, Ticket) {
         self.keeps = Some(kind);
         self.plug();
         for _ in 0..100 {
-            self.answer_all(&mut by_the_book);
+            self.answer_all(cloud);
             if let Some(kept) = self.kept.take() {
                 self.keeps = None;
                 return kept;
@@ -537,13 +596,7 @@ impl Drive {
     /// Lets everything happen until the slot is idle.
     fn run(&mut self, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) -> Option<(Verdict, Option<Code>)> {
         self.plug();
-        for _ in 0..400 {
-            self.answer_all(cloud);
-            if self.rack.idle() {
-                break;
-            }
-            self.pass_time(Duration::from_secs(1));
-        }
+        self.until_idle(400, cloud);
         self.verdict()
     }
 
@@ -557,23 +610,20 @@ impl Drive {
         })
     }
 
+    /// Why the last run that ended did, in words.
+    fn why(&self) -> &str {
+        let last = self.facts.iter().rev().find_map(|(_, fact)| {
+            if let Fact::RunEnded { why, .. } = fact {
+                Some(why.as_str())
+            } else {
+                None
+            }
+        });
+        last.expect("a run ended")
+    }
+
     fn count(&self, wanted: impl Fn(&Fact) -> bool) -> usize {
         self.facts.iter().filter(|(_, fact)| wanted(fact)).count()
-    }
-}
-
-fn by_the_book(_: &Call) -> Option<Answer> {
-    None
-}
-
-/// Every upload of the new key is put off; the rest goes by the book.
-fn put_off_new_key(call: &Call) -> Option<Answer> {
-    match call {
-        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Later {
-            why: "busy".into(),
-            after_ms: None,
-        }),
-        _ => None,
     }
 }
 
@@ -615,13 +665,7 @@ fn nothing_is_written_when_the_present_key_is_refused() {
 #[test]
 fn a_new_key_that_is_refused_twice_is_rolled_back() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    let verdict = drive.run(&mut |call| match call {
-        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Refused {
-            code: Code::CloudRefused,
-            reason: "no".into(),
-        }),
-        _ => None,
-    });
+    let verdict = drive.run(&mut refuse_new_key);
     assert_eq!(verdict, Some((Verdict::RolledBack, Some(Code::RolledBackRefused))));
     assert_eq!(drive.holds, valid(1), "the old key is back");
     assert_eq!(
@@ -640,18 +684,7 @@ fn a_new_key_that_is_refused_twice_is_rolled_back() {
 #[test]
 fn after_an_ambiguous_attempt_nothing_is_rolled_back() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    let mut first = true;
-    let verdict = drive.run(&mut |call| match call {
-        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(if std::mem::take(&mut first) {
-            Answer::Ambiguous { why: "lost".into() }
-        } else {
-            Answer::Refused {
-                code: Code::CloudRefused,
-                reason: "no".into(),
-            }
-        }),
-        _ => None,
-    });
+    let verdict = drive.run(&mut refuse_after_doubt(uploads_new_key));
     assert_eq!(verdict, Some((Verdict::Quarantined, Some(Code::StateUnknown))));
     assert_eq!(drive.holds, valid(99), "the new key stays");
     assert_eq!(
@@ -664,13 +697,7 @@ fn after_an_ambiguous_attempt_nothing_is_rolled_back() {
 #[test]
 fn a_refused_key_on_a_blank_slot_stays_and_fails() {
     let mut drive = Drive::new(recipe(KeyPolicy::ReadOrGenerate), SlotContent::Blank);
-    let verdict = drive.run(&mut |call| match call {
-        Call::Upload { .. } => Some(Answer::Refused {
-            code: Code::CloudRefused,
-            reason: "no".into(),
-        }),
-        _ => None,
-    });
+    let verdict = drive.run(&mut refuse_uploads);
     assert_eq!(verdict, Some((Verdict::Fail, Some(Code::CloudRefused))));
     assert_eq!(drive.holds, valid(99));
 }
@@ -767,14 +794,7 @@ fn an_older_acceptance_counts_no_more_once_another_key_went_out() {
 #[test]
 fn a_roll_back_that_was_cut_before_its_verdict_is_one_still() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    let mut refuse = |call: &Call| match call {
-        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Refused {
-            code: Code::CloudRefused,
-            reason: "no".into(),
-        }),
-        _ => None,
-    };
-    drive.cut_after(&mut refuse, |f| matches!(f, Fact::StepFailed { .. }));
+    drive.cut_after(&mut refuse_new_key, |f| matches!(f, Fact::StepFailed { .. }));
     // The journal as a cut leaves it: the old key is on record as back, and no verdict.
     drive.holds = valid(1);
     let run = drive.rack.runs().next().unwrap().id;
@@ -785,7 +805,7 @@ fn a_roll_back_that_was_cut_before_its_verdict_is_one_still() {
     };
     drive.facts.push((drive.wall(), restored.clone()));
     drive.rack.apply(drive.wall(), &restored).unwrap();
-    let verdict = drive.run(&mut refuse);
+    let verdict = drive.run(&mut refuse_new_key);
     assert_eq!(verdict, Some((Verdict::RolledBack, Some(Code::RolledBackRefused))));
     assert_eq!(drive.count(|f| matches!(f, Fact::KeyIntended { .. })), 1);
 }
@@ -832,39 +852,16 @@ fn a_late_report_of_an_abandoned_attempt_is_dropped() {
 #[test]
 fn a_cloud_that_is_away_leaves_a_device_with_a_replaced_key_held() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    let verdict = drive.run(&mut |call| match call {
-        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Later {
-            why: "down".into(),
-            after_ms: None,
-        }),
-        _ => None,
-    });
+    let verdict = drive.run(&mut put_off_new_key);
     assert_eq!(verdict, None, "held, not judged");
     assert_eq!(drive.mode, UsbMode::Dfu);
 }
 
 #[test]
 fn a_key_that_is_not_yet_accepted_may_be_owed_where_the_recipe_says_so() {
-    let mut drive = Drive::new(
-        Recipe {
-            finish_owed: true,
-            ..recipe(KeyPolicy::Read)
-        },
-        valid(1),
-    );
+    let mut drive = Drive::that_may_owe(KeyPolicy::Read, valid(1));
     drive.plug();
-    for _ in 0..700 {
-        drive.answer_all(&mut |call| {
-            matches!(call, Call::Upload { .. }).then(|| Answer::Later {
-                why: "down".into(),
-                after_ms: None,
-            })
-        });
-        if drive.rack.idle() {
-            break;
-        }
-        drive.pass_time(Duration::from_secs(1));
-    }
+    drive.until_idle(LONG, &mut put_off_uploads);
     assert_eq!(drive.verdict(), Some((Verdict::Owed, Some(Code::CloudUnreachable))));
     assert_eq!(drive.rack.outbox().open().count(), 1, "and it stays in the outbox");
 }

@@ -52,18 +52,6 @@ fn tell(drive: &mut Drive, address: u16, result: Result<Identity, StepError>) {
     });
 }
 
-/// Why the run ended, in words.
-fn why(drive: &Drive) -> String {
-    let ended = |(_, fact): &(Wall, Fact)| {
-        if let Fact::RunEnded { why, .. } = fact {
-            Some(why.clone())
-        } else {
-            None
-        }
-    };
-    drive.facts.iter().find_map(ended).expect("the run ended")
-}
-
 #[test]
 fn a_device_that_fails_to_tell_is_asked_three_times_and_one_that_has_no_answer_once() {
     for (code, most) in [(Code::UsbTransfer, 3), (Code::NoDeviceId, 1)] {
@@ -118,7 +106,7 @@ fn a_protected_device_is_judged_before_any_step_and_told_from_one_in_service_mod
         };
         tell(&mut drive, address, Ok(told));
         assert_eq!(drive.verdict(), Some((Verdict::Fail, Some(Code::Protected))));
-        assert!(why(&drive).starts_with(word), "{}", why(&drive));
+        assert!(drive.why().starts_with(word), "{}", drive.why());
         assert_eq!(drive.count(|f| matches!(f, Fact::StepStarted { .. })), 0);
     }
 }
@@ -167,7 +155,7 @@ fn what_the_firmware_needs_must_be_there_in_its_version_or_a_newer_one() {
             let expected = Some((Verdict::Fail, Some(Code::DependencyMissing)));
             assert_eq!(drive.verdict(), expected, "{modules:?}");
             assert_eq!(drive.count(|f| matches!(f, Fact::StepStarted { .. })), 0);
-            assert!(why(&drive).contains("needs system part 1 v3000 or newer;"), "{}", why(&drive));
+            assert!(drive.why().contains("needs system part 1 v3000 or newer;"), "{}", drive.why());
         }
     }
 }

@@ -40,38 +40,14 @@ fn a_device_that_has_to_be_taken_out_is_shown_with_its_reason() {
 #[test]
 fn a_roll_back_is_shown_as_such_and_has_no_number_in_the_plan() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    drive.keeps = Some(StepKind::RollBack);
-    drive.plug();
-    for _ in 0..60 {
-        drive.answer_all(&mut |call| match call {
-            Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Refused {
-                code: Code::CloudRefused,
-                reason: "no".into(),
-            }),
-            _ => None,
-        });
-        if drive.kept.is_some() {
-            break;
-        }
-        drive.pass_time(Duration::from_secs(1));
-    }
+    drive.run_until_kept_by(StepKind::RollBack, &mut refuse_new_key);
     let seen = first(&drive);
     assert_eq!((seen.step, seen.progress), (Some(StepKind::RollBack), None));
 }
 
 #[test]
 fn a_clean_up_is_shown_as_the_step_that_it_is_and_a_judged_run_as_done() {
-    let wifi = crate::model::recipe::Wifi {
-        ssid: "bench".into(),
-        password: None,
-    };
-    let mut drive = Drive::new(
-        Recipe {
-            wifi: Some(wifi),
-            ..recipe(KeyPolicy::Read)
-        },
-        valid(1),
-    );
+    let mut drive = Drive::new(with_wifi(), valid(1));
     drive.fails = Some((StepKind::Check, StepError::new(Code::ModuleInvalid, "check")));
     let kept = drive.run_until_kept(StepKind::ForgetNetwork);
     let run = drive.rack.run(kept.1.run).unwrap();

@@ -171,17 +171,7 @@ fn firmware_has_a_limit_of_its_own() {
 
 #[test]
 fn a_clean_up_that_fails_is_tried_three_times() {
-    let wifi = crate::model::recipe::Wifi {
-        ssid: "bench".into(),
-        password: None,
-    };
-    let mut drive = Drive::new(
-        Recipe {
-            wifi: Some(wifi),
-            ..recipe(KeyPolicy::Read)
-        },
-        valid(1),
-    );
+    let mut drive = Drive::new(with_wifi(), valid(1));
     drive.fails = Some((StepKind::Check, StepError::new(Code::ModuleInvalid, "check")));
     drive.plug();
     for _ in 0..3 {
@@ -279,15 +269,4 @@ fn a_stop_on_the_way_to_a_roll_back_lets_the_old_key_go_back() {
     assert!(stopped);
     assert_eq!(drive.verdict(), Some((Verdict::RolledBack, Some(Code::RolledBackRefused))));
     assert_eq!(drive.holds, valid(1));
-}
-
-/// Every upload of the new key is refused; the rest goes by the book.
-fn refuse_new_key(call: &Call) -> Option<Answer> {
-    match call {
-        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Refused {
-            code: Code::CloudRefused,
-            reason: "no".into(),
-        }),
-        _ => None,
-    }
 }

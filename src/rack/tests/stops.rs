@@ -98,28 +98,12 @@ fn an_abort_ends_a_run_that_waits_for_its_device_to_be_taken_out() {
 #[test]
 fn an_abort_does_not_stop_the_old_key_from_going_back() {
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    drive.keeps = Some(StepKind::RollBack);
-    drive.plug();
-    for _ in 0..60 {
-        drive.answer_all(&mut |call| match call {
-            Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(Answer::Refused {
-                code: Code::CloudRefused,
-                reason: "no".into(),
-            }),
-            _ => None,
-        });
-        if drive.kept.is_some() {
-            break;
-        }
-        drive.pass_time(Duration::from_secs(1));
-    }
-    let (slot, ticket) = drive.kept.take().expect("the old key goes back");
+    let kept = drive.run_until_kept_by(StepKind::RollBack, &mut refuse_new_key);
     drive.effects.clear();
     drive.give(&ABORT);
     assert!(!drive.effects.iter().any(|e| matches!(e, Effect::Cancel(_))));
     // One transfer fails: the old key is tried again, not given up.
-    drive.keeps = None;
-    drive.failed((slot, ticket), Code::UsbTransfer);
+    drive.failed(kept, Code::UsbTransfer);
     drive.answer_all(&mut by_the_book);
     assert_eq!(drive.verdict(), Some((Verdict::RolledBack, Some(Code::RolledBackRefused))));
 }

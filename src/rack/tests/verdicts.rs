@@ -40,10 +40,7 @@ fn the_undo_copy_of_an_ended_run_goes_when_its_key_is_accepted_at_last() {
     drive.give(&Input::Command(Command::Abort(SlotNo(1))));
     assert_eq!(drive.verdict(), Some((Verdict::Quarantined, Some(Code::StateUnknown))));
     assert_eq!(drive.count(|f| matches!(f, Fact::UndoDestroyed { .. })), 0);
-    for _ in 0..70 {
-        drive.pass_time(Duration::from_secs(1));
-        drive.answer_all(&mut by_the_book);
-    }
+    drive.later(70, &mut by_the_book);
     assert_eq!(drive.rack.outbox().open().count(), 0);
     assert_eq!(drive.count(|f| matches!(f, Fact::UndoDestroyed { .. })), 1);
 }
@@ -61,25 +58,10 @@ fn a_newcomer_is_seen_after_the_worker_of_a_departed_device_was_given_up() {
 
 /// A device that is let go with its key owed, because the cloud is away, and then fails its check with this code.
 fn owed_and_then(code: Code) -> Drive {
-    let owing = Recipe {
-        finish_owed: true,
-        ..recipe(KeyPolicy::ReadOrGenerate)
-    };
-    let mut drive = Drive::new(owing, SlotContent::Blank);
+    let mut drive = Drive::that_may_owe(KeyPolicy::ReadOrGenerate, SlotContent::Blank);
     drive.fails = Some((StepKind::Check, StepError::new(code, "check the modules")));
     drive.plug();
-    for _ in 0..800 {
-        drive.answer_all(&mut |call| {
-            matches!(call, Call::Upload { .. }).then(|| Answer::Later {
-                why: "down".into(),
-                after_ms: None,
-            })
-        });
-        if drive.rack.idle() {
-            break;
-        }
-        drive.pass_time(Duration::from_secs(1));
-    }
+    drive.until_idle(LONG, &mut put_off_uploads);
     drive
 }
 
@@ -90,10 +72,7 @@ fn a_key_that_is_owed_stays_owed_when_something_else_fails() {
     let told = |f: &Fact| matches!(f, Fact::RunEnded { why, .. } if why.ends_with("its key is good and still owed to the cloud"));
     assert_eq!(drive.count(told), 1);
     drive.unplug();
-    for _ in 0..100 {
-        drive.pass_time(Duration::from_secs(1));
-        drive.answer_all(&mut by_the_book);
-    }
+    drive.later(100, &mut by_the_book);
     assert_eq!(
         drive.keys().last().map(String::as_str),
         Some("63"),
@@ -139,19 +118,8 @@ fn a_release_is_taken_in_by_the_run_that_it_is_about_and_by_no_other() {
     assert!(drive.rack.clone().apply(drive.wall(), &released).is_err(), "it passed");
 
     // What a quarantined run still owes keeps it in the core, also after a restart.
-    let mut first = true;
     let mut drive = Drive::new(recipe(KeyPolicy::Generate), valid(1));
-    let verdict = drive.run(&mut |call| match call {
-        Call::Upload { key, .. } if key.fingerprint == Fingerprint([99; 32]) => Some(if std::mem::take(&mut first) {
-            Answer::Ambiguous { why: "lost".into() }
-        } else {
-            Answer::Refused {
-                code: Code::CloudRefused,
-                reason: "no".into(),
-            }
-        }),
-        _ => None,
-    });
+    let verdict = drive.run(&mut refuse_after_doubt(uploads_new_key));
     assert_eq!(verdict, Some((Verdict::Quarantined, Some(Code::StateUnknown))));
     let run = drive.rack.runs().next().unwrap().id;
     let (by, why) = ("eva".to_owned(), "so".to_owned());
