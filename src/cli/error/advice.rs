@@ -16,7 +16,6 @@ impl CliError {
             | Self::Config { .. }
             | Self::NoState
             | Self::Missing { .. }
-            | Self::Absent { .. }
             | Self::CloudSetup(_)
             | Self::Named { .. }
             | Self::UnknownDevice { .. }
@@ -31,7 +30,7 @@ impl CliError {
             | Self::StationKey(_)
             | Self::Scenario(_)
             | Self::Overwrite { .. } => ExitCode::Usage,
-            Self::Bus(_) | Self::StandIn(_) => ExitCode::Fault,
+            Self::Bus(_) | Self::Usb(_) | Self::StandIn(_) => ExitCode::Fault,
             Self::World { .. } => ExitCode::Failed,
             Self::Token(_) | Self::Client { .. } | Self::Login(_) | Self::Cloud { .. } => ExitCode::Cloud,
             Self::Store(_)
@@ -57,10 +56,11 @@ impl CliError {
             Self::Config { .. } => "correct the file and run `keyrack check`",
             Self::NoState => "name a directory with --state DIR",
             Self::Missing { next, .. } => next,
-            Self::Absent { .. } | Self::Interrupted => return None,
+            Self::Interrupted => return None,
             Self::Shelf(_) => "correct the recipe; `keyrack check` names every problem",
             Self::StationKey(_) => "correct undo_key in station.toml, or the permissions of the file",
             Self::Bus(_) => "run `keyrack check`",
+            Self::Usb(error) => error.next(),
             Self::StandIn(_) => "choose another port with --port",
             Self::Scenario(_) => "correct the scenario file",
             Self::World { .. } => "look at what is said above; --keep DIR leaves the simulated world for a look",
