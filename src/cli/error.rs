@@ -18,6 +18,7 @@ use super::{
 use crate::{
     cloud::{answer, http::HttpSetupError, login::LoginError, token::SecretFileError},
     config::ConfigErrors,
+    device::usb::StartError,
     edge::BusError,
     keys::{PublicKeyError, server::ServerKeyError},
     model::{DeviceId, PortPath, ProductId, SlotNo, outbox::Answer, sentence::count},
@@ -57,12 +58,6 @@ pub enum CliError {
         /// The one next action.
         next: &'static str,
     },
-    /// A part that is not there yet.
-    #[error("{what} is not part of this build")]
-    Absent {
-        /// The part.
-        what: &'static str,
-    },
     /// The ledger refused.
     #[error("could not use the ledger")]
     Store(#[from] StoreError),
@@ -78,6 +73,9 @@ pub enum CliError {
     /// The ports cannot be used.
     #[error("could not use the USB ports")]
     Bus(#[from] BusError),
+    /// This machine has no USB ports, or does not let us use them.
+    #[error("could not use the USB ports of this machine")]
+    Usb(#[from] StartError),
     /// The stand-in cloud cannot be served.
     #[error("could not serve the stand-in cloud")]
     StandIn(#[source] NotServing),

@@ -17,7 +17,6 @@ impl CliError {
             | Self::Config { .. }
             | Self::NoState
             | Self::Missing { .. }
-            | Self::Absent { .. }
             | Self::CloudSetup(_)
             | Self::Named { .. }
             | Self::UnknownDevice { .. }
@@ -33,7 +32,7 @@ impl CliError {
             | Self::Scenario(_)
             | Self::NotAttachable { .. }
             | Self::Overwrite { .. } => ExitCode::Usage,
-            Self::Bus(_) | Self::StandIn(_) | Self::NoController(_) => ExitCode::Fault,
+            Self::Bus(_) | Self::Usb(_) | Self::StandIn(_) | Self::NoController(_) => ExitCode::Fault,
             Self::World { .. } => ExitCode::Failed,
             Self::Token(_) | Self::Client { .. } | Self::Login(_) | Self::Cloud { .. } => ExitCode::Cloud,
             Self::Store(_)
@@ -59,10 +58,11 @@ impl CliError {
             Self::Config { .. } => "correct the file and run `keyrack check`",
             Self::NoState => "name a directory with --state DIR",
             Self::Missing { next, .. } => next,
-            Self::Absent { .. } | Self::Interrupted => return None,
+            Self::Interrupted => return None,
             Self::Shelf(_) => "correct the recipe; `keyrack check` names every problem",
             Self::StationKey(_) => "correct undo_key in station.toml, or the permissions of the file",
             Self::Bus(_) => "run `keyrack check`",
+            Self::Usb(error) => error.next(),
             Self::StandIn(_) => "choose another port with --port",
             Self::NoController(NoController::Absent) => {
                 "load the module as root: `modprobe vhci-hcd`; where the kernel has none, `scripts/usb-lab` boots one that has"
