@@ -34,11 +34,15 @@ impl Turn {
             Reply::Surveyed { run, survey } => {
                 if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Survey) {
                     self.surveyed(slot, &attached, *run, step, since, survey);
+                } else {
+                    self.packet_surveyed(*run, survey);
                 }
             }
             Reply::Secured { run, result } => {
                 if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Secure) {
                     self.secured(slot, &attached, *run, step, since, result);
+                } else {
+                    self.packet_secured(*run, result);
                 }
             }
             Reply::Looked {

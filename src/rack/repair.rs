@@ -6,7 +6,7 @@
 use crate::{
     edge::Attached,
     model::{
-        Code, Fact, Fingerprint, Mono, Outcome, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict,
+        Code, DeviceId, Fact, Fingerprint, Mono, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict,
         diagnosis::{Flow, Trouble},
         outbox::{Answer, Errand, Item, ItemId, ItemState},
         recipe::{Recipe, Sha256, Work},
@@ -130,37 +130,48 @@ impl Turn {
 
     /// Queues the whole chain around the upload of a customer's device, or what of it is not under way: the key that is
     /// to go in the middle of it may be another one than at first.
-    pub(super) fn begin_chain(&mut self, run: &Run, recipe: &Recipe, key: PublicKey) -> Result<(), StepError> {
-        let lost = || {
-            StepError::new(
-                Code::RestoreLost,
-                "begin the chain: what the device must get back is not kept",
-            )
-        };
-        let before = run.restore.ok_or_else(lost)?;
-        let product = run.product.clone().or_else(|| recipe.product.clone());
+    pub(super) fn begin_chain(&mut self, owner: &Owner, before: Sha256, key: PublicKey) {
         let item = |id, errand, after| Item {
             id,
-            run: run.id,
-            device: run.device,
-            product: product.clone(),
+            run: owner.id,
+            device: owner.device,
+            product: owner.product.clone(),
             errand,
             after,
         };
-        let release = ItemId::release(run.id);
-        let upload = ItemId::key(run.id, key.fingerprint);
-        let claim = self.rack.outbox.get(&ItemId::claim(run.id));
+        let release = ItemId::release(owner.id);
+        let upload = ItemId::key(owner.id, key.fingerprint);
+        let claim = self.rack.outbox.get(&ItemId::claim(owner.id));
         if claim.is_none_or(super::upload::Entry::settled) {
             self.queue(item(release.clone(), Errand::Release { before }, None));
         }
         self.queue(item(upload.clone(), Errand::Key { key }, Some(release)));
-        self.queue(item(ItemId::claim(run.id), Errand::Claim { before }, Some(upload)));
+        self.queue(item(ItemId::claim(owner.id), Errand::Claim { before }, Some(upload)));
         self.queue(item(
-            ItemId::restore(run.id),
+            ItemId::restore(owner.id),
             Errand::Restore { before },
-            Some(ItemId::claim(run.id)),
+            Some(ItemId::claim(owner.id)),
         ));
-        Ok(())
+    }
+
+    /// The run or the packet with this id, as what owes a chain.
+    pub(super) fn owner(&self, id: RunId) -> Option<Owner> {
+        if let Some(packet) = self.rack.packets.get(&id) {
+            return Some(Owner {
+                id,
+                device: packet.device,
+                product: packet.product.clone(),
+                restore: packet.restore,
+                ended: packet.end.is_some(),
+            });
+        }
+        self.run(id).map(|run| Owner {
+            id,
+            device: run.device,
+            product: self.product_of(&run),
+            restore: run.restore,
+            ended: run.ended(),
+        })
     }
 
     /// What the answer to an item means for the rest of its chain, in the same turn.
@@ -220,16 +231,16 @@ impl Turn {
     /// Nothing of a chain is open any more: the customer's token is revoked, and what was kept to give the device back is
     /// destroyed unless a person still needs it.
     pub(super) fn end_custody(&mut self, id: RunId) {
-        let Some(run) = self.run(id).filter(|run| run.restore.is_some()) else {
+        let Some(owner) = self.owner(id).filter(|owner| owner.restore.is_some()) else {
             return;
         };
         let open = |entry: &super::upload::Entry| entry.item.run == id && entry.item.after.is_some();
         let claim = self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state);
-        if self.rack.outbox.open().any(open) || claim.is_none() && !run.ended() {
+        if self.rack.outbox.open().any(open) || claim.is_none() && !owner.ended {
             return;
         }
         let destroy = claim != Some(ItemState::Refused);
-        let device = run.device;
+        let device = owner.device;
         if destroy {
             self.fact(Fact::RestoreDestroyed { run: id, device });
         }
@@ -308,6 +319,20 @@ impl Turn {
             error.to_string(),
         );
     }
+}
+
+/// What owes a chain: a run, or a packet.
+pub(super) struct Owner {
+    /// Its id.
+    pub(super) id: RunId,
+    /// Its device.
+    pub(super) device: DeviceId,
+    /// The product that it is about.
+    pub(super) product: Option<ProductId>,
+    /// What the device must get back, by the SHA-256 of what is kept.
+    pub(super) restore: Option<Sha256>,
+    /// True if it has its end.
+    pub(super) ended: bool,
 }
 
 /// The item after which the upload of a new key of a run may go: the release of a customer's device.

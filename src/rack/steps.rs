@@ -234,7 +234,7 @@ impl Turn {
                     return self.fail(slot, Some(attached.clone()), run.id, &no_key(run, kind));
                 };
                 if run.flow() == Some(Flow::Customer) {
-                    return self.register_between(slot, attached, run, recipe, key);
+                    return self.register_between(slot, attached, run, key);
                 }
                 let item = Item {
                     id: ItemId::key(run.id, key.fingerprint),
@@ -251,16 +251,19 @@ impl Turn {
     }
 
     /// Registers the key of a customer's device: between its release and its claim.
-    fn register_between(&mut self, slot: SlotNo, attached: &Attached, run: &Run, recipe: &Recipe, key: PublicKey) {
+    fn register_between(&mut self, slot: SlotNo, attached: &Attached, run: &Run, key: PublicKey) {
         let upload = ItemId::key(run.id, key.fingerprint);
         match self.rack.outbox.get(&upload).map(|entry| entry.state) {
             Some(ItemState::Accepted) if run.keys.agreed() => self.settled(slot, attached, &upload),
             Some(ItemState::Refused) => self.settled(slot, attached, &upload),
-            _ => {
-                if let Err(error) = self.begin_chain(run, recipe, key) {
+            _ => match self.owner(run.id).and_then(|owner| Some((owner.restore?, owner))) {
+                Some((before, owner)) => self.begin_chain(&owner, before, key),
+                None => {
+                    let doing = "begin the chain: what the device must get back is not kept";
+                    let error = StepError::new(Code::RestoreLost, doing);
                     self.fail(slot, Some(attached.clone()), run.id, &error);
                 }
-            }
+            },
         }
     }
 

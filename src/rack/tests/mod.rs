@@ -9,6 +9,7 @@ mod doubts;
 mod looks;
 mod newcomers;
 mod owing;
+mod packets;
 mod pictures;
 mod retries;
 mod returns;
