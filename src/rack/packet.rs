@@ -15,7 +15,7 @@ use crate::model::{
     outbox::{Answer, CloudDevice, Errand, Item, ItemId, ItemState},
     packet::{PacketEnd, Proof, Unchecked, Voucher},
     recipe::Sha256,
-    survey::{Membership, Shown, Survey},
+    survey::{Membership, OwnerKind, Shown, Survey},
 };
 
 use super::{
@@ -182,7 +182,7 @@ impl Packet {
         };
         let known = shown.platform_id.and_then(Platform::from_id);
         let platform = manifest.map(|manifest| manifest.platform).or(known);
-        if let Some(finding) = platform.and_then(|platform| diagnose::bounds(survey, platform, self.product.as_ref())) {
+        if let Some(finding) = platform.and_then(|platform| diagnose::bounds(survey, platform, self.product.as_ref(), false)) {
             return Err(of(finding));
         }
         if let Some(platform) = known.filter(|platform| platform.key_kind() != self.key.kind) {
@@ -358,7 +358,13 @@ impl Turn {
             .collect();
         for (run, device, product, tries) in due {
             self.rack.asks.insert(run, Ask::Asked { tries });
-            self.effects.push(Effect::Call(Call::Survey { run, device, product }));
+            let from = Vec::new();
+            self.effects.push(Effect::Call(Call::Survey {
+                run,
+                device,
+                product,
+                from,
+            }));
         }
     }
 
@@ -385,17 +391,13 @@ impl Turn {
                 run: id,
                 device,
                 product,
+                owner: OwnerKind::Customer,
+                to: None,
             })),
             Ok(_) => {
-                let item = ItemId::key(id, packet.key.fingerprint);
-                self.queue(Item {
-                    id: item.clone(),
-                    run: id,
-                    device,
-                    product,
-                    errand: Errand::Key { key: packet.key.clone() },
-                    after: None,
-                });
+                let upload = upload(&packet);
+                let item = upload.id.clone();
+                self.queue(upload);
                 // The cloud was looked at just now.
                 let found = "the cloud shows the device".to_owned();
                 self.rack.looks.insert(item, Look::Clear { found });
@@ -414,9 +416,7 @@ impl Turn {
                     device: packet.device,
                     sha256: *sha256,
                 });
-                if let Some(owner) = self.owner(id) {
-                    self.begin_chain(&owner, *sha256, packet.key);
-                }
+                self.queue_chain(*sha256, upload(&packet));
             }
         }
     }
@@ -478,6 +478,18 @@ impl Turn {
             why,
         });
         self.end_custody(packet.id);
+    }
+}
+
+/// The item that sends the key of a packet.
+fn upload(packet: &Packet) -> Item {
+    Item {
+        id: ItemId::key(packet.id, packet.key.fingerprint),
+        run: packet.id,
+        device: packet.device,
+        product: packet.product.clone(),
+        errand: Errand::Key { key: packet.key.clone() },
+        after: None,
     }
 }
 
