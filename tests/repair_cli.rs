@@ -578,7 +578,7 @@ fn packets_of_a_field_bench_are_registered_by_the_owner_who_has_no_device() {
 #[test]
 fn a_kill_after_any_record_loses_no_packet_and_no_owner() {
     let customer = format!("owner = \"{CUSTOMER}\"\nregistered = \"before\"");
-    let world = World::of(&vec![customer.as_str(); 12]);
+    let world = World::of(&[customer.as_str(); 12]);
     let dir = world.home.path().join("packets");
     let (_, end) = world.run(&["keys", "save", "--dir", text(&dir)]);
     assert_eq!(end.code, 0, "{} {}", end.out, end.err);
