@@ -19,6 +19,7 @@ mod matrix;
 mod probe;
 #[path = "resume/run.rs"]
 mod run;
+mod witness;
 
 use std::sync::{
     Mutex,
