@@ -54,11 +54,9 @@ impl Custody {
             Held::Holds { .. } => {}
             Held::NoCustomer | Held::Without => return Err(unknown()),
         }
-        let token = obtain(world, product, &before)?;
+        self.token(world, run, product, &before)?;
         let sealed = world.restore.keep(run, device, &before.to_bytes());
-        let sha256 = sealed.map_err(|e| refused(Code::RestoreLost, &chain(&e)))?;
-        self.lock().insert(run, token);
-        Ok(sha256)
+        sealed.map_err(|e| refused(Code::RestoreLost, &chain(&e)))
     }
 
     /// Performs an errand of a chain.
@@ -121,23 +119,27 @@ impl Custody {
 
     /// Revokes the token of a run, and destroys the restore data if that is on record.
     pub(super) fn end(&self, world: &World, run: RunId, device: DeviceId, destroy: bool) {
+        if destroy {
+            world.restore.destroy(run, device);
+        }
         let token = self.lock().remove(&run);
         if let Some(token) = token {
             // One that could not be revoked ends by itself.
             let _ = world.api.revoke(&token);
         }
-        if destroy {
-            world.restore.destroy(run, device);
-        }
     }
 
     fn token(&self, world: &World, run: RunId, product: &ProductId, before: &RestoreData) -> Result<CustomerToken, Answer> {
         let held = self.lock().get(&run).cloned();
-        if let Some(token) = held {
+        // The device may have passed on to another customer since.
+        if let Some(token) = held.filter(|token| before.is_owner(token.customer().expose())) {
             return Ok(token);
         }
         let token = obtain(world, product, before)?;
-        self.lock().insert(run, token.clone());
+        let older = self.lock().insert(run, token.clone());
+        if let Some(older) = older {
+            let _ = world.api.revoke(&older);
+        }
         Ok(token)
     }
 
