@@ -27,14 +27,12 @@ mod matrix;
 mod run;
 mod witness;
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Mutex;
 
 use case::Case;
 use keyrack::edge::{Clock, clock::SystemClock};
 use matrix::{Total, matrix, wish};
+use witness::{on_all_processors, report};
 
 #[test]
 fn whatever_goes_wrong_a_repair_loses_neither_key_nor_owner() {
@@ -42,19 +40,8 @@ fn whatever_goes_wrong_a_repair_loses_neither_key_nor_owner() {
     let only = wish("KEYRACK_REPAIR");
     let mut cases = Case::all();
     cases.retain(|case| only.as_ref().is_none_or(|only| case.to_string().contains(only)));
-    let next = AtomicUsize::new(0);
     let total: Mutex<Total> = Mutex::default();
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let turn = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(case) = cases.get(turn) else { break };
-                    matrix(case, turn, &total);
-                }
-            });
-        }
-    });
+    on_all_processors(&cases, |case, turn| matrix(case, turn, &total));
     let total = total.into_inner().unwrap();
     println!("{} cases, {total}, {} s", cases.len(), clock.now().0.as_secs());
     println!("crash_points {} crash_points_lost {}", total.points, total.wrong.len());
@@ -62,6 +49,6 @@ fn whatever_goes_wrong_a_repair_loses_neither_key_nor_owner() {
         total.wrong.is_empty(),
         "{} repairs went wrong:\n{}",
         total.wrong.len(),
-        total.report()
+        report(&total.wrong)
     );
 }

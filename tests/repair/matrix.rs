@@ -8,10 +8,8 @@ use crate::{
     case::Case,
     harm::{Harm, Ill, Kind, Point, Way},
     run::run,
+    witness::Wrong,
 };
-
-/// A repair that went wrong: its name, what was wrong, and its journal.
-type Wrong = (String, Vec<String>, String);
 
 /// What came of all repairs.
 #[derive(Default)]
@@ -33,21 +31,6 @@ impl fmt::Display for Total {
         };
         let (harms, ends) = (list(&self.harms), list(&self.verdicts));
         write!(f, "{} points ({} left out): {harms}; {ends}", self.points, self.left_out)
-    }
-}
-
-impl Total {
-    pub(crate) fn report(&self) -> String {
-        // One of each sort is enough to begin with.
-        let mut sorts: BTreeMap<String, Vec<&Wrong>> = BTreeMap::new();
-        for one in &self.wrong {
-            sorts.entry(one.1.join(" / ")).or_default().push(one);
-        }
-        let show = |(sort, all): (&String, &Vec<&Wrong>)| {
-            let names: Vec<&str> = all.iter().take(6).map(|(name, ..)| name.as_str()).collect();
-            format!("{} x {sort}\n    {}\n{}\n", all.len(), names.join("\n    "), all[0].2)
-        };
-        sorts.iter().take(12).map(show).collect()
     }
 }
 

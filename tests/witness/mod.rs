@@ -8,7 +8,10 @@ use std::{
     fs,
     io::BufRead,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use keyrack::{
@@ -230,6 +233,38 @@ impl Entropy for Seeded {
             chunk.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes()[..chunk.len()]);
         }
     }
+}
+
+/// A run that went wrong: its name, what was wrong, and its journal.
+pub(crate) type Wrong = (String, Vec<String>, String);
+
+/// The runs that went wrong, by what was wrong: one of each sort is enough to begin with.
+pub(crate) fn report(wrong: &[Wrong]) -> String {
+    let mut sorts: BTreeMap<String, Vec<&Wrong>> = BTreeMap::new();
+    for one in wrong {
+        sorts.entry(one.1.join(" / ")).or_default().push(one);
+    }
+    let show = |(sort, all): (&String, &Vec<&Wrong>)| {
+        let names: Vec<&str> = all.iter().take(6).map(|(name, ..)| name.as_str()).collect();
+        format!("{} x {sort}\n    {}\n{}\n", all.len(), names.join("\n    "), all[0].2)
+    };
+    sorts.iter().take(12).map(show).collect()
+}
+
+/// Does every piece of work on all processors, each with its turn.
+pub(crate) fn on_all_processors<T: Sync>(work: &[T], each: impl Fn(&T, usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let turn = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(one) = work.get(turn) else { break };
+                    each(one, turn);
+                }
+            });
+        }
+    });
 }
 
 /// The private key slots of both transports end before this (device-protocol.md 4.1).
