@@ -36,11 +36,10 @@ impl Turn {
                     self.surveyed(slot, &attached, *run, step, since, survey);
                 }
             }
-            Reply::Secured { run, result } => {
-                if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Secure) {
-                    self.secured(slot, &attached, *run, step, since, result);
-                }
-            }
+            Reply::Secured { run, result } => match self.waiting(*run, StepKind::Secure) {
+                Some((slot, attached, step, since)) => self.secured(slot, &attached, *run, step, since, result),
+                None => self.secured_in_vain(*run),
+            },
             Reply::Looked {
                 about: About::Proof(run),
                 found,
