@@ -192,7 +192,8 @@ pub fn errand(item: &Item) -> String {
 /// A length of time for a person.
 pub fn took(millis: u64) -> String {
     match millis {
-        0..=99_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        0..=99 => format!("{millis} ms"),
+        100..=99_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
         _ => format!("{} min {:02} s", millis / 60_000, millis % 60_000 / 1000),
     }
 }

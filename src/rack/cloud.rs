@@ -38,13 +38,13 @@ impl Turn {
                     self.packet_surveyed(*run, survey);
                 }
             }
-            Reply::Secured { run, result } => {
-                if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Secure) {
-                    self.secured(slot, &attached, *run, step, since, result);
-                } else {
+            Reply::Secured { run, result } => match self.waiting(*run, StepKind::Secure) {
+                Some((slot, attached, step, since)) => self.secured(slot, &attached, *run, step, since, result),
+                None => {
                     self.packet_secured(*run, result);
+                    self.secured_in_vain(*run);
                 }
-            }
+            },
             Reply::Looked {
                 about: About::Proof(run),
                 found,

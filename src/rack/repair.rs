@@ -146,6 +146,20 @@ impl Turn {
         }
     }
 
+    /// Nobody waits any more for what is needed to give a device back: the token is revoked and what was kept is destroyed.
+    /// The step that asks again has both anew.
+    pub(super) fn secured_in_vain(&mut self, id: RunId) {
+        if let Some(run) = self.run(id).filter(|run| run.restore.is_none()) {
+            let (run, device) = (run.id, run.device);
+            let call = Call::EndCustody {
+                run,
+                device,
+                destroy: true,
+            };
+            self.effects.push(Effect::Call(call));
+        }
+    }
+
     /// Queues the whole chain around the upload of a customer's device, or what of it is not under way: the key that is
     /// to go in the middle of it may be another one than at first.
     pub(super) fn begin_chain(&mut self, run: &Run, recipe: &Recipe, key: PublicKey) -> Result<(), StepError> {
