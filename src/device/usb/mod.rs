@@ -9,16 +9,19 @@
 //! | `roll.rs` | who is attached, since when, and under which number |
 //! | `host.rs`, `libusb.rs` | the seam, and libusb behind it |
 //! | `pipe.rs` | an open device |
+//! | `topology.rs`, `preflight.rs` | hubs and controllers, and what will go wrong with them |
 //! | `start.rs` | why there is no bus, and what to do |
 
 mod host;
 mod libusb;
 mod pipe;
+pub mod preflight;
 mod roll;
 mod start;
 pub mod sysfs;
 #[cfg(test)]
 mod tests;
+pub mod topology;
 #[cfg(test)]
 mod tree;
 

@@ -89,7 +89,7 @@ fn node(folder: PathBuf) -> Option<Node> {
 }
 
 /// Bus and chain of a name such as `3-1.2` or `usb3`; none for an interface (`3-1.2:1.0`).
-fn place(name: &str) -> Option<(u8, Vec<u8>)> {
+pub(super) fn place(name: &str) -> Option<(u8, Vec<u8>)> {
     if let Some(bus) = name.strip_prefix("usb") {
         return Some((bus.parse().ok()?, Vec::new()));
     }
