@@ -21,8 +21,11 @@ use crate::{
     device::usb::StartError,
     edge::BusError,
     keys::{PublicKeyError, server::ServerKeyError},
-    model::{DeviceId, ProductId, SlotNo, outbox::Answer, sentence::count},
-    sim::{cloud::https::NotServing, world::scenario::ScenarioError},
+    model::{DeviceId, PortPath, ProductId, SlotNo, outbox::Answer, sentence::count},
+    sim::{
+        cloud::https::NotServing,
+        world::{scenario::ScenarioError, vhci::NoController},
+    },
     station::{StationError, shelf::ShelfError},
     store::{StationKeyError, StoreError},
 };
@@ -76,6 +79,17 @@ pub enum CliError {
     /// The stand-in cloud cannot be served.
     #[error("could not serve the stand-in cloud")]
     StandIn(#[source] NotServing),
+    /// This machine cannot have devices attached to it.
+    #[error("could not attach devices to this machine")]
+    NoController(#[from] NoController),
+    /// A device of a scenario is in a port that no device can be attached to.
+    #[error("slot {slot} is at {port}, which is no port of this machine's virtual USB host controllers")]
+    NotAttachable {
+        /// The slot.
+        slot: SlotNo,
+        /// Its port.
+        port: PortPath,
+    },
     /// A scenario cannot be used.
     #[error("could not use the scenario")]
     Scenario(#[from] ScenarioError),
