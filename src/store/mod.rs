@@ -57,6 +57,7 @@ pub use self::{
     backup::{Copied, Progress},
     connect::Durability,
     error::{BadKey, BadRecord, Illegal, StoreError},
+    lock::is_in_use,
     read::Reader,
     report::{Counts, OrderProgress, Yield},
     row::{Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, Released, RestoreRow, RunRow, RunState, Standing, UndoRow},

@@ -43,7 +43,7 @@ use host::Host;
 use libusb::LibUsb;
 use pipe::UsbPipe;
 use roll::{Found, Key, Roll};
-pub use start::StartError;
+pub use start::{NODES, StartError};
 
 /// All USB ports of this machine.
 ///
@@ -67,7 +67,7 @@ impl UsbBus {
     /// If this machine has no USB, or does not let us use it.
     pub fn start(clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let devices = Path::new(sysfs::DEVICES);
-        start::look(devices, Path::new(start::NODES))?;
+        start::look(devices, Path::new(NODES))?;
         let (changed, announced) = (Signal::new(), Arc::default());
         let host = LibUsb::start(&changed, &announced).map_err(|error| StartError::Refused { why: error.to_string() })?;
         let bus = Self(Shared::new(clock, devices, Box::new(host), changed, announced));
