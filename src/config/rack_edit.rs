@@ -1,6 +1,6 @@
 //! Writes ports into the text of a station file, and leaves everything else in it as it is: comments, order, spelling.
 
-use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
 use super::error::{ConfigError, ConfigErrors, Problem};
 use crate::model::{PortPath, SlotNo};
@@ -26,23 +26,26 @@ pub fn with_ports(name: &str, text: &str, ports: &[(SlotNo, PortPath)]) -> Resul
     })?;
     let slots = document
         .entry("slot")
-        .or_insert_with(|| Item::ArrayOfTables(toml_edit::ArrayOfTables::new()));
+        .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
     for (slot, port) in ports {
         match slots {
             Item::Value(Value::Array(array)) => in_array(array, *slot, port),
-            Item::ArrayOfTables(tables) => {
-                if !tables.iter_mut().any(|table| set(table, *slot, port)) {
-                    let mut table = Table::new();
-                    table.insert("number", value(i64::from(slot.0)));
-                    table.insert("port", value(port.to_string()));
-                    tables.push(table);
-                }
-            }
+            Item::ArrayOfTables(tables) => in_tables(tables, *slot, port),
             // Not a rack at all: whoever reads the text says so.
             _ => {}
         }
     }
     Ok(document.to_string())
+}
+
+/// The slots as `[[slot]]` tables.
+fn in_tables(tables: &mut ArrayOfTables, slot: SlotNo, port: &PortPath) {
+    if !tables.iter_mut().any(|table| set(table, slot, port)) {
+        let mut table = Table::new();
+        table.insert("number", value(i64::from(slot.0)));
+        table.insert("port", value(port.to_string()));
+        tables.push(table);
+    }
 }
 
 /// The slots as `slot = [{ number = 1, ... }, ...]`.
