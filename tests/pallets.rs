@@ -1,8 +1,6 @@
 //! Pallets of returned devices: mended without a keystroke, each by its own diagnosis, and no more of them than the work
 //! order wants, over all sessions.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
-
 #[expect(dead_code, reason = "other tests cut and watch")]
 mod bench;
 #[expect(dead_code, reason = "every test uses what it needs of the processes")]

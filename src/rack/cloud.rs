@@ -34,13 +34,17 @@ impl Turn {
             Reply::Surveyed { run, survey } => {
                 if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Survey) {
                     self.surveyed(slot, &attached, *run, step, since, survey);
+                } else {
+                    self.packet_surveyed(*run, survey);
                 }
             }
-            Reply::Secured { run, result } => {
-                if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Secure) {
-                    self.secured(slot, &attached, *run, step, since, result);
+            Reply::Secured { run, result } => match self.waiting(*run, StepKind::Secure) {
+                Some((slot, attached, step, since)) => self.secured(slot, &attached, *run, step, since, result),
+                None => {
+                    self.packet_secured(*run, result);
+                    self.secured_in_vain(*run);
                 }
-            }
+            },
             Reply::Looked {
                 about: About::Proof(run),
                 found,

@@ -223,7 +223,7 @@ impl Turn {
 }
 
 /// True if the undo copy of a run serves nothing any more: the cloud accepted the key that the device holds, the old key
-/// is back, there was no valid key to go back to, or nothing was written after all.
+/// is back or still there, there was no valid key to go back to, or nothing was written after all.
 pub(super) fn undo_is_over(run: &Run) -> bool {
     let keys = &run.keys;
     let server_key_open = run
@@ -231,7 +231,8 @@ pub(super) fn undo_is_over(run: &Run) -> bool {
         .is_some_and(|s| matches!(s.state, StepState::Started | StepState::Failed(_)));
     let nothing_valid = keys.before.as_ref().is_some_and(|content| content.key().is_none());
     let untouched = keys.intended.is_none() && keys.read == keys.before;
-    !server_key_open && (keys.restored || untouched || keys.agreed() || (nothing_valid && keys.written.is_some()))
+    !server_key_open
+        && (keys.restored || keys.holds_old() || untouched || keys.agreed() || (nothing_valid && keys.written.is_some()))
 }
 
 /// The index of the step that takes the bench network away again, if the network may be on the device.

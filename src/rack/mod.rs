@@ -13,6 +13,7 @@ mod judge;
 mod look;
 mod moving;
 mod order;
+pub mod packet;
 pub mod plan;
 mod proof;
 mod repair;
@@ -45,6 +46,7 @@ pub use input::{
     About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Outgoing, Reply, Report, Ticket, Work,
 };
 pub use order::Ordered;
+pub use packet::{Declined, Kept, Offer, Packet, Taken};
 pub use plan::{Book, Prepared};
 pub use replay::Past;
 pub use run::{Illegal, Keys, Run};
@@ -75,6 +77,7 @@ pub struct Setting {
 pub struct Rack {
     setting: Arc<Setting>,
     runs: BTreeMap<RunId, Arc<Run>>,
+    packets: BTreeMap<RunId, Arc<Packet>>,
     outbox: Outbox,
     slots: BTreeMap<SlotNo, Slot>,
     bus: Arc<Vec<Attached>>,
@@ -85,6 +88,8 @@ pub struct Rack {
     looks: BTreeMap<ItemId, look::Look>,
     /// Devices that are done for the work order.
     done: Arc<BTreeSet<DeviceId>>,
+    /// Questions of packets that owe nothing yet.
+    asks: BTreeMap<RunId, packet::Ask>,
     /// Set by [`Command::Finish`] and [`Command::Quit`].
     ending: Option<Ending>,
 }
@@ -105,6 +110,7 @@ impl Rack {
         Self {
             setting: Arc::new(setting),
             runs: BTreeMap::new(),
+            packets: BTreeMap::new(),
             outbox: Outbox::default(),
             slots,
             bus: Arc::default(),
@@ -112,11 +118,12 @@ impl Rack {
             sentences: BTreeMap::new(),
             looks: BTreeMap::new(),
             done: Arc::default(),
+            asks: BTreeMap::new(),
             ending: None,
         }
     }
 
-    /// Takes in a fact: the only way in which runs and outbox change.
+    /// Takes in a fact: the only way in which runs, packets and outbox change.
     ///
     /// # Errors
     /// [`Illegal`] if the fact does not fit; the state is then as it was, but for the outbox.
@@ -134,19 +141,37 @@ impl Rack {
             }
             return Ok(());
         }
+        if let Fact::PacketTaken { packet, .. } = fact {
+            if self.runs.contains_key(packet) || self.packets.contains_key(packet) {
+                return Err(Illegal {
+                    run: *packet,
+                    what: "a packet is taken twice",
+                });
+            }
+            if let Some(new) = Packet::take(at, fact) {
+                self.packets.insert(*packet, Arc::new(new));
+            }
+            return Ok(());
+        }
         match fact {
-            Fact::ItemQueued { item } | Fact::KeyIntended { item, .. } if !self.runs.contains_key(&item.run) => {
+            Fact::ItemQueued { item } | Fact::KeyIntended { item, .. }
+                if !self.runs.contains_key(&item.run) && !self.packets.contains_key(&item.run) =>
+            {
                 return Err(Illegal {
                     run: item.run,
                     what: "an item for an unknown run",
                 });
             }
             Fact::ItemSent { item, .. } => {
-                let sent = self.outbox.get(item).and_then(|entry| Some((entry.item.run, entry.key()?)));
-                if let Some((run, key)) = sent
-                    && let Some(run) = self.runs.get_mut(&run)
-                {
-                    Arc::make_mut(run).keys.sent(key);
+                // A packet's key may be another one than that of a run of the same device.
+                let sent = self
+                    .outbox
+                    .get(item)
+                    .and_then(|entry| Some((entry.item.device, entry.key()?)));
+                if let Some((device, key)) = sent {
+                    for run in self.runs.values_mut().filter(|run| run.device == device && !run.ended()) {
+                        Arc::make_mut(run).keys.sent(key);
+                    }
                 }
             }
             Fact::ItemAnswered {
@@ -170,6 +195,9 @@ impl Rack {
             return Ok(());
         }
         let Some(id) = fact.run() else { return Ok(()) };
+        if let Some(packet) = self.packets.get_mut(&id) {
+            return Arc::make_mut(packet).apply(fact);
+        }
         match self.runs.get_mut(&id) {
             Some(run) => Arc::make_mut(run).apply(at, fact)?,
             None => {
@@ -215,7 +243,12 @@ impl Rack {
             .outbox
             .next_due(wall)
             .map(|wait| now + wait.max(Duration::from_millis(1)));
-        slots.into_iter().chain(outbox).chain(self.next_look(now)).min()
+        slots
+            .into_iter()
+            .chain(outbox)
+            .chain(self.next_look(now))
+            .chain(self.next_ask(now))
+            .min()
     }
 
     /// True if nothing is under way: every slot idle. Items may still be owed.

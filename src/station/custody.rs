@@ -151,24 +151,28 @@ impl Custody {
 
     /// Revokes the tokens of a run, and destroys the restore data if that is on record.
     pub(super) fn end(&self, world: &World, run: RunId, device: DeviceId, destroy: bool) {
+        if destroy {
+            world.restore.destroy(run, device);
+        }
         let tokens: Vec<_> = self.lock().extract_if(.., |(of, _), _| *of == run).collect();
         for (_, token) in tokens {
             // One that could not be revoked ends by itself.
             let _ = world.api.revoke(&token);
-        }
-        if destroy {
-            world.restore.destroy(run, device);
         }
     }
 
     fn token(&self, world: &World, run: RunId, product: &ProductId, before: &RestoreData) -> Result<CustomerToken, Answer> {
         let place = (run, product.clone());
         let held = self.lock().get(&place).cloned();
-        if let Some(token) = held {
+        // The device may have passed on to another customer since.
+        if let Some(token) = held.filter(|token| before.is_owner(token.customer().expose())) {
             return Ok(token);
         }
         let token = obtain(world, product, before)?;
-        self.lock().insert(place, token.clone());
+        let older = self.lock().insert(place, token.clone());
+        if let Some(older) = older {
+            let _ = world.api.revoke(&older);
+        }
         Ok(token)
     }
 

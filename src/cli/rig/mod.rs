@@ -24,7 +24,7 @@ use crate::{
         cloud::StandIn,
         device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
         world::{
-            World, hubs,
+            World,
             scenario::{self, Scenario, Slot},
         },
     },
@@ -239,7 +239,7 @@ impl Rig {
                 self.scenario
                     .slots
                     .get(&n)
-                    .map_or_else(|| hubs::default_port(n), |slot| slot.port.clone()),
+                    .map_or_else(|| self.scenario.topology.port(n), |slot| slot.port.clone()),
             )
         });
         slots.collect()

@@ -104,6 +104,32 @@ fn without_what_it_takes_to_give_it_back_nothing_is_taken() {
 }
 
 #[test]
+fn what_was_obtained_for_a_device_that_left_meanwhile_is_not_kept() {
+    let mut drive = drive(valid(1));
+    drive.plug();
+    let asked = (0..200).find_map(|_| {
+        let at = drive
+            .effects
+            .iter()
+            .position(|e| matches!(e, Effect::Call(Call::Secure { .. })));
+        let asked = at.map(|at| drive.effects.remove(at));
+        if asked.is_none() && !drive.answer_one(&mut by_the_book) {
+            drive.pass_time(Duration::from_secs(1));
+        }
+        asked
+    });
+    // The device leaves while the answer is under way.
+    drive.unplug();
+    let Some(Effect::Call(call)) = asked else { panic!("asked") };
+    drive.reply(&call, &mut by_the_book);
+    drive.answer_all(&mut by_the_book);
+    assert_eq!(drive.ended_custody, [true], "revoked and destroyed");
+    assert_eq!(drive.count(|f| matches!(f, Fact::RestoreSealed { .. })), 0);
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)), "it has both anew");
+    assert_eq!(drive.ended_custody, [true, true]);
+}
+
+#[test]
 fn a_release_that_is_refused_for_good_changes_nothing() {
     let mut drive = drive(valid(1));
     let verdict = drive.run(&mut |call| is(call, "release").then(|| refuse(Code::CloudDenied)));

@@ -11,6 +11,7 @@ mod moves;
 mod newcomers;
 mod orders;
 mod owing;
+mod packets;
 mod pictures;
 mod retries;
 mod returns;
