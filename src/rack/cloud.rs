@@ -15,7 +15,7 @@ use super::{
     input::Call,
     judge::undo_is_over,
     proof::{Given, Proof, judge, pause_before},
-    repair::upload_of,
+    repair::{survey, upload_of},
     run::Run,
     slot::{Shown, Slot},
     turn::{Turn, attempts, ended},
@@ -34,13 +34,17 @@ impl Turn {
             Reply::Surveyed { run, survey } => {
                 if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Survey) {
                     self.surveyed(slot, &attached, *run, step, since, survey);
+                } else {
+                    self.packet_surveyed(*run, survey);
                 }
             }
-            Reply::Secured { run, result } => {
-                if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Secure) {
-                    self.secured(slot, &attached, *run, step, since, result);
+            Reply::Secured { run, result } => match self.waiting(*run, StepKind::Secure) {
+                Some((slot, attached, step, since)) => self.secured(slot, &attached, *run, step, since, result),
+                None => {
+                    self.packet_secured(*run, result);
+                    self.secured_in_vain(*run);
                 }
-            }
+            },
             Reply::Looked {
                 about: About::Proof(run),
                 found,
@@ -145,15 +149,16 @@ impl Turn {
         if !awaited {
             return;
         }
-        if entry.state != ItemState::Accepted && self.rack.outbox.released(id) {
-            // Its owner first: the refusal is told when the device is given back.
+        let unmoved = self.not_moved(&run);
+        if (entry.state != ItemState::Accepted || unmoved.is_some()) && self.rack.outbox.lacks(id) {
+            // Owner and product first: the refusal is told when the device is given back.
             return;
         }
         let claim = self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state);
-        if kind == StepKind::Register && claim == Some(ItemState::Refused) {
+        if matches!(kind, StepKind::Register | StepKind::RegisterPresent) && claim == Some(ItemState::Refused) {
             return self.claim_lost(slot, attached, &run, step, since);
         }
-        if entry.state == ItemState::Accepted {
+        if entry.state == ItemState::Accepted && unmoved.is_none() {
             let outcome = match &entry.last {
                 Some(Answer::Accepted { note: Some(why), .. }) => Outcome::Warned { why: why.clone() },
                 _ => Outcome::Done,
@@ -166,7 +171,7 @@ impl Turn {
             .outbox
             .get(&ItemId::release(id))
             .filter(|release| release.state == ItemState::Refused);
-        let error = refusal(kind, release.map_or(&entry.last, |release| &release.last));
+        let error = unmoved.unwrap_or_else(|| refusal(kind, release.map_or(&entry.last, |release| &release.last)));
         self.step_failure(id, step, since, &error);
         if kind == StepKind::Register && run.keys.changed() && entry.ambiguous {
             let why = format!("{error}; an earlier attempt may have been done");
@@ -258,8 +263,7 @@ impl Turn {
         };
         let given = Given {
             before: run.handshake_before,
-            // Where nothing had to be uploaded, a session counts that is newer than the survey.
-            uploaded: run.keys.accepted.map_or_else(|| surveyed_at(&run), |(_, date)| date),
+            uploaded: run.keys.accepted.map_or_else(|| held_by_the_cloud(&run), |(_, date)| date),
             key_changed: run.keys.changed(),
         };
         let at = match judge(&given, device) {
@@ -319,16 +323,8 @@ impl Turn {
                         device: run.device,
                         recipe: run.recipe,
                     },
-                    StepKind::Survey => Call::Survey {
-                        run: id,
-                        device: run.device,
-                        product: prepared.recipe.product.clone(),
-                    },
-                    StepKind::Secure => Call::Secure {
-                        run: id,
-                        device: run.device,
-                        product: self.product_of(&run),
-                    },
+                    StepKind::Survey => survey(&run, &prepared.recipe),
+                    StepKind::Secure => self.secure(&run),
                     _ => Call::Look {
                         about: About::Proof(id),
                         device: run.device,
@@ -399,13 +395,19 @@ impl Turn {
         shown: Shown,
         network: Network,
     ) {
-        // A device whose key did not change may have resumed the session that it had before (ARCHITECTURE.md 4.6).
-        if shown == Shown::Resumed || network == Network::Mesh {
-            let why = if shown == Shown::Resumed {
-                "not proved: the key did not change, and the device resumed the session that it had before"
-            } else {
-                "not proved: a mesh device does not connect by itself"
-            };
+        let without = match network {
+            // A device whose key did not change may have resumed the session that it had before (ARCHITECTURE.md 4.6).
+            _ if shown == Shown::Resumed => {
+                Some("not proved: the key did not change, and the device resumed the session that it had before")
+            }
+            Network::Mesh => Some("not proved: a mesh device does not connect by itself"),
+            // What comes back from the field has its network elsewhere.
+            Network::Wifi if shown == Shown::NoSession && run.diagnosis.is_some() && run.joined() != Some(true) => {
+                Some("not proved: it was given no Wi-Fi network, and it did not connect by one of its own")
+            }
+            Network::Wifi | Network::Cellular => None,
+        };
+        if let Some(why) = without {
             self.fact(ended(
                 run.id,
                 step,
@@ -421,17 +423,24 @@ impl Turn {
         } else {
             Code::NoHandshake
         };
-        let error = StepError::new(code, "wait for a handshake newer than the upload");
+        let than = match run.keys.accepted {
+            Some(_) => "the upload",
+            None => "the last look at its key",
+        };
+        let error = StepError::new(code, format!("wait for a handshake newer than {than}"));
         self.give_up(slot, attached, run.id, step, since, &error);
     }
 }
 
-/// The cloud's date of the survey of a repair.
-fn surveyed_at(run: &Run) -> Option<Wall> {
-    match run.signs.survey.as_ref()? {
-        Survey::Seen(shown) => shown.at,
-        Survey::Unseen | Survey::Failed(_) => None,
-    }
+/// Where nothing was uploaded a session counts that is newer than the last hold of the device, when its key store was read
+/// or written: by the clock of the cloud, which dates sessions, and of which the survey tells how far it is from the
+/// station's. It tells whole seconds, so the next one counts.
+fn held_by_the_cloud(run: &Run) -> Option<Wall> {
+    let Survey::Seen(shown) = run.signs.survey.as_ref()? else {
+        return None;
+    };
+    let since = run.held?.millis() - run.signs.surveyed?.millis();
+    Wall::from_millis(shown.at?.millis() + since.max(0) + 1000)
 }
 
 /// Why a look that failed says nothing of the device.

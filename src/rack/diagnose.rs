@@ -5,9 +5,10 @@
 
 use crate::model::{
     CloudState, Diagnosis, Fingerprint, Platform, ProductId, ServerExam, StepKind,
-    cloud_state::{Footing, Suspect},
+    cloud_state::{CloudStatus, Footing, Suspect},
     diagnosis::{Flow, Sureness, Trouble},
     key::{KeyLayout, SlotContent},
+    platform::Network,
     recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Work},
     server::ServerFinding,
     survey::{Membership, OwnerKind, Shown, Survey},
@@ -33,11 +34,12 @@ pub struct Findings<'a> {
 }
 
 /// A trouble with what speaks for it.
-type Finding = (Trouble, Sureness, Vec<String>);
+pub(super) type Finding = (Trouble, Sureness, Vec<String>);
 
 /// Names the one thing that is wrong, and the one flow that may be done about it.
 pub fn diagnose(findings: &Findings<'_>) -> Diagnosis {
     let (trouble, sureness, evidence) = out_of_bounds(findings)
+        .or_else(|| misplaced(findings))
         .or_else(|| of_slot(findings.content))
         .or_else(|| of_server(findings.server))
         .unwrap_or_else(|| of_connection(findings));
@@ -58,9 +60,38 @@ pub fn diagnose(findings: &Findings<'_>) -> Diagnosis {
 /// The steps of a flow, in order.
 pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
     let recipe = findings.recipe;
-    let Some(flow) = diagnosis.flow.filter(|_| changes(recipe)) else {
+    if !changes(recipe) {
         return Vec::new();
+    }
+    let taken = matches!(diagnosis.flow, Some(Flow::Customer | Flow::Move));
+    let mut plan = match diagnosis.flow {
+        Some(flow) => mending(findings, flow),
+        // What the ledger alone says is put to the proof.
+        None if diagnosis.trouble == Trouble::Nothing && diagnosis.sureness < Sureness::Certain && recipe.prove => Vec::new(),
+        None => return Vec::new(),
     };
+    plan.push(StepKind::Boot);
+    if taken {
+        // A claim that was refused offline is asked for again when the device is online.
+        plan.push(StepKind::GiveBack);
+    }
+    let joins_network = recipe.prove && recipe.wifi.is_some() && recipe.platform.row().network == Network::Wifi;
+    if joins_network {
+        plan.push(StepKind::JoinNetwork);
+    }
+    plan.push(StepKind::Check);
+    if recipe.prove {
+        plan.push(StepKind::Prove);
+    }
+    if joins_network {
+        plan.push(StepKind::ForgetNetwork);
+    }
+    plan
+}
+
+/// What a flow does while the device is held.
+fn mending(findings: &Findings<'_>, flow: Flow) -> Vec<StepKind> {
+    let recipe = findings.recipe;
     let key = findings.content.key();
     let server = matches!(recipe.server, ServerPolicy::Set(_));
     let mut plan = Vec::new();
@@ -72,38 +103,38 @@ pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
         if joins(findings) {
             plan.push(StepKind::Enrol);
         }
-        if flow == Flow::Customer {
+        if matches!(flow, Flow::Customer | Flow::Move) {
             plan.push(StepKind::Secure);
         }
         if recipe.keys == KeyPolicy::Generate && key.is_some() {
             plan.push(StepKind::RegisterPresent);
+            if flow == Flow::Move {
+                // It moves with the key that it has; a new one is made where the old one was accepted.
+                plan.push(StepKind::GiveBack);
+            }
         }
         if recipe.keys == KeyPolicy::Generate || key.is_none() || misread(findings.content) {
             plan.push(StepKind::Rekey);
         }
         plan.push(StepKind::Register);
-        if flow == Flow::Customer {
+        if matches!(flow, Flow::Customer | Flow::Move) {
             plan.push(StepKind::GiveBack);
         }
         if server {
             plan.push(StepKind::ServerKey);
         }
     }
-    plan.push(StepKind::Boot);
-    if flow == Flow::Customer {
-        // A claim that was refused offline is asked for again when the device is online.
-        plan.push(StepKind::GiveBack);
-    }
-    plan.push(StepKind::Check);
-    if recipe.prove {
-        plan.push(StepKind::Prove);
-    }
     plan
 }
 
 /// The product of a run from its diagnosis on: that of the recipe, or the one in which the cloud shows the device.
 pub fn product(recipe: &Recipe, survey: &Survey) -> Option<ProductId> {
-    recipe.product.clone().or_else(|| match shown(survey)?.membership {
+    product_in(recipe.product.as_ref(), survey)
+}
+
+/// The product that is named, or the one in which the cloud shows the device.
+pub(super) fn product_in(named: Option<&ProductId>, survey: &Survey) -> Option<ProductId> {
+    named.cloned().or_else(|| match shown(survey)?.membership {
         Membership::Product { id } => Some(ProductId(id.to_string())),
         Membership::Development | Membership::Unknown => None,
     })
@@ -111,12 +142,18 @@ pub fn product(recipe: &Recipe, survey: &Survey) -> Option<ProductId> {
 
 /// What stands against any repair here.
 fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
+    let recipe = findings.recipe;
+    bounds(findings.survey, recipe.platform, recipe.product.as_ref(), moves(recipe))
+}
+
+/// What the cloud shows that stands against anything that would be done to a device of this platform, in this product;
+/// `moves` tells whether it may be moved there.
+pub(super) fn bounds(survey: &Survey, wanted: Platform, product: Option<&ProductId>, moves: bool) -> Option<Finding> {
     let certain = |trouble, sentence: String| Some((trouble, Sureness::Certain, vec![sentence]));
-    let wanted = findings.recipe.platform;
-    let shown = match findings.survey {
+    let shown = match survey {
         Survey::Seen(shown) => shown,
         // It may be imported into the product of the recipe: the import says whether it may.
-        _ if findings.recipe.product.is_some() => return None,
+        _ if product.is_some() => return None,
         _ => {
             let sentence = "The cloud does not show the device to the station's token.";
             return certain(Trouble::OutOfReach, sentence.into());
@@ -132,10 +169,11 @@ fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
     if shown.denied == Some(true) || shown.quarantined == Some(true) {
         return certain(Trouble::HeldBack, "A person has to approve it in the product.".into());
     }
-    match (&shown.membership, &findings.recipe.product) {
+    match (&shown.membership, product) {
+        (Membership::Product { .. }, Some(_)) if shown.movable && moves => None,
         (Membership::Product { id }, Some(product)) if !shown.in_reach || is_other(product, *id) => certain(
             Trouble::ProductMismatch,
-            format!("The cloud shows it in product {id}, and the recipe is for {product}."),
+            format!("The cloud shows it in product {id}, and it should be in {product}."),
         ),
         (Membership::Product { id }, None) if !shown.in_reach => certain(
             Trouble::OutOfReach,
@@ -143,6 +181,28 @@ fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
         ),
         _ => None,
     }
+}
+
+/// The device is in a product from which the recipe moves devices, and nothing stands against that. What else is wrong
+/// is put right on the way.
+fn misplaced(findings: &Findings<'_>) -> Option<Finding> {
+    let (shown, product) = (shown(findings.survey)?, findings.recipe.product.as_ref()?);
+    let Membership::Product { id } = shown.membership else {
+        return None;
+    };
+    let keyless = findings.content.key().is_none();
+    let unreadable = matches!(findings.content, SlotContent::Unreadable { .. });
+    if !shown.movable || !moves(findings.recipe) || unreadable || keyless && findings.recipe.keys == KeyPolicy::Read {
+        return None;
+    }
+    let mut evidence = vec![format!(
+        "The cloud shows it in product {id}, from which it is to be moved to {product}."
+    )];
+    if let Some((trouble, _, more)) = of_slot(findings.content) {
+        evidence.push(format!("Also, {trouble}."));
+        evidence.extend(more);
+    }
+    Some((Trouble::ProductMismatch, Sureness::Certain, evidence))
 }
 
 /// What the key slot itself says.
@@ -197,6 +257,9 @@ fn of_connection(findings: &Findings<'_>) -> Finding {
         None => "The cloud tells of no session.".to_owned(),
     });
     let differs = findings.accepted.is_some() && findings.accepted != present;
+    let tried = findings
+        .cloud
+        .is_some_and(|state| state.status == Some(CloudStatus::Connecting) || state.error.is_some_and(|error| !error.is_none()));
     let (trouble, sureness) = match hint.map(|hint| (hint.suspect, hint.footing)) {
         _ if findings.cloud.is_some_and(CloudState::is_connected) => (Trouble::Nothing, Sureness::Certain),
         _ if differs => (Trouble::KeyUnknown, Sureness::Likely),
@@ -204,7 +267,9 @@ fn of_connection(findings: &Findings<'_>) -> Finding {
         Some((Suspect::ServerKey, _)) => (Trouble::NotKeys, Sureness::Likely),
         Some((Suspect::DeviceKey | Suspect::EitherKey, Footing::Field)) => (Trouble::KeyUnknown, Sureness::Likely),
         Some((Suspect::DeviceKey | Suspect::EitherKey, Footing::Inferred)) => (Trouble::KeyUnknown, Sureness::Possible),
-        None if findings.accepted.is_some() => (Trouble::NotKeys, Sureness::Likely),
+        None if findings.accepted.is_some() && tried => (Trouble::NotKeys, Sureness::Likely),
+        // It is not connected, and that alone speaks against nothing.
+        None if findings.accepted.is_some() => (Trouble::Nothing, Sureness::Likely),
         None if session.is_none() => (Trouble::KeyUnknown, Sureness::Likely),
         None => (Trouble::KeyUnknown, Sureness::Possible),
     };
@@ -215,6 +280,7 @@ fn of_connection(findings: &Findings<'_>) -> Finding {
 fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Finding> {
     let work = work(findings.recipe);
     match trouble {
+        Trouble::ProductMismatch if misplaced(findings).is_some() => return move_of(findings),
         Trouble::PlatformMismatch
         | Trouble::ProductMismatch
         | Trouble::OutOfReach
@@ -238,21 +304,29 @@ fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Findi
         return Ok(Some(Flow::ProductUnclaimed));
     };
     let in_product = findings.recipe.product.is_some() || matches!(shown.membership, Membership::Product { .. });
-    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
     match (shown.owner, in_product) {
-        (OwnerKind::Account, false) => Ok(Some(Flow::Development)),
+        // A customer's device cannot prove a permission with its present key: only a slot without one gets a new one.
+        (OwnerKind::Customer, true) if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => {
+            Ok(None)
+        }
+        (owner, in_product) => way_in(owner, in_product).map(Some),
+    }
+}
+
+/// The flow by which the key of a device of this owner is registered, in a product or out of any; else what stands
+/// against it.
+pub(super) fn way_in(owner: OwnerKind, in_product: bool) -> Result<Flow, Finding> {
+    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
+    match (owner, in_product) {
+        (OwnerKind::Account, false) => Ok(Flow::Development),
         (OwnerKind::Nobody, false) => stands(
             Trouble::Unclaimed,
             Sureness::Certain,
             "Its key can be registered by its owner alone, and it has none.",
         ),
-        (OwnerKind::Account | OwnerKind::Team, true) => Ok(Some(Flow::ProductAccount)),
-        (OwnerKind::Nobody, true) => Ok(Some(Flow::ProductUnclaimed)),
-        // A customer's device cannot prove a permission with its present key: only a slot without one gets a new one.
-        (OwnerKind::Customer, true) if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => {
-            Ok(None)
-        }
-        (OwnerKind::Customer, true) => Ok(Some(Flow::Customer)),
+        (OwnerKind::Account | OwnerKind::Team, true) => Ok(Flow::ProductAccount),
+        (OwnerKind::Nobody, true) => Ok(Flow::ProductUnclaimed),
+        (OwnerKind::Customer, true) => Ok(Flow::Customer),
         (OwnerKind::Unknown, _) => stands(
             Trouble::OwnedByStranger,
             Sureness::Possible,
@@ -266,10 +340,40 @@ fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Findi
     }
 }
 
+/// The flow of a device that is to be moved, if whoever owns it can have it back.
+fn move_of(findings: &Findings<'_>) -> Result<Option<Flow>, Finding> {
+    let owner = shown(findings.survey).map_or(OwnerKind::Unknown, |shown| shown.owner);
+    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
+    match owner {
+        OwnerKind::Customer if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => Ok(None),
+        OwnerKind::Nobody | OwnerKind::Account | OwnerKind::Customer => Ok(Some(Flow::Move)),
+        OwnerKind::Team => stands(
+            Trouble::ProductMismatch,
+            Sureness::Certain,
+            "A member of the team owns it, and nobody but that member could claim it back after the move.",
+        ),
+        OwnerKind::Stranger => stands(
+            Trouble::OwnedByStranger,
+            Sureness::Certain,
+            "Only its owner can release it; nothing was sent to anybody.",
+        ),
+        OwnerKind::Unknown => stands(
+            Trouble::OwnedByStranger,
+            Sureness::Possible,
+            "It cannot be told whose it is: the team of the product cannot be seen from here.",
+        ),
+    }
+}
+
 /// True if the device has to be imported into the product of the recipe.
 fn joins(findings: &Findings<'_>) -> bool {
     findings.recipe.product.is_some()
         && shown(findings.survey).is_none_or(|shown| matches!(shown.membership, Membership::Development))
+}
+
+/// True if the work of a recipe moves devices whose product the recipe lists.
+fn moves(recipe: &Recipe) -> bool {
+    matches!(work(recipe), Some(Work::Diagnose | Work::Mend | Work::NewKey))
 }
 
 /// True if the recipe changes anything.

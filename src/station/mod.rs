@@ -10,6 +10,7 @@ mod clients;
 mod custody;
 mod inbox;
 mod mailbox;
+mod packets;
 pub mod shelf;
 pub mod undo;
 mod uplink;
@@ -138,7 +139,11 @@ impl Station {
         tuning: &Tuning,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, StationError> {
+        let order = setting.work_order.as_ref().map(|order| order.id.clone());
         let mut rack = Rack::new(setting);
+        if let Some(order) = order {
+            rack.has_done(store.done_for(&order)?);
+        }
         for record in store.open_records()?.iter() {
             rack.apply(record.at, &record.fact)?;
         }
@@ -409,7 +414,9 @@ impl Station {
 fn key_on_disk(fact: &Fact) -> Option<(crate::model::DeviceId, crate::model::Fingerprint)> {
     match fact {
         Fact::KeyRead { device, content, .. } => content.key().map(|key| (*device, key.fingerprint)),
-        Fact::KeyIntended { device, key, .. } => Some((*device, key.fingerprint)),
+        Fact::KeyIntended { device, key, .. } | Fact::KeyGiven { device, key, .. } | Fact::PacketTaken { device, key, .. } => {
+            Some((*device, key.fingerprint))
+        }
         _ => None,
     }
 }
