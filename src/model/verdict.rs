@@ -178,6 +178,7 @@ codes! {
     OwnerForeign = "owner-foreign", Device, Engineer, false, "The device is claimed by a customer or a stranger.", "Use the repair flow for customer devices; a recipe never takes a device from its owner.";
     Unclaimed = "unclaimed", Device, Engineer, false, "The device is in no product and nobody claimed it: nobody may register its key.", "Put it into a product; a claim alone needs a device that connects.";
     ClaimLost = "claim-lost", Station, Engineer, false, "The device was taken from its owner for the repair and could not be given back.", "ALARM: give it back by hand now, with `keyrack device ID`; never ask for a transfer.";
+    MoveLost = "move-lost", Station, Engineer, false, "The device was taken out of its product, and no product takes it.", "ALARM: import it by hand now, into the product of the detail, with `keyrack device ID`.";
     RestoreLost = "restore-lost", Station, Engineer, false, "What the device must get back is not safely kept; nothing was changed in the cloud.", "Set undo to sealed copies in station.toml, and look at the disk and the permissions of the undo directory.";
     ClaimVague = "claim-vague", Device, Technician, false, "The cloud did not claim the device and does not say why: it is offline, or the cloud does not know it.", "Let the device connect to the cloud, then claim it again.";
     CustomerUnknown = "customer-unknown", Station, Engineer, false, "The cloud knows no such customer of the product.", "Look the device's owner up in the product and run the repair again.";

@@ -6,13 +6,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     cloud::answer::withheld,
     model::{
-        outbox::{Answer, Attempt, ItemId, Looked},
+        outbox::{Answer, Attempt, Errand, ItemId, Looked},
         survey::Survey,
     },
-    rack::{Admitted, Book, Call, Input, Reply},
+    rack::{Admitted, Book, Call, Input, Outbox, Reply},
 };
 
-use super::{World, admission::Products, custody::Custody, inbox::Inbox, mailbox::Mailbox, worker::guarded};
+use super::{
+    World,
+    admission::Products,
+    custody::{Custody, Taking},
+    inbox::Inbox,
+    mailbox::Mailbox,
+    worker::guarded,
+};
 
 /// The threads that talk to the cloud.
 pub(super) struct Uplink {
@@ -41,9 +48,13 @@ impl Uplink {
         Self { calls, threads }
     }
 
-    /// Hands over a call.
-    pub(super) fn call(&self, call: Call) {
-        self.calls.send(Some(call));
+    /// Hands over a call. One that brings a device nearer to its owner does not wait for those of others: until then
+    /// anybody may claim it.
+    pub(super) fn call(&self, call: Call, outbox: &Outbox) {
+        match hurries(&call, outbox) {
+            true => self.calls.hurry(Some(call)),
+            false => self.calls.send(Some(call)),
+        }
     }
 
     /// Lets the threads end after what they have been handed.
@@ -90,13 +101,36 @@ impl Line {
                 };
                 vec![Reply::Admitted { run, result }]
             }
-            Call::Survey { run, device, product } => vec![Reply::Surveyed {
+            Call::Survey {
                 run,
-                survey: api.survey(device, product.as_ref()).survey,
+                device,
+                product,
+                from,
+            } => vec![Reply::Surveyed {
+                run,
+                survey: api.survey(device, product.as_ref(), &from).survey,
             }],
-            Call::Secure { run, device, product } => vec![Reply::Secured {
+            Call::Secure {
                 run,
-                result: self.custody.secure(&self.world, run, device, product.as_ref()),
+                device,
+                product,
+                owner,
+                to,
+            } => vec![Reply::Secured {
+                run,
+                result: self.custody.secure(
+                    &self.world,
+                    &self.products,
+                    &Taking {
+                        run,
+                        device,
+                        product: product.as_ref(),
+                        owner,
+                        to: to
+                            .and_then(|recipe| self.book.by_hash(recipe))
+                            .map(|prepared| &*prepared.recipe),
+                    },
+                ),
             }],
             Call::EndCustody { run, device, destroy } => {
                 self.custody.end(&self.world, run, device, destroy);
@@ -165,6 +199,21 @@ impl Line {
                 found: api.glance(device, product.as_ref()),
             }],
         }
+    }
+}
+
+/// True if the call is for a device that was taken and lacks its owner or its product.
+fn hurries(call: &Call, outbox: &Outbox) -> bool {
+    let lacks = |item: &ItemId| item.run().is_some_and(|run| outbox.lacks(run));
+    match call {
+        // With this one it begins.
+        Call::Errand {
+            errand: Errand::Release { .. },
+            ..
+        } => false,
+        Call::Errand { item, .. } | Call::Upload { item, .. } => lacks(item),
+        Call::Import { items, .. } => items.iter().any(|out| lacks(&out.item)),
+        _ => false,
     }
 }
 

@@ -217,6 +217,8 @@ pub struct RunRow {
     pub released: Option<Released>,
     /// What was found wrong, if it is a repair.
     pub diagnosis: Option<Diagnosis>,
+    /// The reference under which the device was returned.
+    pub reference: Option<String>,
     /// The last record that belongs to it.
     pub last_seq: u64,
 }
@@ -236,7 +238,7 @@ impl Columns for RunRow {
     const TABLE: &str = "run";
     const COLUMNS: &str = "id, device, nth, slot, recipe, plan, operator, order_id, order_product, order_quantity, \
         started, state, interrupted_code, handshake_at, ended, verdict, code, why, proved, \
-        released_at, released_by, released_why, diagnosis, last_seq";
+        released_at, released_by, released_why, diagnosis, reference, last_seq";
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let order: Option<String> = row.get("order_id")?;
@@ -269,6 +271,7 @@ impl Columns for RunRow {
                 _ => None,
             },
             diagnosis: json(row, "diagnosis")?,
+            reference: row.get("reference")?,
             last_seq: row.get::<_, i64>("last_seq")?.cast_unsigned(),
         })
     }

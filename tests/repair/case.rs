@@ -323,6 +323,7 @@ impl Case {
                 plan: vec![StepKind::ReadKey, StepKind::Register],
                 operator: None,
                 work_order: None,
+                reference: None,
                 accepted: None,
             },
             Fact::KeyRead { run, device, content },

@@ -164,8 +164,16 @@ impl Rehearsal<'_> {
         if let Some(result) = lock(&ended).take() {
             result?;
         }
+        let out = std::mem::take(&mut lock(&shown).out);
+        let keys: BTreeMap<_, _> = out
+            .iter()
+            .filter_map(|device| Some((device.id(), device.key_spki()?)))
+            .collect();
         let astray = owners.iter().filter(|(id, place)| {
-            let held = rig.world.with_device(*id, |device| device.key_spki()).flatten();
+            let held = keys
+                .get(id)
+                .cloned()
+                .or_else(|| rig.world.with_device(*id, |device| device.key_spki()).flatten());
             held.is_none() || held != rig.cloud.registered(*id) || rig.cloud.place(*id) != *place
         });
         Ok(Played {
@@ -181,6 +189,8 @@ impl Rehearsal<'_> {
 struct Shown {
     records: Vec<Record>,
     view: RackView,
+    /// What was taken out of the rack.
+    out: Vec<Device>,
 }
 
 /// Whoever loads the rack: takes out what is judged, and puts in what waits.
@@ -209,9 +219,10 @@ impl Hands {
                 }
                 if let (Some(next), Some(port)) = (self.waiting.pop_front(), self.ports.get(&slot)) {
                     self.clock.sleep(EXCHANGE);
-                    if self.world.unplug(port).is_ok() {
+                    if let Ok(out) = self.world.unplug(port) {
                         // A port is empty as soon as its device is out.
                         let _ = self.world.plug(port, next);
+                        lock(&self.shown).out.push(out);
                     }
                 }
             }

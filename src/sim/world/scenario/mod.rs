@@ -33,6 +33,8 @@ pub struct Scenario {
     pub topology: Topology,
     /// What the recipes do with keys, in their own words: passed on as it is. Without it the runner decides.
     pub keys: Option<String>,
+    /// What the recipes are for, if they repair: devices are theirs that the product of the recipe holds.
+    pub repair: Option<Repair>,
     /// Whether the recipes let a device go whose key is still owed to the cloud.
     pub finish_owed: bool,
     /// Platforms that no recipe is for.
@@ -47,6 +49,17 @@ pub struct Scenario {
     pub mishaps: Vec<Mishap>,
     /// How it must end for the device that starts in each slot, by slot number. Each device has one.
     pub expect: BTreeMap<u16, Expect>,
+}
+
+/// What recipes that repair may do.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repair {
+    /// The work, in the recipes' own word: passed on as it is.
+    pub work: String,
+    /// Numbers of products from which devices are moved to that of the recipe for their platform.
+    #[serde(default)]
+    pub from: Vec<u32>,
 }
 
 /// How long devices take.
@@ -236,6 +249,7 @@ impl Scenario {
             seed: raw.seed,
             topology,
             keys: raw.keys,
+            repair: raw.repair,
             finish_owed: raw.finish_owed,
             without_recipe: raw.without_recipe,
             pace: raw.pace,
@@ -266,6 +280,7 @@ struct RawScenario {
     about: String,
     seed: u64,
     keys: Option<String>,
+    repair: Option<Repair>,
     #[serde(default, rename = "finish-owed")]
     finish_owed: bool,
     #[serde(default, rename = "without-recipe")]
