@@ -286,6 +286,7 @@ fn keys(rows: &[KeyRow], printer: &Printer) {
                 KeyState::InSlot => Text::new().paint(Paint::Good, "in slot"),
                 KeyState::Gone => "gone".into(),
                 KeyState::Abandoned => "abandoned".into(),
+                KeyState::Told => Text::new().paint(Paint::Warn, "told"),
             },
             row.first_seen.to_string().into(),
             row.last_seen.to_string().into(),
@@ -293,6 +294,8 @@ fn keys(rows: &[KeyRow], printer: &Printer) {
             match row.origin {
                 Origin::Read => "found in the slot",
                 Origin::Made => "made by the station",
+                Origin::Given => "given from a file",
+                Origin::Packet => "brought by a packet",
             }
             .into(),
         ]);

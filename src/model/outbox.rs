@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Code, DeviceId, Fingerprint, ProductId, PublicKey, RunId, Wall, recipe::Sha256};
 
-/// The idempotency key of an item: run and kind, such as `01…/import` or `01…/key/1f2e3d4c5b6a`.
+/// The idempotency key of an item: what owes it and its kind, such as `01…/import` or `01…/key/1f2e3d4c5b6a`. Runs and
+/// packets have ids of one kind, which are unique over both.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ItemId(pub String);
@@ -47,7 +48,7 @@ impl ItemId {
         Self(format!("{run}/restore"))
     }
 
-    /// The run that owes the item: the first part of the key.
+    /// The run, or the packet, that owes the item: the first part of the key.
     pub fn run(&self) -> Option<RunId> {
         self.0.split('/').next()?.parse().ok().map(RunId)
     }
@@ -64,7 +65,7 @@ impl fmt::Display for ItemId {
 pub struct Item {
     /// Idempotency key.
     pub id: ItemId,
-    /// The run that owes it.
+    /// The run, or the packet, that owes it.
     pub run: RunId,
     /// The device that it is about.
     pub device: DeviceId,

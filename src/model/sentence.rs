@@ -4,6 +4,7 @@ use super::{
     Fact, Outcome, SlotNo,
     key::SlotContent,
     outbox::{Answer, Errand, Item, ItemId},
+    packet::Voucher,
     survey::Survey,
 };
 
@@ -107,6 +108,33 @@ pub fn sentence(fact: &Fact) -> String {
         Fact::PacketSigned { manifest, .. } => {
             format!("packet signed by {} key {}", manifest.kind, manifest.fingerprint.short())
         }
+        Fact::KeyGiven { key, .. } => format!("{} key {} was given for it", key.kind, key.fingerprint.short()),
+        Fact::PacketTaken {
+            key,
+            proof,
+            product,
+            voucher,
+            ..
+        } => {
+            let mut text = format!("packet taken: {} key {}", key.kind, key.fingerprint.short());
+            if let Some(product) = product {
+                text += &format!(" for product {product}");
+            }
+            if let Some(manifest) = &proof.manifest {
+                text += &format!(", signed in hand of {} at {}", manifest.station, manifest.at);
+            }
+            if let Some(Voucher { reference, by }) = voucher {
+                text += &format!(", {by} stands for it under {reference}");
+            }
+            for unchecked in &proof.unchecked {
+                text += &format!("; not checked: {}", unchecked.words());
+            }
+            text
+        }
+        Fact::PacketEnded { end, code, why, .. } => {
+            let code = code.map(|code| format!(" {code}")).unwrap_or_default();
+            format!("packet: {}{code}: {why}", end.word())
+        }
         Fact::RestoreSealed { .. } => "what it must get back is sealed and read back".to_owned(),
         Fact::RestoreDestroyed { .. } => "what was kept to give it back is destroyed".to_owned(),
         Fact::QuarantineReleased { by, why, .. } => format!("released from QUARANTINED by {by}: {why}"),
@@ -164,7 +192,8 @@ pub fn errand(item: &Item) -> String {
 /// A length of time for a person.
 pub fn took(millis: u64) -> String {
     match millis {
-        0..=99_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        0..=99 => format!("{millis} ms"),
+        100..=99_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
         _ => format!("{} min {:02} s", millis / 60_000, millis % 60_000 / 1000),
     }
 }

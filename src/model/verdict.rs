@@ -185,6 +185,10 @@ codes! {
     CustomerClient = "customer-client", Station, Engineer, false, "The cloud gives no customer's token to the station's OAuth client.", "Use id and secret of a two-legged (server) client of this very product.";
     DeviceKeyUnknown = "device-key-unknown", Device, Engineer, false, "The cloud does not know the key of this protected device, so nobody can put it into Service Mode.", "Register the public key that the device holds, from the ledger, the escrow or a kept packet; without one only the vendor can open it.";
     Quarantine = "cloud-quarantine", Device, Engineer, false, "The cloud holds the device in quarantine or denies it.", "Approve the device in the product, then run it again.";
+    // keys from afar
+    PacketUnvouched = "packet-unvouched", Station, Engineer, false, "The key would replace one that the cloud has, and nobody stands for that.", "Give --reference and --operator if it is certain who sent the key: a mailed key is also how a device is impersonated.";
+    PacketStale = "packet-stale", Station, Engineer, false, "The device may hold another key by now than when the packet was made.", "Ask for a new packet, made with the device in hand.";
+    PacketBusy = "packet-busy", Station, Engineer, false, "A run, or another packet, of the device is not over.", "Let it come to its end first: `keyrack device ID` shows it.";
     // network and proof
     NetworkSetup = "network-setup", Device, Technician, true, "The bench network could not be set on the device.", "Plug the device in again; if it repeats, its radio is bad.";
     NoHandshake = "no-handshake", Device, Technician, false, "The device did not connect to the cloud in time.", "Look at its light: cyan with red or orange blinks is keys, green is network.";

@@ -34,11 +34,16 @@ impl Turn {
             Reply::Surveyed { run, survey } => {
                 if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Survey) {
                     self.surveyed(slot, &attached, *run, step, since, survey);
+                } else {
+                    self.packet_surveyed(*run, survey);
                 }
             }
             Reply::Secured { run, result } => match self.waiting(*run, StepKind::Secure) {
                 Some((slot, attached, step, since)) => self.secured(slot, &attached, *run, step, since, result),
-                None => self.secured_in_vain(*run),
+                None => {
+                    self.packet_secured(*run, result);
+                    self.secured_in_vain(*run);
+                }
             },
             Reply::Looked {
                 about: About::Proof(run),

@@ -33,7 +33,7 @@ pub struct Findings<'a> {
 }
 
 /// A trouble with what speaks for it.
-type Finding = (Trouble, Sureness, Vec<String>);
+pub(super) type Finding = (Trouble, Sureness, Vec<String>);
 
 /// Names the one thing that is wrong, and the one flow that may be done about it.
 pub fn diagnose(findings: &Findings<'_>) -> Diagnosis {
@@ -108,7 +108,12 @@ pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
 
 /// The product of a run from its diagnosis on: that of the recipe, or the one in which the cloud shows the device.
 pub fn product(recipe: &Recipe, survey: &Survey) -> Option<ProductId> {
-    recipe.product.clone().or_else(|| match shown(survey)?.membership {
+    product_in(recipe.product.as_ref(), survey)
+}
+
+/// The product that is named, or the one in which the cloud shows the device.
+pub(super) fn product_in(named: Option<&ProductId>, survey: &Survey) -> Option<ProductId> {
+    named.cloned().or_else(|| match shown(survey)?.membership {
         Membership::Product { id } => Some(ProductId(id.to_string())),
         Membership::Development | Membership::Unknown => None,
     })
@@ -116,12 +121,18 @@ pub fn product(recipe: &Recipe, survey: &Survey) -> Option<ProductId> {
 
 /// What stands against any repair here.
 fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
+    let recipe = findings.recipe;
+    bounds(findings.survey, recipe.platform, recipe.product.as_ref(), moves(recipe))
+}
+
+/// What the cloud shows that stands against anything that would be done to a device of this platform, in this product;
+/// `moves` tells whether it may be moved there.
+pub(super) fn bounds(survey: &Survey, wanted: Platform, product: Option<&ProductId>, moves: bool) -> Option<Finding> {
     let certain = |trouble, sentence: String| Some((trouble, Sureness::Certain, vec![sentence]));
-    let wanted = findings.recipe.platform;
-    let shown = match findings.survey {
+    let shown = match survey {
         Survey::Seen(shown) => shown,
         // It may be imported into the product of the recipe: the import says whether it may.
-        _ if findings.recipe.product.is_some() => return None,
+        _ if product.is_some() => return None,
         _ => {
             let sentence = "The cloud does not show the device to the station's token.";
             return certain(Trouble::OutOfReach, sentence.into());
@@ -137,11 +148,11 @@ fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
     if shown.denied == Some(true) || shown.quarantined == Some(true) {
         return certain(Trouble::HeldBack, "A person has to approve it in the product.".into());
     }
-    match (&shown.membership, &findings.recipe.product) {
-        (Membership::Product { .. }, Some(_)) if shown.movable && moves(findings.recipe) => None,
+    match (&shown.membership, product) {
+        (Membership::Product { .. }, Some(_)) if shown.movable && moves => None,
         (Membership::Product { id }, Some(product)) if !shown.in_reach || is_other(product, *id) => certain(
             Trouble::ProductMismatch,
-            format!("The cloud shows it in product {id}, and the recipe is for {product}."),
+            format!("The cloud shows it in product {id}, and it should be in {product}."),
         ),
         (Membership::Product { id }, None) if !shown.in_reach => certain(
             Trouble::OutOfReach,
@@ -267,21 +278,29 @@ fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Findi
         return Ok(Some(Flow::ProductUnclaimed));
     };
     let in_product = findings.recipe.product.is_some() || matches!(shown.membership, Membership::Product { .. });
-    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
     match (shown.owner, in_product) {
-        (OwnerKind::Account, false) => Ok(Some(Flow::Development)),
+        // A customer's device cannot prove a permission with its present key: only a slot without one gets a new one.
+        (OwnerKind::Customer, true) if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => {
+            Ok(None)
+        }
+        (owner, in_product) => way_in(owner, in_product).map(Some),
+    }
+}
+
+/// The flow by which the key of a device of this owner is registered, in a product or out of any; else what stands
+/// against it.
+pub(super) fn way_in(owner: OwnerKind, in_product: bool) -> Result<Flow, Finding> {
+    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
+    match (owner, in_product) {
+        (OwnerKind::Account, false) => Ok(Flow::Development),
         (OwnerKind::Nobody, false) => stands(
             Trouble::Unclaimed,
             Sureness::Certain,
             "Its key can be registered by its owner alone, and it has none.",
         ),
-        (OwnerKind::Account | OwnerKind::Team, true) => Ok(Some(Flow::ProductAccount)),
-        (OwnerKind::Nobody, true) => Ok(Some(Flow::ProductUnclaimed)),
-        // A customer's device cannot prove a permission with its present key: only a slot without one gets a new one.
-        (OwnerKind::Customer, true) if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => {
-            Ok(None)
-        }
-        (OwnerKind::Customer, true) => Ok(Some(Flow::Customer)),
+        (OwnerKind::Account | OwnerKind::Team, true) => Ok(Flow::ProductAccount),
+        (OwnerKind::Nobody, true) => Ok(Flow::ProductUnclaimed),
+        (OwnerKind::Customer, true) => Ok(Flow::Customer),
         (OwnerKind::Unknown, _) => stands(
             Trouble::OwnedByStranger,
             Sureness::Possible,

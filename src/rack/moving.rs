@@ -55,24 +55,24 @@ impl Turn {
             self.queue(item(import.clone(), &new, Errand::Import { activate_sim }, Some(remove)));
         }
         let upload = item(ItemId::key(run.id, key.fingerprint), &new, Errand::Key { key }, Some(import));
-        self.queue_upload_and_rest(run, before, upload);
+        self.queue_upload_and_rest(is_claimed(run), before, upload);
     }
 
-    /// Queues an upload, and after it all that gives the device back.
-    pub(super) fn queue_upload_and_rest(&mut self, run: &Run, before: Sha256, upload: Item) {
+    /// Queues an upload, and after it all that gives the device back; to its owner if it was `claimed`.
+    pub(super) fn queue_upload_and_rest(&mut self, claimed: bool, before: Sha256, upload: Item) {
         let then = |id, errand, after| Item {
             id,
             errand,
             after: Some(after),
             ..upload.clone()
         };
-        let (claim, mut last) = (ItemId::claim(run.id), upload.id.clone());
+        let (claim, mut last) = (ItemId::claim(upload.run), upload.id.clone());
         self.queue(upload.clone());
-        if is_claimed(run) {
+        if claimed {
             self.queue(then(claim.clone(), Errand::Claim { before }, last));
             last = claim;
         }
-        self.queue(then(ItemId::restore(run.id), Errand::Restore { before }, last));
+        self.queue(then(ItemId::restore(upload.run), Errand::Restore { before }, last));
     }
 
     /// The cloud refused a part of a move for good: the device stays in its old product, or goes back there, with its key
@@ -106,7 +106,7 @@ impl Turn {
             is_claimed(&run).then(|| ItemId::release(run.id))
         };
         let upload = of_old(ItemId::key(run.id, key.fingerprint), Errand::Key { key }, after);
-        self.queue_upload_and_rest(&run, before, upload);
+        self.queue_upload_and_rest(is_claimed(&run), before, upload);
     }
 
     /// Why the device of a run is not in the product to which it should have been moved, if that is so for good.

@@ -4,10 +4,12 @@
 //!
 //! A chain is queued whole, and goes on by itself: no absent device, quit or cut leaves a device without its owner.
 
+use std::sync::Arc;
+
 use crate::{
     edge::Attached,
     model::{
-        Code, Fact, Fingerprint, Mono, Outcome, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict,
+        Code, DeviceId, Fact, Fingerprint, Mono, Outcome, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict,
         diagnosis::{Flow, Trouble},
         outbox::{Answer, Errand, Item, ItemId, ItemState},
         recipe::{Aim, Recipe, Sha256, Work},
@@ -20,6 +22,7 @@ use super::{
     diagnose::{self, Findings},
     input::Call,
     moving::{old_product, owner},
+    packet::Packet,
     run::{Run, StepState},
     slot::Slot,
     turn::{Turn, attempts, ended},
@@ -171,23 +174,34 @@ impl Turn {
             self.begin_move(run, recipe, before, key);
             return Ok(());
         }
-        let product = self.product_of(run);
-        let item = |id, errand, after| Item {
-            id,
+        let upload = Item {
+            id: ItemId::key(run.id, key.fingerprint),
             run: run.id,
             device: run.device,
-            product: product.clone(),
-            errand,
-            after,
+            product: self.product_of(run),
+            errand: Errand::Key { key },
+            after: None,
         };
-        let release = ItemId::release(run.id);
-        let claim = self.rack.outbox.get(&ItemId::claim(run.id));
-        if claim.is_none_or(Entry::settled) {
-            self.queue(item(release.clone(), Errand::Release { before }, None));
-        }
-        let upload = ItemId::key(run.id, key.fingerprint);
-        self.queue_upload_and_rest(run, before, item(upload, Errand::Key { key }, Some(release)));
+        self.queue_chain(before, upload);
         Ok(())
+    }
+
+    /// Queues what takes a customer's device for an upload and gives it back, or what of it is not under way.
+    pub(super) fn queue_chain(&mut self, before: Sha256, upload: Item) {
+        let release = ItemId::release(upload.run);
+        let claim = self.rack.outbox.get(&ItemId::claim(upload.run));
+        if claim.is_none_or(Entry::settled) {
+            self.queue(Item {
+                id: release.clone(),
+                errand: Errand::Release { before },
+                ..upload.clone()
+            });
+        }
+        let upload = Item {
+            after: Some(release),
+            ..upload
+        };
+        self.queue_upload_and_rest(true, before, upload);
     }
 
     /// What the answer to an item means for the rest of its chain, in the same turn.
@@ -249,24 +263,34 @@ impl Turn {
     /// Nothing of a chain is open any more: the customer's token is revoked, and what was kept to give the device back is
     /// destroyed unless a person still needs it.
     pub(super) fn end_custody(&mut self, id: RunId) {
-        let Some(run) = self.run(id).filter(|run| run.restore.is_some()) else {
-            return;
-        };
+        let Some((device, over)) = self.in_custody(id) else { return };
         let outbox = &self.rack.outbox;
         let begun = [ItemId::release(id), ItemId::remove(id)]
             .iter()
             .any(|item| outbox.get(item).is_some());
         let open = outbox.of(id).any(|entry| entry.item.after.is_some() && !entry.settled());
-        if open || !begun && !run.ended() {
+        if open || !begun && !over {
             return;
         }
         let destroy = !self.is_lost(id);
-        let device = run.device;
         if destroy {
             self.fact(Fact::RestoreDestroyed { run: id, device });
         }
         let run = id;
         self.effects.push(Effect::Call(Call::EndCustody { run, device, destroy }));
+    }
+
+    /// The device of the run or the packet with this id, while there is something to give it back; and whether that has
+    /// its end.
+    fn in_custody(&self, id: RunId) -> Option<(DeviceId, bool)> {
+        let of_packet = |packet: &Arc<Packet>| packet.restore.map(|_| (packet.device, packet.end.is_some()));
+        match self.rack.packets.get(&id) {
+            Some(packet) => of_packet(packet),
+            None => self
+                .run(id)
+                .filter(|run| run.restore.is_some())
+                .map(|run| (run.device, run.ended())),
+        }
     }
 
     /// Ends the step that waits for the device to be its owner's again, if that can be told by now.

@@ -37,6 +37,8 @@ pub struct Entry {
     pub last: Option<Answer>,
     /// When it became owed.
     pub since: Wall,
+    /// Why it was withdrawn.
+    pub why: Option<String>,
     order: u64,
 }
 
@@ -109,15 +111,17 @@ impl Outbox {
                     }
                 });
             }
-            Fact::KeyAbandoned { run, fingerprint, .. } => {
-                self.change(&ItemId::key(*run, *fingerprint), Entry::withdraw);
+            Fact::KeyAbandoned {
+                run, fingerprint, why, ..
+            } => {
+                self.change(&ItemId::key(*run, *fingerprint), |entry| entry.withdraw(why));
             }
             Fact::ItemSent { item, attempt } => self.change(item, |entry| {
                 entry.state = ItemState::Sent;
                 entry.attempts = *attempt;
             }),
             Fact::ItemAnswered { item, answer, .. } => self.change(item, |entry| entry.answered(at, answer)),
-            Fact::ItemWithdrawn { item, .. } => self.change(item, Entry::withdraw),
+            Fact::ItemWithdrawn { item, why } => self.change(item, |entry| entry.withdraw(why)),
             _ => {}
         }
     }
@@ -281,6 +285,7 @@ impl Outbox {
             not_before: None,
             last: None,
             since: at,
+            why: None,
             order,
         };
         self.entries.insert(item.id.clone(), Arc::new(entry));
@@ -295,9 +300,10 @@ impl Outbox {
 
 impl Entry {
     /// What is under way waits for its answer all the same.
-    fn withdraw(&mut self) {
+    fn withdraw(&mut self, why: &str) {
         if matches!(self.state, ItemState::Held | ItemState::Queued) {
             self.state = ItemState::Withdrawn;
+            self.why = Some(why.to_owned());
         }
     }
 

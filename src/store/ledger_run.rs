@@ -8,15 +8,17 @@ use super::{
     cell::{Json, Millis, Word},
     error::Illegal,
     ledger::{Stop, ask, change, known_device},
+    ledger_packet,
 };
 
-/// Notes the last fact of a run; a fact of a run that never started is refused here.
+/// Notes the last fact of a run; a fact of a run that never started, or of a packet that was never taken, is refused here.
 pub(super) fn touched(conn: &Connection, run: RunId, seq: u64) -> Result<(), Stop> {
     match change(
         conn,
         "UPDATE run SET last_seq = ?2 WHERE id = ?1",
         (Word(run), seq.cast_signed()),
     )? {
+        0 if ledger_packet::exists(conn, run)? => Ok(()),
         0 => Err(Illegal::UnknownRun(run).into()),
         _ => Ok(()),
     }

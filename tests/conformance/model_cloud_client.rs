@@ -245,7 +245,7 @@ fn a_customers_device_gets_its_key_and_goes_back_in_few_calls() {
         ],
         "nobody's for three calls"
     );
-    assert_eq!(sent.len(), 10, "{sent:#?}");
+    assert_eq!(sent.len(), 11, "{sent:#?}");
     assert!(!sent.concat().contains('@'), "no address is ever in a path");
 }
 

@@ -325,6 +325,7 @@ impl Case {
                 work_order: None,
                 reference: None,
                 accepted: None,
+                reference: None,
             },
             Fact::KeyRead { run, device, content },
             Fact::ItemQueued { item: item.clone() },

@@ -10,6 +10,7 @@ mod looks;
 mod moves;
 mod newcomers;
 mod owing;
+mod packets;
 mod pictures;
 mod retries;
 mod returns;

@@ -296,15 +296,22 @@ fn an_older_ledger_is_copied_before_it_is_changed_and_a_failed_step_changes_noth
 fn a_ledger_of_the_first_schema_is_brought_up_to_date_and_its_tables_are_right() {
     let mut bench = Bench::new();
     let (device, run) = (s::device(1), s::run(1));
-    bench.append(s::started(run, device));
+    let key = s::key(1);
+    bench.all([s::started(run, device), s::read(run, device, &key)]);
+    let item = s::item(run, device, &key);
+    bench.all([s::queued(item.clone()), s::sent(&item.id, 1)]);
     bench.append(s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)));
     let older = "ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
         ALTER TABLE run DROP COLUMN released_by; ALTER TABLE run DROP COLUMN released_why;
         ALTER TABLE run DROP COLUMN diagnosis; ALTER TABLE run DROP COLUMN product; ALTER TABLE run DROP COLUMN reference;
-        DROP TABLE restore; PRAGMA user_version = 1";
+        DROP TABLE restore; DROP TABLE packet; PRAGMA user_version = 1";
     bench.store.conn.execute_batch(older).unwrap();
-    let bench = bench.reopen();
+    let mut bench = bench.reopen();
     assert_eq!(bench.store.device(device).unwrap().unwrap().quarantined, Some(run));
+    bench.verified();
+    bench.append(s::answered(&item.id, 1, s::accepted()));
+    bench.append(s::taken(s::packet(1), device, &s::key(2), None));
+    bench.append(s::queued(s::item(s::packet(1), device, &s::key(2))));
     bench.verified();
 }
 
