@@ -325,7 +325,6 @@ impl Case {
                 work_order: None,
                 reference: None,
                 accepted: None,
-                reference: None,
             },
             Fact::KeyRead { run, device, content },
             Fact::ItemQueued { item: item.clone() },

@@ -205,6 +205,11 @@ impl Flow {
                 self.platform, self.device
             );
         }
+        if devices > 1 {
+            // As on a pallet: the recipe names the product.
+            let work = serde_json::to_value(self.work).map_or_else(|_| String::new(), |work| work.to_string());
+            let _ = writeln!(text, "[repair]\nwork = {work}");
+        }
         text.push_str("[cloud]\nowner = \"operator@bench.test\"\ncustomers = [\"ann@home.test\"]\n");
         Ok(Scenario::parse(&text)?)
     }
