@@ -196,14 +196,7 @@ impl Turn {
                 Slot::Identifying { attached, .. } => {
                     self.effects.push(Effect::Abandon(slot));
                     let why = "the device did not tell who it is in time".to_owned();
-                    self.set(
-                        slot,
-                        Slot::Rejected {
-                            attached,
-                            code: Code::Wedged,
-                            why,
-                        },
-                    );
+                    self.reject(slot, attached, None, Code::Wedged, why);
                 }
                 Slot::Running {
                     attached,

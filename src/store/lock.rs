@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
-    io::{Read, Seek, Write},
+    io::{ErrorKind, Read, Seek, Write},
     path::Path,
 };
 
@@ -51,6 +51,24 @@ impl Drop for StationLock {
     }
 }
 
+/// True while a station works on the ledger in this directory.
+///
+/// # Errors
+/// If there is a lock that cannot be looked at.
+pub fn is_in_use(dir: &Path) -> Result<bool, StoreError> {
+    let path = dir.join(NAME);
+    let lock = match File::open(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(file("opening the lock", &path)(error)),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(file("looking at the lock", &path)(error)),
+    }
+}
+
 const NAME: &str = "station.lock";
 
 #[cfg(test)]
@@ -60,11 +78,14 @@ mod tests {
     #[test]
     fn the_second_station_learns_who_holds_the_lock() {
         let dir = tempfile::tempdir().unwrap();
+        assert!(!is_in_use(dir.path()).unwrap(), "there is no lock yet");
         let first = StationLock::take(dir.path()).unwrap();
+        assert!(is_in_use(dir.path()).unwrap());
         let refused = StationLock::take(dir.path()).unwrap_err();
         assert!(matches!(refused, StoreError::Locked { pid: Some(pid) } if pid == std::process::id()));
         assert!(refused.to_string().contains(&format!("(process {})", std::process::id())));
         drop(first);
+        assert!(!is_in_use(dir.path()).unwrap());
         StationLock::take(dir.path()).unwrap();
     }
 
