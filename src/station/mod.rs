@@ -343,7 +343,7 @@ impl Station {
                     worker.stop();
                 }
             }
-            Effect::Call(call) => self.uplink.call(call),
+            Effect::Call(call) => self.uplink.call(call, self.rack.outbox()),
             Effect::DestroyUndo { run, device } => self.world.undo.destroy(run, device),
         }
     }

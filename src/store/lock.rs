@@ -14,7 +14,7 @@ use super::{
 /// Holds the lock for as long as it lives.
 #[derive(Debug)]
 pub(super) struct StationLock {
-    _file: File,
+    file: File,
 }
 
 impl StationLock {
@@ -38,7 +38,16 @@ impl StationLock {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(file("writing the lock", &path))?;
-        Ok(Self { _file: lock })
+        Ok(Self { file: lock })
+    }
+}
+
+impl Drop for StationLock {
+    /// Gives the lock up by itself, and not only by closing the file: a process that another thread is starting right now
+    /// has the same file open until it becomes its own program, and with it the lock.
+    fn drop(&mut self) {
+        // If that fails, closing does it, a moment later.
+        let _ = self.file.unlock();
     }
 }
 
@@ -78,5 +87,16 @@ mod tests {
         drop(first);
         assert!(!is_in_use(dir.path()).unwrap());
         StationLock::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_was_given_up_is_not_held_by_a_process_that_is_just_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StationLock::take(dir.path()).unwrap();
+        // What a process has between fork and exec: the same open file.
+        let inherited = first.file.try_clone().unwrap();
+        drop(first);
+        StationLock::take(dir.path()).unwrap();
+        drop(inherited);
     }
 }
