@@ -15,9 +15,10 @@ use keyrack::{
         fact::{Identity, Protection},
         platform::UsbMode,
         recipe::{Sha256, WorkOrder},
+        scan::Patterns,
     },
     rack::{
-        Book, Ending, Past, RackView, Setting,
+        Book, Ending, Past, RackView, Rules, Setting,
         view::{Awaits, Registration, SlotView},
     },
     store::{self, Reader, Store},
@@ -48,21 +49,21 @@ impl Desk {
             .collect();
         let station = tui::Station {
             id: StationId("line-1".to_owned()),
-            operator: Some("eva".to_owned()),
-            work_order: Some(WorkOrder {
-                id: "WO-17".to_owned(),
-                product: None,
-                quantity: 500,
-            }),
+            patterns: Patterns::default(),
             places: ports.keys().map(|slot| place(*slot)).collect(),
         };
         let setting = Setting {
             station: station.id.clone(),
             ports,
             book: Book::default(),
-            operator: None,
-            work_order: None,
+            operator: Some("eva".to_owned()),
+            work_order: Some(WorkOrder {
+                id: "WO-17".to_owned(),
+                product: None,
+                quantity: 500,
+            }),
             import_chunk: 500,
+            rules: Rules::default(),
         };
         let past = Past::new(setting, station.places.iter().map(|place| place.slot));
         let rack = past.view();
@@ -422,7 +423,7 @@ fn what_the_ledger_knows() {
     let reader = Reader::open(&ledger).unwrap();
     let mut desk = demo(usize::MAX);
     let ask = |desk: &mut Desk, question| {
-        let answer = answer(&reader, None, question).unwrap();
+        let answer = answer(&reader, question).unwrap();
         desk.app.on(Event::Ledger(answer), &mut desk.rack);
     };
     desk.press(KeyCode::F(4));
@@ -448,7 +449,7 @@ fn what_the_ledger_knows() {
     let early = folder.path().join("early");
     let mut store = Store::open(&early, StationId("demo".to_owned()), store::Options::default()).unwrap();
     store.append(records[0].at, &before).unwrap();
-    let owed = answer(&Reader::open(&early).unwrap(), None, Question::Owed).unwrap();
+    let owed = answer(&Reader::open(&early).unwrap(), Question::Owed).unwrap();
     desk.app.on(Event::Ledger(owed), &mut desk.rack);
     desk.press(KeyCode::F(5));
     desk.assert("outbox");

@@ -23,7 +23,7 @@ use crate::{
     model::{DeviceId, ProductId, SlotNo, outbox::Answer, sentence::count},
     sim::{cloud::https::NotServing, world::scenario::ScenarioError},
     station::{StationError, shelf::ShelfError},
-    store::{StationKeyError, StoreError},
+    store::{EngineersError, StationKeyError, StoreError},
 };
 
 /// Why a command failed.
@@ -72,6 +72,9 @@ pub enum CliError {
     /// The key that seals undo copies cannot be used.
     #[error("could not use the station key")]
     StationKey(#[from] StationKeyError),
+    /// It is not known who the engineers are.
+    #[error(transparent)]
+    Engineers(#[from] EngineersError),
     /// The ports cannot be used.
     #[error("could not use the USB ports")]
     Bus(#[from] BusError),

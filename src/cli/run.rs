@@ -141,10 +141,11 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
         shelf,
         tuning,
         places,
+        patterns,
     } = parts;
-    let order = setting.work_order.clone();
+    let mut order = None;
     let ledger = store.dir().to_owned();
-    let mut face = face.prepare(&setting, places, &earlier, &ledger, &clock);
+    let mut face = face.prepare(&setting, (places, patterns), &earlier, &ledger, &clock);
     drop(earlier);
     if face.is_screen() {
         events.hush();
@@ -169,6 +170,9 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
                 events.on(&event);
                 face.on(&event);
                 let done = matches!(&event, Event::View(view) if presence.view(view));
+                if let Event::View(view) = &event {
+                    order.clone_from(&view.work_order);
+                }
                 let enough = match until {
                     Until::Stopped => false,
                     Until::Verdicts(n) => events.summary().judged() >= n as usize,

@@ -1,5 +1,6 @@
 //! Who is in a slot: asking a newcomer who it is, and taking up its run or starting one. It owns when a device is not taken
-//! in: unknown, a copy, without a recipe, quarantined, or one that falls off the bus again and again.
+//! in: unknown, a copy, without a recipe, quarantined, while the line is stopped, or one that falls off the bus again and
+//! again.
 
 use std::sync::Arc;
 
@@ -60,6 +61,7 @@ impl Turn {
                     slot,
                     Slot::Rejected {
                         attached,
+                        device: None,
                         code: error.code,
                         why: error.to_string(),
                     },
@@ -73,6 +75,7 @@ impl Turn {
                 slot,
                 Slot::Rejected {
                     attached,
+                    device: None,
                     code: Code::DuplicateId,
                     why,
                 },
@@ -101,10 +104,15 @@ impl Turn {
                     slot,
                     Slot::Rejected {
                         attached,
+                        device: Some(device),
                         code: Code::Quarantined,
                         why,
                     },
                 );
+            }
+            None if self.rack.shift.stopped.is_some() => {
+                let device = identity.device;
+                self.set(slot, Slot::Held { attached, device });
             }
             None => self.start(slot, &attached, fresh, identity, known),
         }
@@ -120,7 +128,7 @@ impl Turn {
             .filter(|(no, _)| **no != here)
             .filter_map(|(no, other)| {
                 let (run, its) = match other {
-                    Slot::Judged { device, .. } => (None, *device),
+                    Slot::Judged { device, .. } | Slot::Held { device, .. } => (None, *device),
                     Slot::Set { run, .. } => (None, self.rack.run(*run)?.device),
                     other => (other.run(), self.rack.run(other.run()?)?.device),
                 };
@@ -168,12 +176,19 @@ impl Turn {
 
     fn start(&mut self, slot: SlotNo, attached: &Attached, run: RunId, identity: &Identity, known: &Known) {
         let setting = Arc::clone(&self.rack.setting);
-        let Some(prepared) = setting.book.for_platform(identity.platform) else {
+        let wanted = self.rack.shift.is_to_repair(identity.device);
+        let found = if wanted {
+            setting.book.repair_for(identity.platform)
+        } else {
+            setting.book.for_platform(identity.platform)
+        };
+        let Some(prepared) = found else {
             let why = format!("no recipe for platform {}", identity.platform);
             self.set(
                 slot,
                 Slot::Rejected {
                     attached: attached.clone(),
+                    device: Some(identity.device),
                     code: Code::NoRecipe,
                     why,
                 },
@@ -187,14 +202,23 @@ impl Turn {
         } else {
             prepared.plan()
         };
+        if wanted {
+            // Those of the station are on record since its start; of these, only what is used.
+            let recipe = &prepared.recipe;
+            self.fact(Fact::RecipeRecorded {
+                hash,
+                name: recipe.name.clone(),
+                text: recipe.text.clone(),
+            });
+        }
         self.fact(Fact::RunStarted {
             run,
             device: identity.device,
             slot,
             recipe: hash,
             plan,
-            operator: setting.operator.clone(),
-            work_order: setting.work_order.clone(),
+            operator: self.rack.shift.operator.clone(),
+            work_order: self.rack.shift.work_order.clone(),
             accepted: known
                 .accepted
                 .as_ref()

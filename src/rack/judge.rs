@@ -155,6 +155,7 @@ impl Turn {
             why,
             proved: verdict == Verdict::Pass && run.handshake.is_some(),
         });
+        self.stop_the_line(&run);
         // A claim that was refused ended its custody, as far as it may end.
         if self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state) != Some(ItemState::Refused) {
             self.end_custody(id);

@@ -11,12 +11,14 @@ pub mod diagnose;
 pub mod input;
 mod judge;
 mod look;
+mod person;
 pub mod plan;
 mod proof;
 mod repair;
 pub mod replay;
 mod report;
 pub mod run;
+pub mod shift;
 pub mod slot;
 mod steps;
 mod stop;
@@ -30,17 +32,20 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::edge::Attached;
 use crate::model::{
-    Fact, Mono, PortPath, RunId, SlotNo, StationId, Wall,
+    DeviceId, Fact, Mono, PortPath, Record, RunId, SlotNo, StationId, Wall,
     outbox::{Answer, Errand, ItemId},
     recipe::WorkOrder,
 };
 
 pub use input::{
-    About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Outgoing, Reply, Report, Ticket, Work,
+    About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Lore, Order, OrderName, Outgoing, Reply, Report,
+    Ticket, Told, Work,
 };
 pub use plan::{Book, Prepared};
 pub use replay::Past;
 pub use run::{Illegal, Keys, Run};
+use shift::Engineer;
+pub use shift::{Rules, Shift};
 pub use slot::Slot;
 pub use turn::Decision;
 pub use upload::Outbox;
@@ -55,12 +60,14 @@ pub struct Setting {
     pub ports: BTreeMap<SlotNo, PortPath>,
     /// The recipes.
     pub book: Book,
-    /// Who is at the station.
+    /// Who is at the station until somebody else is named.
     pub operator: Option<String>,
-    /// What was ordered.
+    /// What is worked on until something else is named.
     pub work_order: Option<WorkOrder>,
     /// How many devices go in one import request.
     pub import_chunk: usize,
+    /// The rules of the house.
+    pub rules: Rules,
 }
 
 /// The whole state of the station: what the facts say, and what the bench shows.
@@ -69,6 +76,9 @@ pub struct Rack {
     setting: Arc<Setting>,
     runs: BTreeMap<RunId, Arc<Run>>,
     outbox: Outbox,
+    shift: Shift,
+    /// Who gave the right PIN, while it counts.
+    engineer: Option<Engineer>,
     slots: BTreeMap<SlotNo, Slot>,
     bus: Arc<Vec<Attached>>,
     orders: u32,
@@ -94,6 +104,8 @@ impl Rack {
     pub fn new(setting: Setting) -> Self {
         let slots = setting.ports.keys().map(|slot| (*slot, Slot::Vacant)).collect();
         Self {
+            shift: Self::first_shift(&setting),
+            engineer: None,
             setting: Arc::new(setting),
             runs: BTreeMap::new(),
             outbox: Outbox::default(),
@@ -106,12 +118,26 @@ impl Rack {
         }
     }
 
-    /// Takes in a fact: the only way in which runs and outbox change.
+    /// What the station is told at the start, before any fact.
+    fn first_shift(setting: &Setting) -> Shift {
+        Shift::begin(setting.operator.clone(), setting.work_order.clone())
+    }
+
+    /// Takes in the records that count for the station as a whole, in place of what other records said of it.
+    pub fn recall<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
+        self.shift = Self::first_shift(&self.setting);
+        for record in records {
+            self.shift.apply(record.at, &record.fact);
+        }
+    }
+
+    /// Takes in a fact: the only way in which runs, outbox and shift change.
     ///
     /// # Errors
     /// [`Illegal`] if the fact does not fit; the state is then as it was, but for the outbox.
     pub fn apply(&mut self, at: Wall, fact: &Fact) -> Result<(), Illegal> {
         self.outbox.apply(at, fact);
+        self.shift.apply(at, fact);
         if let Fact::RunStarted { run, .. } = fact {
             if self.runs.contains_key(run) {
                 return Err(Illegal {
@@ -162,6 +188,8 @@ impl Rack {
         let Some(id) = fact.run() else { return Ok(()) };
         match self.runs.get_mut(&id) {
             Some(run) => Arc::make_mut(run).apply(fact),
+            // Of a run that the ledger alone knows any more.
+            None if matches!(fact, Fact::QuarantineReleased { .. } | Fact::UndoDestroyed { .. }) => Ok(()),
             None => Err(Illegal {
                 run: id,
                 what: "it is unknown",
@@ -184,6 +212,22 @@ impl Rack {
         &self.outbox
     }
 
+    /// What counts for the station as a whole.
+    pub fn shift(&self) -> &Shift {
+        &self.shift
+    }
+
+    /// The device in a slot, if it is known who is there.
+    pub fn device_in(&self, slot: SlotNo) -> Option<DeviceId> {
+        let run = |run: RunId| self.run(run).map(|run| run.device);
+        match self.slots.get(&slot)? {
+            Slot::Judged { device, .. } | Slot::Held { device, .. } => Some(*device),
+            Slot::Rejected { device, .. } => *device,
+            Slot::Set { run: id, .. } => run(*id),
+            slot => slot.run().and_then(run),
+        }
+    }
+
     /// The slots.
     pub fn slots(&self) -> &BTreeMap<SlotNo, Slot> {
         &self.slots
@@ -201,7 +245,13 @@ impl Rack {
             .outbox
             .next_due(wall)
             .map(|wait| now + wait.max(Duration::from_millis(1)));
-        slots.into_iter().chain(outbox).chain(self.next_look(now)).min()
+        let engineer = self.engineer.as_ref().map(|engineer| engineer.deadline);
+        slots
+            .into_iter()
+            .chain(outbox)
+            .chain(self.next_look(now))
+            .chain(engineer)
+            .min()
     }
 
     /// True if nothing is under way: every slot idle. Items may still be owed.

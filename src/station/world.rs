@@ -8,7 +8,7 @@ use crate::{
     steps::UndoCopies,
 };
 
-use super::Clients;
+use super::{Clients, Pins};
 
 /// The outside world, as the station reaches it.
 #[derive(Clone)]
@@ -27,4 +27,6 @@ pub struct World {
     pub restore: Arc<dyn UndoCopies>,
     /// The OAuth clients by which customers' tokens are asked for.
     pub clients: Clients,
+    /// The PINs of the engineers.
+    pub pins: Pins,
 }

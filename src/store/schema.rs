@@ -23,6 +23,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "repair",
         sql: REPAIR,
     },
+    Migration {
+        name: "shift",
+        sql: SHIFT,
+    },
 ];
 
 /// The projected tables with their primary keys, in an order that satisfies their references.
@@ -34,6 +38,7 @@ pub(super) const PROJECTIONS: &[(&str, &[&str])] = &[
     ("item", &["id"]),
     ("undo", &["run"]),
     ("restore", &["run"]),
+    ("shift", &["seq"]),
 ];
 
 const FIRST: &str = r"
@@ -247,4 +252,16 @@ CREATE TABLE restore (
     destroyed_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX restore_kept ON restore (run) WHERE destroyed_at IS NULL;
+";
+
+/// What counts for the station as a whole and outlives a start: which records tell it.
+const SHIFT: &str = r"
+CREATE TABLE shift (
+    seq    INTEGER PRIMARY KEY,                    -- of the record
+    kind   TEXT NOT NULL,                          -- of its fact
+    device TEXT                                    -- the device that the fact names
+) STRICT;
+INSERT INTO shift SELECT seq, kind, device FROM journal WHERE kind = 'run-ended' ORDER BY seq DESC LIMIT 100;
+ALTER TABLE device ADD COLUMN labelled_at INTEGER; -- when its label was last compared with it and found to be its own
+CREATE INDEX item_refused ON item (settled_at) WHERE state = 'refused';
 ";

@@ -29,6 +29,7 @@ impl CliError {
             | Self::TooManyPackets { .. }
             | Self::Shelf(_)
             | Self::StationKey(_)
+            | Self::Engineers(_)
             | Self::Scenario(_)
             | Self::Overwrite { .. } => ExitCode::Usage,
             Self::Bus(_) | Self::StandIn(_) => ExitCode::Fault,
@@ -59,6 +60,7 @@ impl CliError {
             Self::Missing { next, .. } => next,
             Self::Absent { .. } | Self::Interrupted => return None,
             Self::Shelf(_) => "correct the recipe; `keyrack check` names every problem",
+            Self::Engineers(_) => "correct the permissions of the file, or set the PINs again with `keyrack engineer add NAME`",
             Self::StationKey(_) => "correct undo_key in station.toml, or the permissions of the file",
             Self::Bus(_) => "run `keyrack check`",
             Self::StandIn(_) => "choose another port with --port",

@@ -19,7 +19,7 @@ use crate::{
         platform::{Network, Transport},
         recipe::{Aim, FirmwareFile, KeyPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
     },
-    rack::{Book, Setting},
+    rack::{Book, Rules, Setting},
     sim::{
         cloud::StandIn,
         device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
@@ -222,6 +222,7 @@ impl Rig {
             operator: None,
             work_order: None,
             import_chunk: 500,
+            rules: Rules::default(),
         }
     }
 

@@ -11,13 +11,13 @@ use crate::{
     },
     cloud::Api,
     edge::{Entropy, Http, entropy::SystemEntropy},
-    model::StationId,
+    model::{StationId, scan::Patterns},
     sim::{
         clock::VirtualClock,
         cloud::DirectHttp,
         world::{World as Simulated, scenario::Scenario},
     },
-    station::{Clients, Tuning, World, undo::MemoryUndo},
+    station::{Clients, Pins, Tuning, World, undo::MemoryUndo},
     store::{self, Durability, Store},
 };
 
@@ -78,6 +78,7 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
                 undo: Arc::new(MemoryUndo::default()),
                 restore: Arc::new(MemoryUndo::default()),
                 clients: Clients::default(),
+                pins: Pins::default(),
             },
             store: Store::open(
                 &folder.path().join("ledger"),
@@ -90,6 +91,7 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
             setting: rig.setting(&shelf.book),
             shelf,
             places: Vec::new(),
+            patterns: Patterns::default(),
             tuning: Tuning { uplinks: 1 },
         };
         rig.begin();

@@ -9,6 +9,7 @@ mod doubts;
 mod looks;
 mod newcomers;
 mod owing;
+mod people;
 mod pictures;
 mod retries;
 mod returns;
@@ -146,6 +147,7 @@ impl Drive {
             operator: None,
             work_order: None,
             import_chunk: 500,
+            rules: Rules::default(),
         };
         Self {
             rack: Rack::new(setting),

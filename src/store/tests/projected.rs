@@ -807,3 +807,58 @@ fn devices_and_runs_are_found_as_people_look_for_them() {
     assert_eq!((counts.records, counts.devices, counts.open), (bench.store.last_seq(), 4, 0));
     assert_eq!(reader.history(s::device(2)).unwrap().unwrap().runs.len(), 2);
 }
+
+#[test]
+fn the_shift_keeps_in_mind_what_a_start_has_to_know_and_nothing_else() {
+    let mut bench = Bench::new();
+    let (one, two) = (s::device(1), s::device(2));
+    let named = |name: &str| Fact::OperatorNamed {
+        operator: Some(name.to_owned()),
+    };
+    let kinds = |bench: &Bench| -> Vec<&'static str> {
+        let records = bench.store.shift_records().unwrap();
+        records
+            .iter()
+            .map(|record| crate::store::journal::kind(&record.fact))
+            .collect()
+    };
+    bench.all([named("ada"), named("eva"), Fact::PinRefused {}]);
+    bench.all([
+        Fact::RepairAsked { device: one, by: None },
+        Fact::RepairAsked { device: two, by: None },
+    ]);
+    bench.append(s::started(s::run(1), one));
+    bench.append(s::ended(s::run(1), one, Verdict::Fail, Some(Code::KeyBlank)));
+    bench.append(Fact::LineStopped {
+        code: Code::KeyBlank,
+        devices: vec![one],
+    });
+    assert_eq!(
+        kinds(&bench),
+        ["operator-named", "pin-refused", "repair-asked", "run-ended", "line-stopped"]
+    );
+    assert!(
+        matches!(&bench.store.shift_records().unwrap()[0].fact, Fact::OperatorNamed { operator: Some(name) } if name == "eva")
+    );
+    bench.verified();
+    let until = s::second(900);
+    let name = "eva".to_owned();
+    bench.append(Fact::EngineerCame { name, until });
+    bench.append(Fact::LineReleased {
+        by: "eva".to_owned(),
+        why: "looked".to_owned(),
+    });
+    assert_eq!(kinds(&bench), ["operator-named", "repair-asked"]);
+    let mut bench = bench.reopen();
+    assert_eq!(kinds(&bench), ["operator-named", "repair-asked"]);
+    bench.append(Fact::LabelBound {
+        slot: crate::model::SlotNo(3),
+        device: one,
+        serial: "P046AF450V9AB12".to_owned(),
+    });
+    let row = bench.store.device(one).unwrap().unwrap();
+    assert_eq!(row.serial.as_deref(), Some("P046AF450V9AB12"));
+    assert!(row.labelled_at.is_some());
+    assert_eq!(bench.store.serial_owner("p046af450v9ab12").unwrap(), [one]);
+    bench.verified();
+}

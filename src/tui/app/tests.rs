@@ -34,9 +34,8 @@ fn app() -> App {
     };
     let station = Station {
         id: StationId("t".to_owned()),
-        operator: None,
-        work_order: None,
         places: (1..=3).map(place).collect(),
+        patterns: Patterns::default(),
     };
     App::new(station, Story::default(), Wall::from_millis(0).unwrap(), (80, 24))
 }

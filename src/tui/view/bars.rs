@@ -29,7 +29,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, rack: &RackView, app: &App
 
 fn scan_line(width: u16, rack: &RackView, app: &App, theme: Theme) -> Line<'static> {
     let mut spans = vec![Span::styled(" scan ", theme.text(Tone::Dim))];
-    let shown = app.line.shown();
+    let shown = app.line_shown();
     let room = usize::from(width).saturating_sub(8);
     let length = shown.chars().count();
     let tail: String = shown.chars().skip(length.saturating_sub(room)).collect();
@@ -38,7 +38,11 @@ fn scan_line(width: u16, rack: &RackView, app: &App, theme: Theme) -> Line<'stat
     let (tone, text) = match (&app.notice, &rack.locked) {
         (Some(notice), _) => (if notice.bad { Tone::Bad } else { Tone::Warn }, notice.text.clone()),
         (None, Some(why)) => (Tone::Fault, format!("the cloud does not accept the token: {why}")),
-        (None, None) => return Line::from(spans),
+        // What this screen offers, while there is nothing else to say and nobody is asked.
+        (None, None) => match app.offered(rack).filter(|_| app.question.is_none()) {
+            Some(offered) => (Tone::Busy, offered),
+            None => return Line::from(spans),
+        },
     };
     spans.push(Span::styled(format!("  {}", cut(&text, room)), theme.text(tone)));
     Line::from(spans)
