@@ -84,7 +84,7 @@ fn one_of_each() -> Vec<Fact> {
         Fact::UndoDestroyed { run, device },
         s::queued(import.clone()),
         Fact::ItemWithdrawn {
-            item: import.id,
+            item: import.id.clone(),
             why: "no product".to_owned(),
         },
         Fact::HandshakeSeen {
@@ -116,6 +116,40 @@ fn one_of_each() -> Vec<Fact> {
         Fact::RestoreDestroyed { run, device },
         s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)),
         s::released(run, device),
+        Fact::OperatorNamed {
+            operator: Some("eva".to_owned()),
+        },
+        Fact::WorkOrderNamed { work_order: None },
+        Fact::LabelBound {
+            slot: SlotNo(3),
+            device,
+            serial: "P046AF450V9AB12".to_owned(),
+        },
+        Fact::LabelRefused {
+            slot: SlotNo(3),
+            device,
+            serial: "P046AF450V9AB13".to_owned(),
+            why: "another one".to_owned(),
+        },
+        Fact::PinRefused {},
+        Fact::EngineerCame {
+            name: "eva".to_owned(),
+            until: s::second(900),
+        },
+        Fact::EngineerLeft { name: "eva".to_owned() },
+        Fact::LineStopped {
+            code: Code::KeyBlank,
+            devices: vec![device],
+        },
+        Fact::LineReleased {
+            by: "eva".to_owned(),
+            why: "looked".to_owned(),
+        },
+        Fact::RepairAsked { device, by: None },
+        Fact::RetryAsked {
+            items: vec![import.id.clone()],
+            by: Some("eva".to_owned()),
+        },
     ]
 }
 
@@ -131,7 +165,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 29, "one of each kind");
+    assert_eq!(kinds.len(), 40, "one of each kind");
 
     let records = bench.reader().records(1, 100).unwrap();
     assert_eq!(
@@ -143,7 +177,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     let of_run = bench.store.run_records(s::run(1)).unwrap();
     assert_eq!(of_run.len(), 26, "all but start, recipe and arrival");
     let about = bench.reader().device_records(s::device(1), None, 100).unwrap();
-    assert_eq!(about.len(), 27, "those and the arrival");
+    assert_eq!(about.len(), 30, "those, the arrival, its labels and its repair");
     assert!(about.is_sorted_by_key(|record| std::cmp::Reverse(record.seq)));
     let page = bench.reader().device_records(s::device(1), Some(about[4].seq), 2).unwrap();
     assert_eq!(page, about[5..7]);

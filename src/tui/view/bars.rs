@@ -48,7 +48,7 @@ fn scan_line(width: u16, rack: &RackView, app: &App, theme: Theme) -> Line<'stat
     Line::from(spans)
 }
 
-/// The keys with their words; close together where there is little room.
+/// The keys with their words; close together where there is little room, and the last ones left out where there is none.
 fn key_bar(width: u16, theme: Theme) -> Line<'static> {
     let keys = || {
         TABLE
@@ -58,7 +58,12 @@ fn key_bar(width: u16, theme: Theme) -> Line<'static> {
     let wide: usize = keys().map(|(key, word)| key.len() + word.len() + 3).sum();
     let space = if wide <= usize::from(width) { " " } else { "" };
     let mut spans = Vec::new();
+    let mut room = usize::from(width) + 1;
     for (key, word) in keys() {
+        let Some(rest) = room.checked_sub(key.len() + word.len() + 1 + 2 * space.len()) else {
+            break;
+        };
+        room = rest;
         spans.push(Span::styled(format!("{space}{key}"), theme.raised(Tone::Strong)));
         spans.push(Span::styled(format!("{space}{word} "), theme.raised(Tone::Busy)));
     }
