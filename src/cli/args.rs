@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    backup, bench, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, packet, release, repair, replay, run,
-    sim,
+    ask, backup, bench, check, demo, device, devices, engineer, exit::ExitCode, help, keys, login, outbox, packet, release,
+    repair, replay, run, sim,
 };
 
 /// keyrack: a provisioning station for a rack of Particle devices
@@ -79,7 +79,9 @@ pub(crate) enum ColorChoice {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Run(run::RunArgs),
+    Ask(ask::AskArgs),
     Check(check::CheckArgs),
+    Engineer(engineer::EngineerArgs),
     Devices(devices::DevicesArgs),
     Device(device::DeviceArgs),
     Keys(keys::KeysArgs),

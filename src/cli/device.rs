@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{DeviceId, Record, sentence},
     store::{
-        DeviceRow, KeyRow, KeyState, Origin, Reader,
+        DeviceRow, KeyRow, KeyState, Origin, Reader, RunRow,
         read::{DeviceFilter, History},
     },
 };
@@ -210,6 +210,13 @@ pub(super) fn identity(row: &DeviceRow, printer: &Printer) {
     }
 }
 
+/// The work order and the reference of a run.
+fn under(run: &RunRow) -> String {
+    let order = run.work_order.as_ref().map(|order| order.id.as_str());
+    let words: Vec<_> = order.into_iter().chain(run.reference.as_deref()).collect();
+    words.join(", ")
+}
+
 fn runs(history: &History, printer: &Printer) {
     heading("runs, newest first", printer);
     let mut table = Table::new(["run", "began", "slot", "verdict", "code", "operator", "order", "why"]);
@@ -231,11 +238,7 @@ fn runs(history: &History, printer: &Printer) {
                 .unwrap_or_default()
                 .into(),
             run.operator.clone().unwrap_or_default().into(),
-            run.work_order
-                .as_ref()
-                .map(|order| order.id.clone())
-                .unwrap_or_default()
-                .into(),
+            under(run).into(),
             match &run.released {
                 Some(released) => format!(
                     "{}; released by {} at {}: {}",

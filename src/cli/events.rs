@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    ask::desk,
     print::{Paint, Printer, Text},
     summary::Summary,
 };
@@ -21,7 +22,7 @@ use crate::{
     station::Event,
 };
 pub(super) use json::FactEvent;
-use json::{DurableEvent, LockEvent, ProgressEvent, SlotEvent};
+use json::{DurableEvent, LineEvent, LockEvent, ProgressEvent, SlotEvent};
 
 /// Follows a station.
 pub(super) struct Events {
@@ -30,6 +31,7 @@ pub(super) struct Events {
     slots: BTreeMap<SlotNo, Shown>,
     devices: BTreeMap<DeviceId, SlotNo>,
     locked: Option<String>,
+    stopped: bool,
     held: Held,
     /// The screen says it all: nothing is printed.
     quiet: bool,
@@ -69,6 +71,7 @@ impl Events {
             slots: BTreeMap::new(),
             devices: BTreeMap::new(),
             locked: None,
+            stopped: false,
             held: Held::default(),
             quiet: false,
         }
@@ -198,6 +201,14 @@ impl Events {
                 sentence::sentence(fact).into()
             }
             Fact::KeyAbandoned { .. } | Fact::KeyRestored { .. } | Fact::HandshakeSeen { .. } => sentence::sentence(fact).into(),
+            Fact::OperatorNamed { .. }
+            | Fact::WorkOrderNamed { .. }
+            | Fact::LabelBound { .. }
+            | Fact::EngineerCame { .. }
+            | Fact::EngineerLeft { .. }
+            | Fact::RepairAsked { .. }
+            | Fact::QuarantineReleased { .. } => sentence::sentence(fact).into(),
+            Fact::LabelRefused { .. } | Fact::PinRefused {} => Text::new().paint(Paint::Warn, sentence::sentence(fact)),
             Fact::ItemAnswered { answer, .. } if !matches!(answer, Answer::Accepted { .. }) => {
                 Text::new().paint(Paint::Warn, sentence::sentence(fact))
             }
@@ -215,6 +226,10 @@ impl Events {
         if view.locked != self.locked {
             self.locked.clone_from(&view.locked);
             self.lock_changed();
+        }
+        if view.stopped.is_some() != self.stopped {
+            self.stopped = view.stopped.is_some();
+            self.line_changed(view);
         }
         for slot in &view.slots {
             let shown = self.slots.entry(slot.slot).or_default();
@@ -243,6 +258,22 @@ impl Events {
                 .paint(Paint::Fault, "the cloud does not accept the token")
                 .then(format!(": {why}; next: {}", Code::CloudAuth.next_action())),
             None => Text::new().paint(Paint::Good, "the cloud accepts the token again"),
+        });
+    }
+
+    fn line_changed(&self, view: &RackView) {
+        let stopped = desk::line_words(view);
+        if self.printer.is_json() {
+            return self.printer.object(&LineEvent {
+                event: "line",
+                stopped: stopped.as_ref(),
+            });
+        }
+        self.printer.line(match &stopped {
+            Some(line) => Text::new()
+                .paint(Paint::Bad, &line.what)
+                .then(format!(". No new run begins; next: {}", line.next)),
+            None => Text::new().paint(Paint::Good, "the line is released: new runs begin"),
         });
     }
 

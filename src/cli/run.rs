@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     Context,
+    ask::desk::Desk,
     assemble::{self, Overrides, Parts},
     cloud::CloudArgs,
     error::CliError,
@@ -35,6 +36,9 @@ use crate::{
 /// Every device in a slot of the rack gets the recipe for its platform. Runs that a power cut or a signal interrupted
 /// go on when their device is back, in any slot. The first SIGINT, SIGTERM or SIGHUP stops each slot at its next safe
 /// point and says what is held in DFU mode; a second SIGINT or SIGTERM ends at once, which is as safe as a power cut.
+///
+/// The rack is on the USB ports of this machine, or with --world on those of a simulated one. Where there is no USB, or it
+/// may not be used, that is said with what to do, nothing is touched, and the exit code is 3.
 ///
 /// In a terminal the rack is shown on the whole screen; F1 there shows the keys. With --headless or --json, or where there
 /// is no terminal, what happens is told in lines.
@@ -161,6 +165,15 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
         Ok(mut station) => {
             let remote = station.remote();
             face.open(&remote, &signals)?;
+            let desk = ledger.parent().map(|state| Desk::open(state, remote.clone(), &*clock));
+            let desk = match desk {
+                Some(Err(error)) if !face.is_screen() => {
+                    let why = format!("`keyrack ask` does not reach this station: {error}");
+                    context.printer.note(why);
+                    None
+                }
+                desk => desk.and_then(Result::ok),
+            };
             signals.connect(remote.clone());
             if until == Until::AllJudged {
                 presence.watch(&station_clock, remote.clone());
@@ -172,6 +185,7 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
                 let done = matches!(&event, Event::View(view) if presence.view(view));
                 if let Event::View(view) = &event {
                     order.clone_from(&view.work_order);
+                    desk.iter().for_each(|desk| desk.view(view));
                 }
                 let enough = match until {
                     Until::Stopped => false,
@@ -183,6 +197,7 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
                     remote.command(Command::Finish);
                 }
             });
+            drop(desk);
             let end = end.map_err(CliError::from).and(face.close(&signals));
             let mut summary = events.into_summary();
             for device in summary.devices() {

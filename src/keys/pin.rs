@@ -24,8 +24,8 @@ struct Cost {
 /// Why something is no PIN, or no hash of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {
-    /// Too short to be worth hashing, or too long.
-    #[error("a PIN has {SHORTEST} to {LONGEST} characters")]
+    /// Too short to be worth hashing, or too long; or it has a space, which stands between a name and its PIN.
+    #[error("a PIN has {SHORTEST} to {LONGEST} characters and no space")]
     Length,
     /// Not what [`PinHash`] writes.
     #[error("this is no hash of a PIN")]
@@ -38,7 +38,7 @@ impl PinHash {
     /// # Errors
     /// [`PinError::Length`].
     pub fn new(pin: &str, salt: [u8; SALT_LEN]) -> Result<Self, PinError> {
-        if !(SHORTEST..=LONGEST).contains(&pin.chars().count()) {
+        if !(SHORTEST..=LONGEST).contains(&pin.chars().count()) || pin.contains(char::is_whitespace) {
             return Err(PinError::Length);
         }
         let hash = derive(COST, &salt, pin)?;
@@ -134,6 +134,7 @@ mod tests {
     #[test]
     fn what_is_no_pin_or_no_hash_is_refused() {
         assert_eq!(PinHash::new("12345", [0; SALT_LEN]), Err(PinError::Length));
+        assert_eq!(PinHash::new("123 456", [0; SALT_LEN]), Err(PinError::Length));
         assert_eq!(PinHash::new(&"1".repeat(65), [0; SALT_LEN]), Err(PinError::Length));
         let good = PinHash::new("123456", [1; SALT_LEN]).unwrap().to_string();
         for bad in [

@@ -142,6 +142,9 @@ pub enum Fact {
         /// The key of the device that the cloud accepted last for the same product, as the ledger knew it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         accepted: Option<Fingerprint>,
+        /// The reference under which the device was returned, if it is to be repaired under one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reference: Option<String>,
     },
     /// A run lost its device, or the station stopped; it goes on when its device is back.
     RunInterrupted {

@@ -22,6 +22,16 @@ impl ItemId {
         Self(format!("{run}/key/{}", fingerprint.short()))
     }
 
+    /// The import that puts the run's device back into the product from which it was removed.
+    pub fn back(run: RunId) -> Self {
+        Self(format!("{run}/back"))
+    }
+
+    /// The removal of the run's device from its product.
+    pub fn remove(run: RunId) -> Self {
+        Self(format!("{run}/remove"))
+    }
+
     /// The release of the run's device from its owner.
     pub fn release(run: RunId) -> Self {
         Self(format!("{run}/release"))
@@ -89,6 +99,11 @@ pub enum Errand {
         /// The sealed restore data that say who that is, by the SHA-256 of what is kept.
         before: Sha256,
     },
+    /// Take the device out of its product, on its way into another one.
+    Remove {
+        /// As in [`Errand::Release`].
+        before: Sha256,
+    },
     /// Claim the device for its owner of before.
     Claim {
         /// As in [`Errand::Release`].
@@ -108,6 +123,7 @@ impl Errand {
             Self::Import { .. } => "import",
             Self::Key { .. } => "key",
             Self::Release { .. } => "release",
+            Self::Remove { .. } => "remove",
             Self::Claim { .. } => "claim",
             Self::Restore { .. } => "restore",
         }

@@ -27,6 +27,7 @@ pub fn sentence(fact: &Fact) -> String {
             recipe,
             operator,
             work_order,
+            reference,
             ..
         } => {
             let mut text = format!("run begins: {}, recipe {}", count(plan.len(), "step"), recipe.short());
@@ -35,6 +36,9 @@ pub fn sentence(fact: &Fact) -> String {
             }
             if let Some(order) = work_order {
                 text += &format!(", work order {}", order.id);
+            }
+            if let Some(reference) = reference {
+                text += &format!(", reference {reference}");
             }
             text
         }
@@ -180,6 +184,7 @@ pub fn errand(item: &Item) -> String {
             format!("import{product}{}", if *activate_sim { ", with SIM activation" } else { "" })
         }
         Errand::Release { .. } => format!("release from its owner{product}"),
+        Errand::Remove { .. } => format!("removal{}", product.replacen(" of ", " from ", 1)),
         Errand::Claim { .. } => "claim for its owner of before".to_owned(),
         Errand::Restore { .. } => format!("name, notes and groups{product}"),
         Errand::Key { key } => format!("upload of {} key {}{product}", key.kind, key.fingerprint.short()),
@@ -216,6 +221,8 @@ fn content_words(content: &SlotContent) -> String {
 fn kind(item: &ItemId) -> &'static str {
     match item.0.rsplit('/').next() {
         Some("import") => "import",
+        Some("back") => "import back into the old product",
+        Some("remove") => "removal from the product",
         Some("release") => "release from its owner",
         Some("claim") => "claim for its owner of before",
         Some("restore") => "name, notes and groups",

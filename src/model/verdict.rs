@@ -165,8 +165,8 @@ codes! {
     KeyUndo = "key-undo", Station, Engineer, false, "The old key store could not be saved before a key write; nothing was written.", "Free disk space and look at the permissions of the undo directory.";
     ServerKeyWrite = "server-key-write", Device, Technician, true, "The server key could not be written and verified.", "Try once more; if it repeats, set the device aside.";
     RolledBackRefused = "rolled-back-refused", Station, Engineer, false, "The cloud refused the new key; the old key is back on the device.", "Look at the refusal, correct product or permissions, and run the device again.";
-    StateUnknown = "state-unknown", Station, Engineer, false, "It cannot be told whether device and cloud hold the same key.", "Keep the device; an engineer looks with `keyrack device ID` and decides with `keyrack release ID`.";
-    Quarantined = "quarantined", Station, Engineer, false, "The last run of the device ended QUARANTINED, and no named person has decided what becomes of it; nothing was touched.", "Look with `keyrack device ID`, stop the station, and decide: `keyrack release ID --by NAME --why TEXT`.";
+    StateUnknown = "state-unknown", Station, Engineer, false, "It cannot be told whether device and cloud hold the same key.", "Keep the device; an engineer looks at it (F4) and releases it there (F12), or with `keyrack ask release ID`.";
+    Quarantined = "quarantined", Station, Engineer, false, "The last run of the device ended QUARANTINED, and no named person has decided what becomes of it; nothing was touched.", "An engineer looks at the device (F4) and releases it there (F12), or with `keyrack ask release ID`.";
     // cloud
     CloudUnreachable = "cloud-unreachable", Station, Engineer, true, "The cloud could not be reached.", "Look at the network; what is owed is sent by itself when the cloud is back.";
     CloudAuth = "cloud-auth", Station, Engineer, false, "The cloud does not accept the station's token.", "Run `keyrack login` and start again; what is owed is kept.";
@@ -178,6 +178,7 @@ codes! {
     OwnerForeign = "owner-foreign", Device, Engineer, false, "The device is claimed by a customer or a stranger.", "Use the repair flow for customer devices; a recipe never takes a device from its owner.";
     Unclaimed = "unclaimed", Device, Engineer, false, "The device is in no product and nobody claimed it: nobody may register its key.", "Put it into a product; a claim alone needs a device that connects.";
     ClaimLost = "claim-lost", Station, Engineer, false, "The device was taken from its owner for the repair and could not be given back.", "ALARM: give it back by hand now, with `keyrack device ID`; never ask for a transfer.";
+    MoveLost = "move-lost", Station, Engineer, false, "The device was taken out of its product, and no product takes it.", "ALARM: import it by hand now, into the product of the detail, with `keyrack device ID`.";
     RestoreLost = "restore-lost", Station, Engineer, false, "What the device must get back is not safely kept; nothing was changed in the cloud.", "Set undo to sealed copies in station.toml, and look at the disk and the permissions of the undo directory.";
     ClaimVague = "claim-vague", Device, Technician, false, "The cloud did not claim the device and does not say why: it is offline, or the cloud does not know it.", "Let the device connect to the cloud, then claim it again.";
     CustomerUnknown = "customer-unknown", Station, Engineer, false, "The cloud knows no such customer of the product.", "Look the device's owner up in the product and run the repair again.";

@@ -38,6 +38,7 @@ type Finding = (Trouble, Sureness, Vec<String>);
 /// Names the one thing that is wrong, and the one flow that may be done about it.
 pub fn diagnose(findings: &Findings<'_>) -> Diagnosis {
     let (trouble, sureness, evidence) = out_of_bounds(findings)
+        .or_else(|| misplaced(findings))
         .or_else(|| of_slot(findings.content))
         .or_else(|| of_server(findings.server))
         .unwrap_or_else(|| of_connection(findings));
@@ -72,17 +73,21 @@ pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
         if joins(findings) {
             plan.push(StepKind::Enrol);
         }
-        if flow == Flow::Customer {
+        if matches!(flow, Flow::Customer | Flow::Move) {
             plan.push(StepKind::Secure);
         }
         if recipe.keys == KeyPolicy::Generate && key.is_some() {
             plan.push(StepKind::RegisterPresent);
+            if flow == Flow::Move {
+                // It moves with the key that it has; a new one is made where the old one was accepted.
+                plan.push(StepKind::GiveBack);
+            }
         }
         if recipe.keys == KeyPolicy::Generate || key.is_none() || misread(findings.content) {
             plan.push(StepKind::Rekey);
         }
         plan.push(StepKind::Register);
-        if flow == Flow::Customer {
+        if matches!(flow, Flow::Customer | Flow::Move) {
             plan.push(StepKind::GiveBack);
         }
         if server {
@@ -90,7 +95,7 @@ pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
         }
     }
     plan.push(StepKind::Boot);
-    if flow == Flow::Customer {
+    if matches!(flow, Flow::Customer | Flow::Move) {
         // A claim that was refused offline is asked for again when the device is online.
         plan.push(StepKind::GiveBack);
     }
@@ -133,6 +138,7 @@ fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
         return certain(Trouble::HeldBack, "A person has to approve it in the product.".into());
     }
     match (&shown.membership, &findings.recipe.product) {
+        (Membership::Product { .. }, Some(_)) if shown.movable && moves(findings.recipe) => None,
         (Membership::Product { id }, Some(product)) if !shown.in_reach || is_other(product, *id) => certain(
             Trouble::ProductMismatch,
             format!("The cloud shows it in product {id}, and the recipe is for {product}."),
@@ -143,6 +149,28 @@ fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
         ),
         _ => None,
     }
+}
+
+/// The device is in a product from which the recipe moves devices, and nothing stands against that. What else is wrong
+/// is put right on the way.
+fn misplaced(findings: &Findings<'_>) -> Option<Finding> {
+    let (shown, product) = (shown(findings.survey)?, findings.recipe.product.as_ref()?);
+    let Membership::Product { id } = shown.membership else {
+        return None;
+    };
+    let keyless = findings.content.key().is_none();
+    let unreadable = matches!(findings.content, SlotContent::Unreadable { .. });
+    if !shown.movable || !moves(findings.recipe) || unreadable || keyless && findings.recipe.keys == KeyPolicy::Read {
+        return None;
+    }
+    let mut evidence = vec![format!(
+        "The cloud shows it in product {id}, from which it is to be moved to {product}."
+    )];
+    if let Some((trouble, _, more)) = of_slot(findings.content) {
+        evidence.push(format!("Also, {trouble}."));
+        evidence.extend(more);
+    }
+    Some((Trouble::ProductMismatch, Sureness::Certain, evidence))
 }
 
 /// What the key slot itself says.
@@ -215,6 +243,7 @@ fn of_connection(findings: &Findings<'_>) -> Finding {
 fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Finding> {
     let work = work(findings.recipe);
     match trouble {
+        Trouble::ProductMismatch if misplaced(findings).is_some() => return move_of(findings),
         Trouble::PlatformMismatch
         | Trouble::ProductMismatch
         | Trouble::OutOfReach
@@ -266,10 +295,40 @@ fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Findi
     }
 }
 
+/// The flow of a device that is to be moved, if whoever owns it can have it back.
+fn move_of(findings: &Findings<'_>) -> Result<Option<Flow>, Finding> {
+    let owner = shown(findings.survey).map_or(OwnerKind::Unknown, |shown| shown.owner);
+    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
+    match owner {
+        OwnerKind::Customer if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => Ok(None),
+        OwnerKind::Nobody | OwnerKind::Account | OwnerKind::Customer => Ok(Some(Flow::Move)),
+        OwnerKind::Team => stands(
+            Trouble::ProductMismatch,
+            Sureness::Certain,
+            "A member of the team owns it, and nobody but that member could claim it back after the move.",
+        ),
+        OwnerKind::Stranger => stands(
+            Trouble::OwnedByStranger,
+            Sureness::Certain,
+            "Only its owner can release it; nothing was sent to anybody.",
+        ),
+        OwnerKind::Unknown => stands(
+            Trouble::OwnedByStranger,
+            Sureness::Possible,
+            "It cannot be told whose it is: the team of the product cannot be seen from here.",
+        ),
+    }
+}
+
 /// True if the device has to be imported into the product of the recipe.
 fn joins(findings: &Findings<'_>) -> bool {
     findings.recipe.product.is_some()
         && shown(findings.survey).is_none_or(|shown| matches!(shown.membership, Membership::Development))
+}
+
+/// True if the work of a recipe moves devices whose product the recipe lists.
+fn moves(recipe: &Recipe) -> bool {
+    matches!(work(recipe), Some(Work::Diagnose | Work::Mend | Work::NewKey))
 }
 
 /// True if the recipe changes anything.

@@ -11,6 +11,7 @@ pub mod diagnose;
 pub mod input;
 mod judge;
 mod look;
+mod moving;
 mod person;
 pub mod plan;
 mod proof;
@@ -33,7 +34,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crate::edge::Attached;
 use crate::model::{
     DeviceId, Fact, Mono, PortPath, Record, RunId, SlotNo, StationId, Wall,
-    outbox::{Answer, Errand, ItemId},
+    outbox::{Answer, ItemId},
     recipe::WorkOrder,
 };
 
@@ -264,19 +265,14 @@ impl Rack {
         self.ending.is_some() && self.idle() && !self.gives_back()
     }
 
-    /// True if a device was taken from its owner and is about to be given back: unless the cloud does not answer, the
-    /// station does not end before.
+    /// True if a device was taken and is about to be given back: unless the cloud does not answer, the station does not
+    /// end before.
     fn gives_back(&self) -> bool {
         let answers = |run: RunId| {
             let mut open = self.outbox.open().filter(|entry| entry.item.run == run);
             self.outbox.locked.is_none() && open.all(|entry| matches!(entry.last, None | Some(Answer::Accepted { .. })))
         };
-        let claims = self
-            .outbox
-            .open()
-            .filter(|entry| matches!(entry.item.errand, Errand::Claim { .. }));
-        claims
-            .map(|claim| claim.item.run)
-            .any(|run| self.outbox.released(run) && answers(run))
+        let mut owing = self.outbox.open().map(|entry| entry.item.run);
+        owing.any(|run| self.outbox.lacks(run) && answers(run))
     }
 }

@@ -1,5 +1,6 @@
 //! The repair of a device, from its survey to its owner: when a run is diagnosed, what an empty plan means, and the chain
-//! that takes a customer's device from its owner and gives it back (ARCHITECTURE.md 4.9).
+//! that takes a customer's device from its owner and gives it back (ARCHITECTURE.md 4.9). A move to another product is in
+//! `moving.rs`.
 //!
 //! A chain is queued whole, and goes on by itself: no absent device, quit or cut leaves a device without its owner.
 
@@ -9,7 +10,7 @@ use crate::{
         Code, Fact, Fingerprint, Mono, Outcome, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict,
         diagnosis::{Flow, Trouble},
         outbox::{Answer, Errand, Item, ItemId, ItemState},
-        recipe::{Recipe, Sha256, Work},
+        recipe::{Aim, Recipe, Sha256, Work},
         survey::Survey,
     },
 };
@@ -18,9 +19,11 @@ use super::{
     Effect,
     diagnose::{self, Findings},
     input::Call,
+    moving::{old_product, owner},
     run::{Run, StepState},
     slot::Slot,
     turn::{Turn, attempts, ended},
+    upload::Entry,
 };
 
 impl Turn {
@@ -94,6 +97,18 @@ impl Turn {
         }
     }
 
+    /// The call for what is needed to give the device of a run back.
+    pub(super) fn secure(&self, run: &Run) -> Call {
+        let moves = run.flow() == Some(Flow::Move);
+        Call::Secure {
+            run: run.id,
+            device: run.device,
+            product: if moves { old_product(run) } else { self.product_of(run) },
+            owner: owner(run),
+            to: moves.then_some(run.recipe),
+        }
+    }
+
     /// What is needed to give the device back is there, or is not: then it is not taken.
     pub(super) fn secured(
         &mut self,
@@ -121,7 +136,7 @@ impl Turn {
             }
             Err(Answer::Refused { code, reason }) => {
                 let doing = StepKind::Secure.label();
-                let error = StepError::new(*code, format!("{doing}: {reason}; the device was not taken from its owner"));
+                let error = StepError::new(*code, format!("{doing}: {reason}; the device was not taken"));
                 self.give_up(slot, attached, id, step, since, &error);
             }
             Err(_) => self.ask_later(slot),
@@ -138,7 +153,11 @@ impl Turn {
             )
         };
         let before = run.restore.ok_or_else(lost)?;
-        let product = run.product.clone().or_else(|| recipe.product.clone());
+        if run.flow() == Some(Flow::Move) && !self.rack.has_moved(run) {
+            self.begin_move(run, recipe, before, key);
+            return Ok(());
+        }
+        let product = self.product_of(run);
         let item = |id, errand, after| Item {
             id,
             run: run.id,
@@ -148,18 +167,12 @@ impl Turn {
             after,
         };
         let release = ItemId::release(run.id);
-        let upload = ItemId::key(run.id, key.fingerprint);
         let claim = self.rack.outbox.get(&ItemId::claim(run.id));
-        if claim.is_none_or(super::upload::Entry::settled) {
+        if claim.is_none_or(Entry::settled) {
             self.queue(item(release.clone(), Errand::Release { before }, None));
         }
-        self.queue(item(upload.clone(), Errand::Key { key }, Some(release)));
-        self.queue(item(ItemId::claim(run.id), Errand::Claim { before }, Some(upload)));
-        self.queue(item(
-            ItemId::restore(run.id),
-            Errand::Restore { before },
-            Some(ItemId::claim(run.id)),
-        ));
+        let upload = ItemId::key(run.id, key.fingerprint);
+        self.queue_upload_and_rest(run, before, item(upload, Errand::Key { key }, Some(release)));
         Ok(())
     }
 
@@ -173,6 +186,8 @@ impl Turn {
             (Errand::Release { .. }, ItemState::Refused | ItemState::Withdrawn) => {
                 self.withdraw_rest(id, "the device was not released: nothing was changed");
             }
+            (Errand::Remove { .. }, ItemState::Refused) => self.move_refused(&entry.item),
+            (Errand::Import { .. }, ItemState::Refused) if entry.item.after.is_some() => self.move_refused(&entry.item),
             (Errand::Claim { .. }, ItemState::Accepted) => self.chain_again(&entry.item),
             (Errand::Claim { .. }, ItemState::Refused) => {
                 self.withdraw_rest(id, "the device is not its owner's");
@@ -201,7 +216,7 @@ impl Turn {
         });
     }
 
-    fn withdraw_rest(&mut self, run: RunId, why: &str) {
+    pub(super) fn withdraw_rest(&mut self, run: RunId, why: &str) {
         let rest: Vec<_> = self
             .rack
             .outbox
@@ -223,12 +238,15 @@ impl Turn {
         let Some(run) = self.run(id).filter(|run| run.restore.is_some()) else {
             return;
         };
-        let open = |entry: &super::upload::Entry| entry.item.run == id && entry.item.after.is_some();
-        let claim = self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state);
-        if self.rack.outbox.open().any(open) || claim.is_none() && !run.ended() {
+        let outbox = &self.rack.outbox;
+        let begun = [ItemId::release(id), ItemId::remove(id)]
+            .iter()
+            .any(|item| outbox.get(item).is_some());
+        let open = outbox.of(id).any(|entry| entry.item.after.is_some() && !entry.settled());
+        if open || !begun && !run.ended() {
             return;
         }
-        let destroy = claim != Some(ItemState::Refused);
+        let destroy = !self.is_lost(id);
         let device = run.device;
         if destroy {
             self.fact(Fact::RestoreDestroyed { run: id, device });
@@ -251,7 +269,7 @@ impl Turn {
         }
         let outbox = &self.rack.outbox;
         let (claim, restore) = (outbox.get(&ItemId::claim(id)), outbox.get(&ItemId::restore(id)));
-        let vague = |entry: &super::upload::Entry| {
+        let vague = |entry: &Entry| {
             matches!(
                 &entry.last,
                 Some(Answer::Refused {
@@ -270,14 +288,17 @@ impl Turn {
             (Some(claim), _) if !claim.settled() && vague(claim) && !last => Outcome::Warned {
                 why: "the cloud gives it back when it is online: it is started first".to_owned(),
             },
-            (Some(claim), Some(restore)) if claim.settled() && restore.settled() => match &restore.last {
+            (claim, Some(restore)) if claim.is_none_or(Entry::settled) && restore.settled() => match &restore.last {
                 Some(Answer::Refused { reason, .. }) => Outcome::Warned {
-                    why: format!("its owner has it again; {reason}"),
+                    why: format!("it is back; {reason}"),
                 },
-                Some(Answer::Accepted { note: Some(note), .. }) => Outcome::Warned { why: note.clone() },
+                // Groups do not follow a device to another product: that they were put back is nothing new there.
+                Some(Answer::Accepted { note: Some(note), .. }) if run.flow() != Some(Flow::Move) => {
+                    Outcome::Warned { why: note.clone() }
+                }
                 _ => Outcome::Done,
             },
-            (None, _) => Outcome::Skipped {
+            (None, None) => Outcome::Skipped {
                 why: "it was not taken from its owner".to_owned(),
             },
             _ => return,
@@ -310,9 +331,18 @@ impl Turn {
     }
 }
 
-/// The item after which the upload of a new key of a run may go: the release of a customer's device.
-pub(super) fn uploads_after(run: &Run) -> Option<ItemId> {
-    (run.flow() == Some(Flow::Customer)).then(|| ItemId::release(run.id))
+/// The look that decides a repair.
+pub(super) fn survey(run: &Run, recipe: &Recipe) -> Call {
+    let from = match &recipe.aim {
+        Aim::Repair(repair) => repair.from.clone(),
+        Aim::Provision => Vec::new(),
+    };
+    Call::Survey {
+        run: run.id,
+        device: run.device,
+        product: recipe.product.clone(),
+        from,
+    }
 }
 
 /// True if a run that only looked, or changed nothing about its key, may pass without an upload.

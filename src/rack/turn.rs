@@ -252,8 +252,8 @@ impl Turn {
         // A quit stops everything but what gives a device back to its owner.
         let quits = self.rack.ending == Some(Ending::Quit);
         let way = |entry: &Entry| self.rack.way(entry, self.now);
-        for call in self.rack.outbox.due(self.wall, self.rack.setting.import_chunk, &way) {
-            if quits && !call.run().is_some_and(|run| self.rack.outbox.released(run)) {
+        for mut call in self.rack.outbox.due(self.wall, self.rack.setting.import_chunk, &way) {
+            if quits && !self.gives_back(&mut call) {
                 continue;
             }
             if let Call::Look {
@@ -276,6 +276,16 @@ impl Turn {
             self.effects.push(Effect::Call(call));
         }
         self.forget_looks();
+    }
+
+    /// True if a call, or what is left of it here, gives a device back that was taken.
+    fn gives_back(&self, call: &mut Call) -> bool {
+        let lacks = |run: Option<RunId>| run.is_some_and(|run| self.rack.outbox.lacks(run));
+        if let Call::Import { items, .. } = call {
+            items.retain(|out| lacks(out.item.run()));
+            return !items.is_empty();
+        }
+        lacks(call.run())
     }
 
     /// Puts an item in the outbox; an unsent older key of the same device is no longer owed.

@@ -33,6 +33,7 @@ pub(super) fn started(conn: &Connection, record: &Record) -> Result<(), Stop> {
         operator,
         work_order,
         accepted: _,
+        reference,
     } = &record.fact
     else {
         unreachable!("called for this fact alone")
@@ -54,8 +55,8 @@ pub(super) fn started(conn: &Connection, record: &Record) -> Result<(), Stop> {
     change(
         conn,
         "INSERT INTO run (id, device, nth, slot, recipe, plan, operator, order_id, order_product, order_quantity,
-             started, state, last_seq)
-         VALUES (?1, ?2, (SELECT runs FROM device WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'open', ?11)",
+             started, state, last_seq, reference)
+         VALUES (?1, ?2, (SELECT runs FROM device WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'open', ?11, ?12)",
         (
             Word(run),
             Word(device),
@@ -68,6 +69,7 @@ pub(super) fn started(conn: &Connection, record: &Record) -> Result<(), Stop> {
             work_order.as_ref().map(|order| order.quantity),
             Millis(record.at),
             record.seq.cast_signed(),
+            reference,
         ),
     )?;
     Ok(())

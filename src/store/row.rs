@@ -220,6 +220,8 @@ pub struct RunRow {
     pub released: Option<Released>,
     /// What was found wrong, if it is a repair.
     pub diagnosis: Option<Diagnosis>,
+    /// The reference under which the device was returned.
+    pub reference: Option<String>,
     /// The last record that belongs to it.
     pub last_seq: u64,
 }
@@ -239,7 +241,7 @@ impl Columns for RunRow {
     const TABLE: &str = "run";
     const COLUMNS: &str = "id, device, nth, slot, recipe, plan, operator, order_id, order_product, order_quantity, \
         started, state, interrupted_code, handshake_at, ended, verdict, code, why, proved, \
-        released_at, released_by, released_why, diagnosis, last_seq";
+        released_at, released_by, released_why, diagnosis, reference, last_seq";
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let order: Option<String> = row.get("order_id")?;
@@ -272,6 +274,7 @@ impl Columns for RunRow {
                 _ => None,
             },
             diagnosis: json(row, "diagnosis")?,
+            reference: row.get("reference")?,
             last_seq: row.get::<_, i64>("last_seq")?.cast_unsigned(),
         })
     }

@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "repair",
         sql: REPAIR,
     },
+    Migration { name: "move", sql: MOVE },
     Migration {
         name: "shift",
         sql: SHIFT,
@@ -252,6 +253,46 @@ CREATE TABLE restore (
     destroyed_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX restore_kept ON restore (run) WHERE destroyed_at IS NULL;
+";
+
+/// Devices that are moved from one product to another, a last look at those that were given back, and the reference under
+/// which a device was returned.
+const MOVE: &str = r"
+ALTER TABLE run ADD COLUMN reference TEXT;
+CREATE TABLE item_3 (
+    id           TEXT PRIMARY KEY,
+    run          TEXT    NOT NULL REFERENCES run (id),
+    device       TEXT    NOT NULL REFERENCES device (id),
+    product      TEXT,
+    kind         TEXT    NOT NULL CHECK (kind IN ('import', 'key', 'release', 'remove', 'claim', 'restore', 'confirm')),
+    errand       TEXT    NOT NULL,                 -- JSON
+    follows      TEXT,                             -- the item before it in its chain
+    fingerprint  TEXT,                             -- of the key, if it is about a key
+    state        TEXT    NOT NULL CHECK (state IN ('held', 'queued', 'sent', 'accepted', 'refused', 'withdrawn')),
+    attempts     INTEGER NOT NULL,
+    open_attempt INTEGER,                          -- sent and not answered
+    ambiguous    INTEGER NOT NULL,                 -- how many attempts may or may not have arrived
+    refusals     INTEGER NOT NULL DEFAULT 0,       -- how many definite refusals; the second one settles it
+    next_at      INTEGER,                          -- not before, as the cloud asked
+    last_answer  TEXT,                             -- JSON
+    why          TEXT,                             -- of a withdrawal
+    queued_at    INTEGER NOT NULL,
+    sent_at      INTEGER,
+    answered_at  INTEGER,
+    settled_at   INTEGER,
+    CHECK ((state IN ('accepted', 'refused', 'withdrawn')) = (settled_at IS NOT NULL)),
+    CHECK ((kind = 'key') = (fingerprint IS NOT NULL)),
+    CHECK ((state = 'sent') = (open_attempt IS NOT NULL))
+) STRICT;
+INSERT INTO item_3 (id, run, device, product, kind, errand, follows, fingerprint, state, attempts, open_attempt, ambiguous, refusals,
+    next_at, last_answer, why, queued_at, sent_at, answered_at, settled_at)
+    SELECT id, run, device, product, kind, errand, follows, fingerprint, state, attempts, open_attempt, ambiguous, refusals,
+    next_at, last_answer, why, queued_at, sent_at, answered_at, settled_at FROM item;
+DROP TABLE item;
+ALTER TABLE item_3 RENAME TO item;
+CREATE INDEX item_unsettled ON item (run) WHERE settled_at IS NULL;
+CREATE INDEX item_device ON item (device);
+CREATE INDEX item_owed ON item (device) WHERE settled_at IS NULL;
 ";
 
 /// What counts for the station as a whole and outlives a start: which records tell it.

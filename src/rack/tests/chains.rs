@@ -13,26 +13,27 @@ fn drive(holds: SlotContent) -> Drive {
     drive
 }
 
-fn refuse(code: Code) -> Answer {
+pub(super) fn refuse(code: Code) -> Answer {
     Answer::Refused {
         code,
         reason: "no".into(),
     }
 }
 
-fn lost() -> Answer {
+pub(super) fn lost() -> Answer {
     Answer::Ambiguous { why: "lost".into() }
 }
 
-fn is(call: &Call, word: &str) -> bool {
+pub(super) fn is(call: &Call, word: &str) -> bool {
     match call {
+        Call::Import { items, .. } => items.iter().any(|out| out.item.0.ends_with(word)),
         Call::Errand { item, .. } => item.0.ends_with(word),
         Call::Upload { .. } => word == "key",
         _ => false,
     }
 }
 
-fn once(errands: &[String]) -> Vec<&str> {
+pub(super) fn once(errands: &[String]) -> Vec<&str> {
     let mut once: Vec<&str> = errands.iter().map(String::as_str).collect();
     once.dedup();
     once

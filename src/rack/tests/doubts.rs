@@ -157,6 +157,7 @@ fn a_new_key_that_another_device_has_is_not_gone_on_with() {
         operator: None,
         work_order: None,
         accepted: None,
+        reference: None,
     };
     let read = Fact::KeyRead {
         run,

@@ -7,6 +7,7 @@ mod comings;
 mod diagnoses;
 mod doubts;
 mod looks;
+mod moves;
 mod newcomers;
 mod owing;
 mod people;
@@ -504,6 +505,7 @@ impl Drive {
             Call::Import { items, .. } => {
                 let answer = cloud(call).unwrap_or(accepted);
                 for out in items {
+                    self.errands.push(out.item.0.rsplit('/').next().unwrap().to_owned());
                     self.give(&Input::Cloud(Reply::Item {
                         item: out.item.clone(),
                         attempt: out.attempt,

@@ -300,8 +300,8 @@ fn a_ledger_of_the_first_schema_is_brought_up_to_date_and_its_tables_are_right()
     bench.append(s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)));
     let older = "ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
         ALTER TABLE run DROP COLUMN released_by; ALTER TABLE run DROP COLUMN released_why;
-        ALTER TABLE run DROP COLUMN diagnosis; ALTER TABLE run DROP COLUMN product; DROP TABLE restore;
-        DROP TABLE shift; ALTER TABLE device DROP COLUMN labelled_at; PRAGMA user_version = 1";
+        ALTER TABLE run DROP COLUMN diagnosis; ALTER TABLE run DROP COLUMN product; ALTER TABLE run DROP COLUMN reference;
+        DROP TABLE restore; DROP TABLE shift; ALTER TABLE device DROP COLUMN labelled_at; PRAGMA user_version = 1";
     bench.store.conn.execute_batch(older).unwrap();
     let bench = bench.reopen();
     assert_eq!(bench.store.device(device).unwrap().unwrap().quarantined, Some(run));

@@ -347,6 +347,37 @@ fn a_chain_is_kept_with_its_order_and_a_vague_claim_is_no_refusal() {
 }
 
 #[test]
+fn an_errand_of_every_kind_is_kept_and_a_run_with_its_reference() {
+    let mut bench = Bench::new();
+    let (device, run) = (s::device(1), s::run(1));
+    let mut started = s::started(run, device);
+    if let Fact::RunStarted { reference, .. } = &mut started {
+        *reference = Some("RMA-17".to_owned());
+    }
+    bench.append(started);
+    let before = s::hash(8);
+    let errands = [
+        Errand::Release { before },
+        Errand::Remove { before },
+        Errand::Import { activate_sim: false },
+        Errand::Claim { before },
+        Errand::Restore { before },
+    ];
+    for errand in errands {
+        let item = Item {
+            id: ItemId(format!("{run}/{}", errand.word())),
+            errand,
+            ..s::import(run, device)
+        };
+        bench.append(s::queued(item));
+    }
+    assert_eq!(bench.store.unsettled_items().unwrap().len(), 5);
+    let history = bench.reader().history(device).unwrap().unwrap();
+    assert_eq!(history.runs[0].reference.as_deref(), Some("RMA-17"));
+    bench.verified();
+}
+
+#[test]
 fn restore_data_are_kept_from_their_seal_to_their_end() {
     let mut bench = Bench::new();
     let (device, run) = (s::device(1), s::run(1));

@@ -143,6 +143,7 @@ pub(super) fn identity(device: DeviceId) -> Identity {
 pub(super) fn started(run: RunId, device: DeviceId) -> Fact {
     Fact::RunStarted {
         accepted: None,
+        reference: None,
         run,
         device,
         slot: SlotNo(3),

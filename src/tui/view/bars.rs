@@ -9,7 +9,7 @@ use ratatui::{
 use crate::{
     rack::RackView,
     tui::{
-        app::App,
+        app::{App, Screen},
         keymap::{self, TABLE},
         theme::{Theme, Tone},
     },
@@ -38,14 +38,21 @@ fn scan_line(width: u16, rack: &RackView, app: &App, theme: Theme) -> Line<'stat
     let (tone, text) = match (&app.notice, &rack.locked) {
         (Some(notice), _) => (if notice.bad { Tone::Bad } else { Tone::Warn }, notice.text.clone()),
         (None, Some(why)) => (Tone::Fault, format!("the cloud does not accept the token: {why}")),
-        // What this screen offers, while there is nothing else to say and nobody is asked.
-        (None, None) => match app.offered(rack).filter(|_| app.question.is_none()) {
+        // What this screen offers, unless it says so itself, while there is nothing else to say and nobody is asked.
+        (None, None) => match app
+            .offered(rack)
+            .filter(|_| app.question.is_none() && !says_itself(app.screen))
+        {
             Some(offered) => (Tone::Busy, offered),
             None => return Line::from(spans),
         },
     };
     spans.push(Span::styled(format!("  {}", cut(&text, room)), theme.text(tone)));
     Line::from(spans)
+}
+
+const fn says_itself(screen: Screen) -> bool {
+    matches!(screen, Screen::Device | Screen::Outbox)
 }
 
 /// The keys with their words; close together where there is little room, and the last ones left out where there is none.
