@@ -12,6 +12,7 @@ mod newcomers;
 mod orders;
 mod owing;
 mod packets;
+mod people;
 mod pictures;
 mod retries;
 mod returns;
@@ -159,6 +160,7 @@ impl Drive {
             operator: None,
             work_order: None,
             import_chunk: 500,
+            rules: Rules::default(),
         };
         Self {
             rack: Rack::new(setting),
