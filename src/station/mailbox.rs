@@ -37,6 +37,15 @@ impl<T> Mailbox<T> {
         self.bell.raise();
     }
 
+    /// Puts something in, before everything that yields to it.
+    pub fn send_before(&self, item: T, yields: impl Fn(&T) -> bool) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = queue.iter().position(yields).unwrap_or(queue.len());
+        queue.insert(at, item);
+        drop(queue);
+        self.bell.raise();
+    }
+
     /// Takes everything out that is there.
     pub fn drain(&self) -> Vec<T> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
@@ -69,5 +78,20 @@ impl<T> Clone for Mailbox<T> {
 impl<T> Default for Mailbox<T> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_awaited_goes_before_what_yields_and_keeps_its_order() {
+        let mailbox: Mailbox<(bool, u8)> = Mailbox::new();
+        for (awaited, n) in [(false, 1), (false, 2), (true, 3), (false, 4), (true, 5)] {
+            mailbox.send_before((awaited, n), |(other, _)| awaited && !other);
+        }
+        let order: Vec<u8> = mailbox.drain().into_iter().map(|(_, n)| n).collect();
+        assert_eq!(order, [3, 5, 1, 2, 4]);
     }
 }

@@ -343,7 +343,10 @@ impl Station {
                     worker.stop();
                 }
             }
-            Effect::Call(call) => self.uplink.call(call),
+            Effect::Call(call) => {
+                let awaited = self.rack.waits_for(&call);
+                self.uplink.call(call, awaited);
+            }
             Effect::DestroyUndo { run, device } => self.world.undo.destroy(run, device),
         }
     }

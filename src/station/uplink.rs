@@ -23,14 +23,14 @@ use super::{
 
 /// The threads that talk to the cloud.
 pub(super) struct Uplink {
-    calls: Mailbox<Option<Call>>,
+    calls: Mailbox<Option<Asked>>,
     threads: u16,
 }
 
 impl Uplink {
     /// Starts the threads. What they hear goes to `inbox`.
     pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, inbox: &Inbox) -> Self {
-        let calls: Mailbox<Option<Call>> = Mailbox::new();
+        let calls: Mailbox<Option<Asked>> = Mailbox::new();
         let products = Arc::new(Products::default());
         let custody = Arc::new(Custody::default());
         for n in 0..threads {
@@ -48,9 +48,11 @@ impl Uplink {
         Self { calls, threads }
     }
 
-    /// Hands over a call.
-    pub(super) fn call(&self, call: Call) {
-        self.calls.send(Some(call));
+    /// Hands over a call. One for which a device is held in its slot goes before all that nobody waits for: after a start a
+    /// thousand looks of what is owed may be there.
+    pub(super) fn call(&self, call: Call, awaited: bool) {
+        let yields = |asked: &Option<Asked>| awaited && asked.as_ref().is_some_and(|asked| !asked.awaited);
+        self.calls.send_before(Some(Asked { call, awaited }), yields);
     }
 
     /// Lets the threads end after what they have been handed.
@@ -59,6 +61,12 @@ impl Uplink {
             self.calls.send(None);
         }
     }
+}
+
+/// A call, and whether somebody waits for it.
+struct Asked {
+    call: Call,
+    awaited: bool,
 }
 
 struct Line {
@@ -70,8 +78,8 @@ struct Line {
 }
 
 impl Line {
-    fn work(&self, calls: &Mailbox<Option<Call>>) {
-        while let Some(Some(call)) = calls.receive(&*self.world.clock, None) {
+    fn work(&self, calls: &Mailbox<Option<Asked>>) {
+        while let Some(Some(Asked { call, .. })) = calls.receive(&*self.world.clock, None) {
             for reply in self.answer(call) {
                 self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
             }

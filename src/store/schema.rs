@@ -28,6 +28,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "packets",
         sql: PACKETS,
     },
+    Migration { name: "lost", sql: LOST },
 ];
 
 /// The projected tables with their primary keys, in an order that satisfies their references.
@@ -380,4 +381,20 @@ INSERT INTO restore_2 (run, device, sha256, sealed_at, destroyed_at)
 DROP TABLE restore;
 ALTER TABLE restore_2 RENAME TO restore;
 CREATE INDEX restore_kept ON restore (run) WHERE destroyed_at IS NULL;
+";
+
+/// Devices that were taken from their owner or their product, and could not be given back.
+const LOST: &str = r"
+ALTER TABLE device ADD COLUMN lost TEXT;           -- what was refused: claim, confirm or import
+DROP INDEX device_apart;
+ALTER TABLE device DROP COLUMN apart;
+-- The rule of APART, with the devices that were lost on top.
+ALTER TABLE device ADD COLUMN apart TEXT GENERATED ALWAYS AS (CASE
+        WHEN lost IS NOT NULL THEN 'lost'
+        WHEN key_ambiguous IS NOT NULL THEN 'ambiguous'
+        WHEN key_accepted IS NULL THEN NULL
+        WHEN key_intended IS NOT NULL THEN 'writing'
+        WHEN slot_content <> 'valid' OR key_in_slot <> key_accepted THEN 'differs'
+    END) VIRTUAL;
+CREATE INDEX device_apart ON device (id) WHERE apart IS NOT NULL;
 ";
