@@ -26,7 +26,7 @@ use crate::{
     edge::{Clock, clock::SystemClock},
     model::{SlotNo, recipe::WorkOrder},
     rack::Command,
-    station::{Event, Station},
+    station::{Event, Pairs, Station},
     store::{Apart, Reader, Standing},
 };
 
@@ -122,6 +122,8 @@ fn overrides(args: &RunArgs) -> Overrides {
         world: args.world.clone(),
         job: None,
         slots: Vec::new(),
+        no_devices: false,
+        pairs: Pairs::default(),
     }
 }
 

@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     cloud::answer::withheld,
     model::{
-        outbox::{Answer, Attempt, ItemId, Looked},
+        outbox::{Answer, Attempt, Errand, ItemId, Looked},
         survey::Survey,
     },
-    rack::{Admitted, Book, Call, Input, Reply},
+    rack::{Admitted, Book, Call, Input, Outbox, Rack, Reply},
 };
 
 use super::{
@@ -48,11 +48,18 @@ impl Uplink {
         Self { calls, threads }
     }
 
-    /// Hands over a call. One for which a device is held in its slot goes before all that nobody waits for: after a start a
-    /// thousand looks of what is owed may be there.
-    pub(super) fn call(&self, call: Call, awaited: bool) {
-        let yields = |asked: &Option<Asked>| awaited && asked.as_ref().is_some_and(|asked| !asked.awaited);
-        self.calls.send_before(Some(Asked { call, awaited }), yields);
+    /// Hands over a call. One that brings a device nearer to its owner does not wait for those of others: until then
+    /// anybody may claim it. One for which a device is held in its slot goes before all that nobody waits for: after a
+    /// start a thousand looks of what is owed may be there.
+    pub(super) fn call(&self, call: Call, rack: &Rack) {
+        let nearer = hurries(&call, rack.outbox());
+        let awaited = nearer || rack.waits_for(&call);
+        let asked = Some(Asked { call, awaited });
+        if nearer {
+            return self.calls.hurry(asked);
+        }
+        let yields = |other: &Option<Asked>| awaited && other.as_ref().is_some_and(|other| !other.awaited);
+        self.calls.send_before(asked, yields);
     }
 
     /// Lets the threads end after what they have been handed.
@@ -203,6 +210,21 @@ impl Line {
                 found: api.glance(device, product.as_ref()),
             }],
         }
+    }
+}
+
+/// True if the call is for a device that was taken and lacks its owner or its product.
+fn hurries(call: &Call, outbox: &Outbox) -> bool {
+    let lacks = |item: &ItemId| item.run().is_some_and(|run| outbox.lacks(run));
+    match call {
+        // With this one it begins.
+        Call::Errand {
+            errand: Errand::Release { .. },
+            ..
+        } => false,
+        Call::Errand { item, .. } | Call::Upload { item, .. } => lacks(item),
+        Call::Import { items, .. } => items.iter().any(|out| lacks(&out.item)),
+        _ => false,
     }
 }
 

@@ -58,6 +58,7 @@ pub use self::{
     backup::{Copied, Progress},
     connect::Durability,
     error::{BadKey, BadRecord, Illegal, StoreError},
+    lock::is_in_use,
     read::Reader,
     report::{Counts, OrderProgress, Yield},
     row::{

@@ -26,13 +26,15 @@ impl CliError {
             | Self::ServerKey { .. }
             | Self::UnknownSlot { .. }
             | Self::NoDevice
+            | Self::EmptySlot { .. }
             | Self::TooManyPackets { .. }
+            | Self::Recipient(_)
             | Self::Shelf(_)
             | Self::StationKey(_)
             | Self::Scenario(_)
             | Self::NotAttachable { .. }
             | Self::Overwrite { .. } => ExitCode::Usage,
-            Self::Bus(_) | Self::Usb(_) | Self::StandIn(_) | Self::NoController(_) => ExitCode::Fault,
+            Self::Bus(_) | Self::Usb(_) | Self::Blink { .. } | Self::StandIn(_) | Self::NoController(_) => ExitCode::Fault,
             Self::World { .. } => ExitCode::Failed,
             Self::Token(_) | Self::Client { .. } | Self::Login(_) | Self::Cloud { .. } => ExitCode::Cloud,
             Self::Store(_)
@@ -40,6 +42,10 @@ impl CliError {
             | Self::Key { .. }
             | Self::Unread { .. }
             | Self::PacketList { .. }
+            | Self::PrivateFile { .. }
+            | Self::Identity { .. }
+            | Self::Escrow { .. }
+            | Self::NoKeyInDump { .. }
             | Self::PacketsRefused { .. }
             | Self::Differences { .. }
             | Self::Output(_) => ExitCode::Ledger,
@@ -88,6 +94,8 @@ impl CliError {
             } => "run `chmod 600` on the file; if others use this machine, make a new client in the console",
             Self::Client { .. } => "put id and secret of a two-legged (server) client of this product into the file, mode 600",
             Self::UnknownSlot { .. } => "look at the [[slot]] tables of station.toml",
+            Self::EmptySlot { .. } => "look with `keyrack slots` where the device is",
+            Self::Blink { source, .. } => source.next(),
             Self::NoDevice => {
                 "plug the device in, and look at its cable; `keyrack repair --lights` says what one that does not show on USB means"
             }
@@ -100,6 +108,13 @@ impl CliError {
                 "give the public key of a server, PEM or DER: P-256 for devices on UDP, RSA-2048 for those on TCP"
             }
             Self::Unread { .. } => "name the right file, or look at its permissions",
+            Self::PrivateFile { source, .. } => source.next(),
+            Self::Recipient(error) => error.next(),
+            Self::Identity { source, .. } => source.next(),
+            Self::Escrow { source, .. } => source.next(),
+            Self::NoKeyInDump { .. } => {
+                "give a dump of the whole storage; if the device's firmware kept none, it needs a new pair"
+            }
             Self::PacketList { .. } => "name the right file, or look at its permissions",
             Self::TooManyPackets { .. } => "split it",
             Self::PacketsRefused { .. } => "do what is said of each: nothing of a refused packet was sent or put on record",

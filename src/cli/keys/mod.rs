@@ -2,9 +2,13 @@
 //! group of them.
 
 mod export;
-mod file;
+pub(super) mod file;
+mod given;
+mod load;
 mod pair;
+mod restore;
 mod save;
+mod send;
 mod server;
 
 use clap::{Args, Subcommand};
@@ -34,7 +38,10 @@ pub(super) struct KeysArgs {
 enum Errand {
     Export(export::ExportArgs),
     Save(save::SaveArgs),
+    Send(send::KeySendArgs),
     Generate(pair::GenerateArgs),
+    Load(load::LoadArgs),
+    Restore(restore::RestoreArgs),
     Doctor(pair::DoctorArgs),
     Server(server::ServerArgs),
     Address(server::AddressArgs),
@@ -44,7 +51,10 @@ pub(super) fn run(args: &KeysArgs, context: &Context) -> Result<ExitCode, CliErr
     match &args.errand {
         Errand::Export(args) => export::run(args, context),
         Errand::Save(args) => save::run(args, context),
+        Errand::Send(args) => send::run(args, context),
         Errand::Generate(args) => pair::generate(args, context),
+        Errand::Load(args) => load::run(args, context),
+        Errand::Restore(args) => restore::run(args, context),
         Errand::Doctor(args) => pair::doctor(args, context),
         Errand::Server(args) => server::server(args, context),
         Errand::Address(args) => server::address(args, context),
