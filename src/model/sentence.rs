@@ -217,6 +217,7 @@ pub fn errand(item: &Item) -> String {
         Errand::Release { .. } => format!("release from its owner{product}"),
         Errand::Remove { .. } => format!("removal{}", product.replacen(" of ", " from ", 1)),
         Errand::Claim { .. } => "claim for its owner of before".to_owned(),
+        Errand::Confirm { .. } => "look whether its owner still has it".to_owned(),
         Errand::Restore { .. } => format!("name, notes and groups{product}"),
         Errand::Key { key } => format!("upload of {} key {}{product}", key.kind, key.fingerprint.short()),
     }
@@ -257,6 +258,7 @@ fn kind(item: &ItemId) -> &'static str {
         Some("remove") => "removal from the product",
         Some("release") => "release from its owner",
         Some("claim") => "claim for its owner of before",
+        Some("confirm") => "look whether its owner still has it",
         Some("restore") => "name, notes and groups",
         _ => "key upload",
     }

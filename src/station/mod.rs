@@ -421,7 +421,7 @@ impl Station {
                     worker.stop();
                 }
             }
-            Effect::Call(call) => self.uplink.call(call, self.rack.outbox()),
+            Effect::Call(call) => self.uplink.call(call, &self.rack),
             Effect::DestroyUndo { run, device } => self.world.undo.destroy(run, device),
         }
     }

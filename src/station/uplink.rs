@@ -9,7 +9,7 @@ use crate::{
         outbox::{Answer, Attempt, Errand, ItemId, Looked},
         survey::Survey,
     },
-    rack::{Admitted, Book, Call, Input, Outbox, Reply},
+    rack::{Admitted, Book, Call, Input, Outbox, Rack, Reply},
 };
 
 use super::{
@@ -23,14 +23,14 @@ use super::{
 
 /// The threads that talk to the cloud.
 pub(super) struct Uplink {
-    calls: Mailbox<Option<Call>>,
+    calls: Mailbox<Option<Asked>>,
     threads: u16,
 }
 
 impl Uplink {
     /// Starts the threads. What they hear goes to `inbox`.
     pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, inbox: &Inbox) -> Self {
-        let calls: Mailbox<Option<Call>> = Mailbox::new();
+        let calls: Mailbox<Option<Asked>> = Mailbox::new();
         let products = Arc::new(Products::default());
         let custody = Arc::new(Custody::default());
         for n in 0..threads {
@@ -49,12 +49,17 @@ impl Uplink {
     }
 
     /// Hands over a call. One that brings a device nearer to its owner does not wait for those of others: until then
-    /// anybody may claim it.
-    pub(super) fn call(&self, call: Call, outbox: &Outbox) {
-        match hurries(&call, outbox) {
-            true => self.calls.hurry(Some(call)),
-            false => self.calls.send(Some(call)),
+    /// anybody may claim it. One for which a device is held in its slot goes before all that nobody waits for: after a
+    /// start a thousand looks of what is owed may be there.
+    pub(super) fn call(&self, call: Call, rack: &Rack) {
+        let nearer = hurries(&call, rack.outbox());
+        let awaited = nearer || rack.waits_for(&call);
+        let asked = Some(Asked { call, awaited });
+        if nearer {
+            return self.calls.hurry(asked);
         }
+        let yields = |other: &Option<Asked>| awaited && other.as_ref().is_some_and(|other| !other.awaited);
+        self.calls.send_before(asked, yields);
     }
 
     /// Lets the threads end after what they have been handed.
@@ -63,6 +68,12 @@ impl Uplink {
             self.calls.send(None);
         }
     }
+}
+
+/// A call, and whether somebody waits for it.
+struct Asked {
+    call: Call,
+    awaited: bool,
 }
 
 struct Line {
@@ -74,8 +85,8 @@ struct Line {
 }
 
 impl Line {
-    fn work(&self, calls: &Mailbox<Option<Call>>) {
-        while let Some(Some(call)) = calls.receive(&*self.world.clock, None) {
+    fn work(&self, calls: &Mailbox<Option<Asked>>) {
+        while let Some(Some(Asked { call, .. })) = calls.receive(&*self.world.clock, None) {
             for reply in self.answer(call) {
                 self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
             }

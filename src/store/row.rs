@@ -46,6 +46,8 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Apart {
+    /// It was taken from its owner or its product, and could not be given back.
+    Lost,
     /// An upload may or may not have arrived.
     Ambiguous,
     /// A write of a new key was announced and neither confirmed nor given up: the slot may hold the old key, the new

@@ -301,7 +301,9 @@ fn a_ledger_of_the_first_schema_is_brought_up_to_date_and_its_tables_are_right()
     let item = s::item(run, device, &key);
     bench.all([s::queued(item.clone()), s::sent(&item.id, 1)]);
     bench.append(s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)));
-    let older = "ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
+    let older = "DROP INDEX device_apart; ALTER TABLE device DROP COLUMN apart; ALTER TABLE device DROP COLUMN lost;
+        ALTER TABLE device ADD COLUMN apart TEXT GENERATED ALWAYS AS (NULL) VIRTUAL;
+        CREATE INDEX device_apart ON device (id) WHERE apart IS NOT NULL; ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
         ALTER TABLE run DROP COLUMN released_by; ALTER TABLE run DROP COLUMN released_why;
         ALTER TABLE run DROP COLUMN diagnosis; ALTER TABLE run DROP COLUMN product; ALTER TABLE run DROP COLUMN reference;
         DROP TABLE restore; DROP TABLE packet; DROP TABLE shift; ALTER TABLE device DROP COLUMN labelled_at; PRAGMA user_version = 1";

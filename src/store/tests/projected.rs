@@ -1029,3 +1029,37 @@ fn the_shift_keeps_in_mind_what_a_start_has_to_know_and_nothing_else() {
     assert_eq!(bench.store.serial_owner("p046af450v9ab12").unwrap(), [one]);
     bench.verified();
 }
+
+#[test]
+fn a_claim_that_is_refused_after_its_run_ended_is_an_alarm_on_its_device() {
+    let mut bench = Bench::new();
+    let (device, run) = (s::device(1), s::run(1));
+    bench.append(s::started(run, device));
+    let claim = Item {
+        id: ItemId::claim(run),
+        errand: Errand::Claim { before: s::hash(8) },
+        ..s::import(run, device)
+    };
+    bench.append(s::queued(claim.clone()));
+    bench.append(s::ended(run, device, Verdict::Owed, Some(Code::CloudUnreachable)));
+    for attempt in 1..=2 {
+        bench.append(s::sent(&claim.id, attempt));
+        bench.append(s::answered(&claim.id, attempt, s::refused()));
+    }
+    let row = bench.store.device(device).unwrap().unwrap();
+    assert_eq!(row.standing, Standing::Apart(crate::store::Apart::Lost));
+    assert_eq!(
+        row.quarantined,
+        Some(run),
+        "nothing is done with it before a person has looked"
+    );
+    bench.append(Fact::QuarantineReleased {
+        run,
+        device,
+        by: "eva".into(),
+        why: "given back by hand".into(),
+    });
+    let row = bench.store.device(device).unwrap().unwrap();
+    assert!(row.quarantined.is_none() && !matches!(row.standing, Standing::Apart(_)));
+    bench.verified();
+}

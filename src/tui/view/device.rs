@@ -176,6 +176,7 @@ const fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::Unregistered => "no key of it was registered from here",
         Standing::Agreed => "device and cloud hold the same key",
+        Standing::Apart(Apart::Lost) => "APART: it could not be given back to its owner",
         Standing::Apart(Apart::Ambiguous) => "APART: an upload may or may not have arrived",
         Standing::Apart(Apart::Writing) => "APART: a key write is not settled",
         Standing::Apart(Apart::Differs) => "APART: device and cloud hold different keys",
