@@ -182,9 +182,14 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
             let end = end.map_err(CliError::from).and(face.close(&signals));
             let mut summary = events.into_summary();
             for device in summary.devices() {
-                let row = station.store().device(device)?;
-                if row.is_some_and(|row| matches!(row.standing, Standing::Apart(_))) {
+                let Some(row) = station.store().device(device)? else {
+                    continue;
+                };
+                if matches!(row.standing, Standing::Apart(_)) {
                     summary.set_apart(device);
+                }
+                if row.unprotected_since.is_some() {
+                    summary.set_unprotected(device);
                 }
             }
             (end, summary)

@@ -26,6 +26,7 @@ pub(super) struct Summary {
     platforms: BTreeMap<DeviceId, Platform>,
     runs: BTreeMap<RunId, Line>,
     apart: BTreeSet<DeviceId>,
+    unprotected: BTreeSet<DeviceId>,
     registered: BTreeSet<DeviceId>,
     handshakes: u64,
     retries: u64,
@@ -109,6 +110,11 @@ impl Summary {
         self.apart.insert(device);
     }
 
+    /// As [`Summary::set_apart`]: it may be open to everybody.
+    pub(super) fn set_unprotected(&mut self, device: DeviceId) {
+        self.unprotected.insert(device);
+    }
+
     /// Why nothing is sent, if so.
     pub(super) fn set_locked(&mut self, why: Option<String>) {
         self.locked = why;
@@ -158,6 +164,7 @@ impl Summary {
             aborted: of(Verdict::Aborted),
             owed: of(Verdict::Owed),
             apart: self.apart.len(),
+            unprotected: self.unprotected.len(),
             interrupted: self.lines().filter(|line| line.verdict.is_none()).count(),
             registered: self.registered.len(),
             proved: self

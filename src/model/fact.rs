@@ -370,6 +370,24 @@ pub enum Fact {
         /// The device.
         device: DeviceId,
     },
+    /// A protected device is about to be let into Service Mode, or was met in it: from here on it may be open to
+    /// everybody, until it shows that it is protected. Written before the last word of the exchange.
+    ServiceOpened {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The device's public key, as it told it in the exchange; none if it was met in Service Mode.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Fingerprint>,
+    },
+    /// The device showed that it is protected, after it was open or may have been.
+    ProtectedAgain {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+    },
     /// A run ended.
     RunEnded {
         /// The run.
@@ -428,6 +446,8 @@ impl Fact {
             | Self::PacketSigned { run, .. }
             | Self::RestoreSealed { run, .. }
             | Self::RestoreDestroyed { run, .. }
+            | Self::ServiceOpened { run, .. }
+            | Self::ProtectedAgain { run, .. }
             | Self::RunEnded { run, .. }
             | Self::QuarantineReleased { run, .. } => Some(*run),
             Self::ItemQueued { item } => Some(item.run),
@@ -456,6 +476,8 @@ impl Fact {
             | Self::PacketSigned { device, .. }
             | Self::RestoreSealed { device, .. }
             | Self::RestoreDestroyed { device, .. }
+            | Self::ServiceOpened { device, .. }
+            | Self::ProtectedAgain { device, .. }
             | Self::RunEnded { device, .. }
             | Self::QuarantineReleased { device, .. } => Some(*device),
             Self::ItemQueued { item } => Some(item.device),

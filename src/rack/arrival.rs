@@ -5,16 +5,12 @@ use std::sync::Arc;
 
 use crate::{
     edge::Attached,
-    model::{
-        Code, DeviceId, Fact, RunId, SlotNo, StepError, Verdict,
-        fact::{Identity, Protection},
-        module::Dependency,
-        recipe::Aim,
-    },
+    model::{Code, DeviceId, Fact, RunId, SlotNo, StepError, Verdict, fact::Identity, module::Dependency, recipe::Aim},
 };
 
 use super::{
-    Effect, Known, Order,
+    Effect, Known, Order, diagnose,
+    guard::Guard,
     slot::{IDENTIFY, IDENTIFY_TRIES, Slot},
     turn::Turn,
 };
@@ -187,12 +183,14 @@ impl Turn {
         } else {
             prepared.plan()
         };
+        let guard = Guard::of(identity, known, &prepared.recipe);
+        let whole = !diagnose::comes(&prepared.recipe);
         self.fact(Fact::RunStarted {
             run,
             device: identity.device,
             slot,
             recipe: hash,
-            plan,
+            plan: guard.plan(plan, whole),
             operator: setting.operator.clone(),
             work_order: setting.work_order.clone(),
             accepted: known
@@ -211,17 +209,9 @@ impl Turn {
                 why,
             );
         }
-        match identity.protection {
-            Protection::Open => self.go_on(slot, attached, run),
-            Protection::Protected | Protection::Service => {
-                let word = if identity.protection == Protection::Protected {
-                    "protected"
-                } else {
-                    "protected and in Service Mode"
-                };
-                let why = format!("the device is {word}; nothing on it was read or changed");
-                self.judge(slot, Some(attached.clone()), run, Verdict::Fail, Some(Code::Protected), why);
-            }
+        match guard {
+            Guard::Aside { open: false } => self.set_aside(slot, attached, run),
+            Guard::None | Guard::Aside { open: true } | Guard::Serviced { .. } => self.go_on(slot, attached, run),
         }
     }
 }

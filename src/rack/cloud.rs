@@ -318,6 +318,7 @@ impl Turn {
                         run: id,
                         device: run.device,
                         recipe: run.recipe,
+                        serviced: run.is_serviced(),
                     },
                     StepKind::Survey => Call::Survey {
                         run: id,

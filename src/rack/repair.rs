@@ -17,6 +17,7 @@ use crate::{
 use super::{
     Effect,
     diagnose::{self, Findings},
+    guard,
     input::Call,
     run::{Run, StepState},
     slot::Slot,
@@ -40,7 +41,10 @@ impl Turn {
             accepted: run.keys.accepted_before,
         };
         let diagnosis = diagnose::diagnose(&findings);
-        let plan = diagnose::plan(&findings, &diagnosis);
+        let mut plan = diagnose::plan(&findings, &diagnosis);
+        if run.is_serviced() {
+            plan = guard::leave(plan);
+        }
         let goes_on = !plan.is_empty();
         self.fact(Fact::Diagnosed {
             run: run.id,

@@ -32,7 +32,7 @@ struct Product {
 
 impl Products {
     /// Looks up product, team and device, and applies the rule.
-    pub(super) fn admit(&self, api: &Api, recipe: &Recipe, device: DeviceId, now: Mono) -> Admitted {
+    pub(super) fn admit(&self, api: &Api, recipe: &Recipe, device: DeviceId, protection: Protection, now: Mono) -> Admitted {
         let mut known = match &recipe.product {
             None => None,
             Some(id) => match self.kept(id, now).map_or_else(|| self.look(api, id, now), Ok) {
@@ -44,7 +44,7 @@ impl Products {
         if let Looked::Failed(answer) = &looked {
             return not_found_out(answer.clone());
         }
-        let mut judged = judge(api, recipe, known.as_deref(), &looked);
+        let mut judged = judge(api, recipe, protection, known.as_deref(), &looked);
         // What was true a while ago admits, but never refuses.
         if let (Err(_), Some(id), Some(stale)) = (&judged, &recipe.product, &known)
             && stale.seen < now
@@ -53,7 +53,7 @@ impl Products {
                 Ok(known) => Some(known),
                 Err(answer) => return not_found_out(answer),
             };
-            judged = judge(api, recipe, known.as_deref(), &looked);
+            judged = judge(api, recipe, protection, known.as_deref(), &looked);
         }
         match judged {
             Ok(admitted) => Admitted::Yes {
@@ -101,14 +101,14 @@ impl Products {
 fn judge(
     api: &Api,
     recipe: &Recipe,
+    protection: Protection,
     known: Option<&Product>,
     looked: &Looked,
 ) -> Result<admission::Admitted, admission::Refusal> {
     let account = api.account();
     let wanted = admission::Wanted {
         platform: recipe.platform,
-        // A protected device is refused before the cloud is asked.
-        protection: Protection::Open,
+        protection,
         product: known.map(|known| &known.product),
         account: account.as_deref(),
         team: known.and_then(|known| known.team.as_deref()),

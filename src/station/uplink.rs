@@ -6,24 +6,33 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     cloud::answer::withheld,
     model::{
+        fact::Protection,
         outbox::{Answer, Attempt, ItemId, Looked},
         survey::Survey,
     },
     rack::{Admitted, Book, Call, Input, Reply},
 };
 
-use super::{World, admission::Products, custody::Custody, inbox::Inbox, mailbox::Mailbox, worker::guarded};
+use super::{World, admission::Products, countersign::Ask, custody::Custody, inbox::Inbox, mailbox::Mailbox, worker::guarded};
+
+/// What the threads are handed.
+pub(super) enum Job {
+    /// A call of the core.
+    Call(Call),
+    /// A question of a worker.
+    Ask(Ask),
+}
 
 /// The threads that talk to the cloud.
 pub(super) struct Uplink {
-    calls: Mailbox<Option<Call>>,
+    jobs: Mailbox<Option<Job>>,
     threads: u16,
 }
 
 impl Uplink {
     /// Starts the threads. What they hear goes to `inbox`.
     pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, inbox: &Inbox) -> Self {
-        let calls: Mailbox<Option<Call>> = Mailbox::new();
+        let jobs: Mailbox<Option<Job>> = Mailbox::new();
         let products = Arc::new(Products::default());
         let custody = Arc::new(Custody::default());
         for n in 0..threads {
@@ -34,22 +43,27 @@ impl Uplink {
                 custody: Arc::clone(&custody),
                 inbox: inbox.clone(),
             };
-            let calls = calls.clone();
+            let jobs = jobs.clone();
             // Nobody joins them: a call under way at the end is one whose answer is not on record, as after a cut.
-            drop(world.clock.spawn(&format!("uplink-{n}"), Box::new(move || line.work(&calls))));
+            drop(world.clock.spawn(&format!("uplink-{n}"), Box::new(move || line.work(&jobs))));
         }
-        Self { calls, threads }
+        Self { jobs, threads }
     }
 
     /// Hands over a call.
     pub(super) fn call(&self, call: Call) {
-        self.calls.send(Some(call));
+        self.jobs.send(Some(Job::Call(call)));
+    }
+
+    /// The queue, for the questions of workers.
+    pub(super) fn jobs(&self) -> &Mailbox<Option<Job>> {
+        &self.jobs
     }
 
     /// Lets the threads end after what they have been handed.
     pub(super) fn stop(&self) {
         for _ in 0..self.threads {
-            self.calls.send(None);
+            self.jobs.send(None);
         }
     }
 }
@@ -63,10 +77,16 @@ struct Line {
 }
 
 impl Line {
-    fn work(&self, calls: &Mailbox<Option<Call>>) {
-        while let Some(Some(call)) = calls.receive(&*self.world.clock, None) {
-            for reply in self.answer(call) {
-                self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
+    fn work(&self, jobs: &Mailbox<Option<Job>>) {
+        while let Some(Some(job)) = jobs.receive(&*self.world.clock, None) {
+            match job {
+                Job::Call(call) => {
+                    for reply in self.answer(call) {
+                        self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
+                    }
+                }
+                // One that panics has no answer: whoever waits for it does so for a limited time.
+                Job::Ask(ask) => _ = guarded(|| Ok(ask.make(&self.world.api))),
             }
         }
     }
@@ -80,9 +100,18 @@ impl Line {
     fn make(&self, call: Call) -> Vec<Reply> {
         let api = &self.world.api;
         match call {
-            Call::Admit { run, device, recipe } => {
+            Call::Admit {
+                run,
+                device,
+                recipe,
+                serviced,
+            } => {
                 let result = match self.book.by_hash(recipe) {
-                    Some(prepared) => self.products.admit(api, &prepared.recipe, device, self.world.clock.now()),
+                    Some(prepared) => {
+                        let protection = if serviced { Protection::Protected } else { Protection::Open };
+                        self.products
+                            .admit(api, &prepared.recipe, device, protection, self.world.clock.now())
+                    }
                     None => Admitted::No {
                         code: crate::model::Code::RecipeGone,
                         reason: "the recipe of the run is not here".to_owned(),

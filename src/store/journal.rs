@@ -268,6 +268,8 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::PacketSigned { .. } => "packet-signed",
         Fact::RestoreSealed { .. } => "restore-sealed",
         Fact::RestoreDestroyed { .. } => "restore-destroyed",
+        Fact::ServiceOpened { .. } => "service-opened",
+        Fact::ProtectedAgain { .. } => "protected-again",
         Fact::RunEnded { .. } => "run-ended",
         Fact::QuarantineReleased { .. } => "quarantine-released",
     }

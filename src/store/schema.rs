@@ -23,6 +23,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "repair",
         sql: REPAIR,
     },
+    Migration {
+        name: "protection",
+        sql: PROTECTION,
+    },
 ];
 
 /// The projected tables with their primary keys, in an order that satisfies their references.
@@ -247,4 +251,19 @@ CREATE TABLE restore (
     destroyed_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX restore_kept ON restore (run) WHERE destroyed_at IS NULL;
+";
+
+/// A protected device that was open, and has not shown that it is protected since.
+const PROTECTION: &str = r"
+ALTER TABLE device ADD COLUMN unprotected_since INTEGER;
+UPDATE device SET unprotected_since = (
+    SELECT at FROM journal
+    WHERE journal.device = device.id AND run IS NULL AND kind = 'device-seen'
+        AND json_extract(CAST(body AS TEXT), '$.identity.protection') = 'service'
+        AND seq > coalesce((
+            SELECT max(seq) FROM journal
+            WHERE journal.device = device.id AND run IS NULL AND kind = 'device-seen'
+                AND json_extract(CAST(body AS TEXT), '$.identity.protection') = 'protected'), 0)
+    ORDER BY seq LIMIT 1);
+CREATE INDEX device_unprotected ON device (id) WHERE unprotected_since IS NOT NULL;
 ";

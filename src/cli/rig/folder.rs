@@ -11,7 +11,10 @@ use std::{
 use super::{Rig, cloud};
 use crate::{
     cloud::{login::Token, token::TokenFile},
-    model::{platform::Transport, recipe::ServerPolicy},
+    model::{
+        platform::Transport,
+        recipe::{ProtectedPolicy, ServerPolicy},
+    },
 };
 
 impl Rig {
@@ -87,6 +90,9 @@ impl Rig {
             );
             if recipe.finish_owed {
                 text.push_str("finish_owed = true\n");
+            }
+            if recipe.protected == ProtectedPolicy::ServiceMode {
+                text.push_str("protected = \"service-mode\"\n");
             }
             for (i, file) in recipe.firmware.iter().enumerate() {
                 let open = if i == 0 { "firmware = [" } else { "    " };

@@ -17,7 +17,7 @@ use crate::{
     model::{
         DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
         platform::{Network, Transport},
-        recipe::{Aim, FirmwareFile, KeyPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
+        recipe::{Aim, FirmwareFile, KeyPolicy, ProtectedPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
     },
     rack::{Book, Setting},
     sim::{
@@ -51,6 +51,8 @@ pub struct Options {
     pub prove: bool,
     /// Let devices go with their key owed.
     pub finish_owed: bool,
+    /// What to do with protected devices.
+    pub protected: ProtectedPolicy,
     /// Real modules in place of generated ones, where this folder has some that go together.
     pub real_firmware: Option<PathBuf>,
     /// How long devices take; `None` leaves that to the scenario.
@@ -69,6 +71,7 @@ impl Default for Options {
             application: 48 << 10,
             prove: true,
             finish_owed: false,
+            protected: ProtectedPolicy::SetAside,
             real_firmware: None,
             timing: None,
             timeouts: Timeouts::default(),
@@ -260,6 +263,11 @@ impl Rig {
             .as_ref()
             .map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
         let finish_owed = options.finish_owed || self.scenario.finish_owed;
+        let protected = if self.scenario.service_mode {
+            ProtectedPolicy::ServiceMode
+        } else {
+            options.protected
+        };
         let without: Vec<u16> = self.scenario.without_recipe.iter().map(|p| p.number()).collect();
         let platforms: Vec<(Platform, u16)> = platforms(&self.scenario);
         for (platform, os) in platforms {
@@ -313,6 +321,11 @@ impl Rig {
                 firmware: listed,
                 keys,
                 server,
+                protected: if platform.row().protection {
+                    protected
+                } else {
+                    ProtectedPolicy::SetAside
+                },
                 wifi: Some(Wifi {
                     ssid: "bench".to_owned(),
                     password: None,

@@ -23,6 +23,8 @@ pub(in crate::cli) struct Numbers {
     pub(super) owed: usize,
     /// Devices whose cloud may hold another key.
     pub(super) apart: usize,
+    /// Protected devices that have not shown that they are protected again.
+    pub(super) unprotected: usize,
     /// Runs that wait for their device.
     pub(super) interrupted: usize,
     /// Devices whose key the cloud accepted.
@@ -44,7 +46,7 @@ pub(in crate::cli) struct Numbers {
 impl Numbers {
     /// The exit code of a session: the station's faults first, because they spoil every device; then the devices'.
     pub(in crate::cli) fn exit(&self) -> ExitCode {
-        if self.fault + self.rolled_back + self.quarantined + self.apart > 0 {
+        if self.fault + self.rolled_back + self.quarantined + self.apart + self.unprotected > 0 {
             ExitCode::Fault
         } else if self.fail > 0 {
             ExitCode::Failed
@@ -74,6 +76,7 @@ impl Numbers {
             (self.aborted, "ABORTED", Paint::Dim),
             (self.owed, "OWED", Paint::Warn),
             (self.apart, "APART", Paint::Fault),
+            (self.unprotected, "UNPROTECTED", Paint::Fault),
             (self.interrupted, "waiting for their device", Paint::Warn),
         ] {
             if n > 0 {
