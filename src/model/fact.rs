@@ -230,7 +230,8 @@ pub enum Fact {
         /// The held item for it.
         item: Item,
     },
-    /// What was read back from the slot derives the intended key: the held item is released.
+    /// What was read back from the slot derives the intended key, or a protected device signed with it in the exchange for
+    /// Service Mode: the device holds it, and the held item is released.
     KeyWritten {
         /// The run.
         run: RunId,

@@ -139,7 +139,9 @@ impl Turn {
         };
         let awaited = match (kind, entry.key()) {
             (StepKind::Enrol, None) => true,
-            (StepKind::Register | StepKind::RegisterPresent, Some(key)) => run.keys.present() == Some(key),
+            (StepKind::Register | StepKind::RegisterPresent | StepKind::ServiceMode, Some(key)) => {
+                run.keys.present() == Some(key)
+            }
             _ => false,
         };
         if !awaited {
@@ -148,6 +150,13 @@ impl Turn {
         if entry.state != ItemState::Accepted && self.rack.outbox.released(id) {
             // Its owner first: the refusal is told when the device is given back.
             return;
+        }
+        if kind == StepKind::ServiceMode {
+            return match entry.state {
+                // The cloud knows the key by now with which the device signs.
+                ItemState::Accepted => self.go_on(slot, attached, id),
+                _ => self.fail(slot, Some(attached.clone()), id, &refusal(StepKind::Register, &entry.last)),
+            };
         }
         let claim = self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state);
         if kind == StepKind::Register && claim == Some(ItemState::Refused) {
@@ -354,7 +363,9 @@ impl Turn {
                 prepared.recipe.platform.row().network,
             ),
             // A device whose valid key was replaced is held until the cloud has answered; so is one that may not be let go.
-            StepKind::Register if run.keys.overwrote_valid() || (run.keys.changed() && !prepared.recipe.finish_owed) => {
+            StepKind::Register | StepKind::ServiceMode
+                if run.keys.overwrote_valid() || (run.keys.changed() && !prepared.recipe.finish_owed) =>
+            {
                 let longer = self.now + prepared.recipe.timeouts.cloud;
                 if let Some(Slot::AwaitingCloud { deadline, .. }) = self.rack.slots.get_mut(&slot) {
                     *deadline = longer;

@@ -12,6 +12,7 @@ use crate::{
     model::{
         Code, Fact, Mono, RunId, SlotNo, StepError, StepKind, Verdict,
         fact::{Identity, Protection},
+        outbox::{ItemId, ItemState},
         recipe::{ProtectedPolicy, Recipe},
         step::Hand,
     },
@@ -139,6 +140,33 @@ impl Turn {
                 self.step_failed(slot, Some(attached), id, index, since, error);
             }
             None => self.fail(slot, Some(attached), id, error),
+        }
+    }
+
+    /// The cloud does not know the new key with which a protected device signs: it will when its upload is through. The device
+    /// waits for that, as protected as it is.
+    pub(super) fn wait_for_upload(&mut self, slot: SlotNo, attached: &Attached, id: RunId, step: u8, since: Mono) {
+        let Some(run) = self.run(id) else { return };
+        let Some(prepared) = self.rack.setting.book.by_hash(run.recipe) else {
+            return;
+        };
+        let upload = run.keys.present().and_then(|key| self.rack.outbox.get(&ItemId::key(id, key)));
+        let state = upload.map(|upload| upload.state);
+        if matches!(state, Some(ItemState::Queued | ItemState::Sent)) {
+            let limit = prepared.recipe.timeouts.cloud;
+            return self.wait_for_cloud(slot, attached, id, step, limit, None);
+        }
+        let doing = StepKind::ServiceMode.label();
+        let error = StepError::new(
+            Code::ServiceKeyUnknown,
+            format!("{doing}: the cloud does not know the new key"),
+        );
+        self.step_failure(id, step, since, &error);
+        let failures = self.run(id).map_or(TRIES, |run| run.steps[usize::from(step)].failures);
+        match state {
+            // It came to know it meanwhile.
+            Some(ItemState::Accepted) if failures < TRIES => self.go_on(slot, attached, id),
+            _ => self.fail(slot, Some(attached.clone()), id, &error),
         }
     }
 

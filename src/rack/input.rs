@@ -98,6 +98,8 @@ pub enum After {
     Stays,
     /// It stays as it is, and the step is not done: it has to be performed in this mode.
     Needs(UsbMode),
+    /// It stays as it is, and the step is not done: the cloud has to take the new key first, with which the device signs.
+    NeedsUpload,
     /// It leaves the bus and comes back in this mode.
     Returns {
         /// The mode.

@@ -64,6 +64,12 @@ impl Turn {
                 false => self.change(slot, attached, id, mode, 1),
             };
         }
+        if let (After::NeedsUpload, Some(step), Some(attached)) = (report.after, step, &attached) {
+            return match stop {
+                true => self.stopped(slot, Some(attached.clone()), id, cancelled),
+                false => self.wait_for_upload(slot, attached, id, step, since),
+            };
+        }
         if let After::Returns { mode, within } = report.after {
             if cancelled == Cancelled::Quit {
                 return self.stopped(slot, None, id, cancelled);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     edge::Attached,
     model::{
-        Code, Fact, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind,
+        Code, Fact, Mono, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind,
         diagnosis::Flow,
         key::SlotContent,
         outbox::{Errand, Item, ItemId, ItemState},
@@ -192,19 +192,7 @@ impl Turn {
             recipe.timeouts.cloud
         };
         let ask = (kind == StepKind::Prove).then_some(self.now + pause_before(0));
-        self.set(
-            slot,
-            Slot::AwaitingCloud {
-                attached: attached.clone(),
-                run: run.id,
-                step: index,
-                since: self.now,
-                deadline: self.now + limit,
-                ask,
-                asked: 0,
-                shown: Shown::Nothing(Code::CloudUnreachable),
-            },
-        );
+        self.wait_for_cloud(slot, attached, run.id, index, limit, ask);
         match kind {
             StepKind::Admit => {
                 self.effects.push(Effect::Call(Call::Admit {
@@ -261,6 +249,31 @@ impl Turn {
             }
             _ => {}
         }
+    }
+
+    /// Holds the device as it is until the cloud has answered.
+    pub(super) fn wait_for_cloud(
+        &mut self,
+        slot: SlotNo,
+        attached: &Attached,
+        run: RunId,
+        step: u8,
+        limit: Duration,
+        ask: Option<Mono>,
+    ) {
+        self.set(
+            slot,
+            Slot::AwaitingCloud {
+                attached: attached.clone(),
+                run,
+                step,
+                since: self.now,
+                deadline: self.now + limit,
+                ask,
+                asked: 0,
+                shown: Shown::Nothing(Code::CloudUnreachable),
+            },
+        );
     }
 
     /// Registers the key of a customer's device: between its release and its claim.

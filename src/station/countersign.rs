@@ -2,7 +2,7 @@
 //! and with them through the station's one token bucket.
 //!
 //! The worker waits no longer than it may: a stop or the end of its time ends the waiting, not the call, whose late
-//! answer nobody reads. The exchange changes nothing in the cloud, so that a call without an answer is simply made again.
+//! answer nobody reads. The exchange changes nothing in the cloud: after an unclear end it simply begins again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,10 +58,26 @@ pub(super) struct OverUplink {
 }
 
 impl Countersign for OverUplink {
+    /// Asks until there is a definite answer: each nonce is as good as any other.
     fn nonce(&mut self) -> Result<Nonce, NoHelp> {
-        self.ask(self.patience, Half::Prepare).map(Nonce)
+        let deadline = self.clock.now() + self.patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (reason, after) = match self.ask(deadline, Half::Prepare) {
+                Ok(nonce) => return Ok(Nonce(nonce)),
+                Err((NoHelp::NoAnswer { reason }, after)) => (reason, after),
+                Err((definite, _)) => return Err(definite),
+            };
+            let again = self.clock.now() + after.unwrap_or(pause);
+            if again >= deadline || self.cancel.is_cancelled() {
+                return Err(NoHelp::NoAnswer { reason });
+            }
+            let _ = self.wait(&Mailbox::<()>::new(), again);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
+    /// Asks once: a nonce serves once, so that the whole exchange has to begin again.
     fn sign(&mut self, prepared: &Prepared) -> Result<Countersigned, NoHelp> {
         let proof = DeviceProof {
             server_nonce: prepared.server_nonce.0,
@@ -69,7 +85,9 @@ impl Countersign for OverUplink {
             signature: prepared.signature.clone(),
             key_fingerprint: prepared.key.0.to_vec(),
         };
-        let signed = self.ask(CONFIRM_WITHIN, |reply| Half::Confirm(reply, proof.clone()))?;
+        let deadline = self.clock.now() + CONFIRM_WITHIN;
+        let signed = self.ask(deadline, |reply| Half::Confirm(reply, proof));
+        let signed = signed.map_err(|(why, _)| why)?;
         let server_key = signed.key_fingerprint.try_into().map(Fingerprint);
         Ok(Countersigned {
             signature: signed.signature,
@@ -81,37 +99,37 @@ impl Countersign for OverUplink {
 }
 
 impl OverUplink {
-    /// Asks until there is a definite answer.
-    fn ask<T>(&self, within: Duration, half: impl Fn(Mailbox<Result<T, Answer>>) -> Half) -> Result<T, NoHelp> {
-        let deadline = self.clock.now() + within;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let reply = Mailbox::new();
-            self.jobs.send(Some(Job::Ask(Ask {
-                device: self.device,
-                product: self.product.clone(),
-                half: half(reply.clone()),
-            })));
-            let (reason, asked) = match self.wait(&reply, deadline) {
-                Some(Ok(answer)) => return Ok(answer),
-                Some(Err(Answer::Refused {
-                    code: Code::DeviceKeyUnknown,
-                    reason,
-                })) => return Err(NoHelp::KeyUnknown { reason }),
-                Some(Err(Answer::Refused { reason, .. })) => return Err(NoHelp::Refused { reason }),
-                Some(Err(Answer::Auth { reason })) => return Err(NoHelp::NoToken { reason }),
-                Some(Err(Answer::Later { why, after_ms })) => (why, after_ms.map(Duration::from_millis)),
-                Some(Err(Answer::Ambiguous { why })) => (why, None),
-                Some(Err(Answer::Accepted { .. })) => ("an acceptance without what was asked for".to_owned(), None),
-                None => ("no answer in time".to_owned(), None),
-            };
-            let again = self.clock.now() + asked.unwrap_or(pause);
-            if again >= deadline || self.cancel.is_cancelled() {
-                return Err(NoHelp::NoAnswer { reason });
+    /// Asks once. With a failure comes how long the cloud asked to wait, if it did.
+    fn ask<T>(
+        &self,
+        deadline: Mono,
+        half: impl FnOnce(Mailbox<Result<T, Answer>>) -> Half,
+    ) -> Result<T, (NoHelp, Option<Duration>)> {
+        let reply = Mailbox::new();
+        self.jobs.send(Some(Job::Ask(Ask {
+            device: self.device,
+            product: self.product.clone(),
+            half: half(reply.clone()),
+        })));
+        let no_answer = |reason: &str| NoHelp::NoAnswer {
+            reason: reason.to_owned(),
+        };
+        let why = match self.wait(&reply, deadline) {
+            Some(Ok(answer)) => return Ok(answer),
+            Some(Err(Answer::Refused {
+                code: Code::DeviceKeyUnknown,
+                reason,
+            })) => NoHelp::KeyUnknown { reason },
+            Some(Err(Answer::Refused { reason, .. })) => NoHelp::Refused { reason },
+            Some(Err(Answer::Auth { reason })) => NoHelp::NoToken { reason },
+            Some(Err(Answer::Later { why, after_ms })) => {
+                return Err((NoHelp::NoAnswer { reason: why }, after_ms.map(Duration::from_millis)));
             }
-            let _ = self.wait(&Mailbox::<()>::new(), again);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+            Some(Err(Answer::Ambiguous { why })) => no_answer(&why),
+            Some(Err(Answer::Accepted { .. })) => no_answer("an acceptance without what was asked for"),
+            None => no_answer("it came too late, or not at all"),
+        };
+        Err((why, None))
     }
 
     /// Waits for an answer, until the deadline or a stop.

@@ -86,7 +86,12 @@ impl Line {
                     }
                 }
                 // One that panics has no answer: whoever waits for it does so for a limited time.
-                Job::Ask(ask) => _ = guarded(|| Ok(ask.make(&self.world.api))),
+                Job::Ask(ask) => {
+                    let _ = guarded(|| {
+                        ask.make(&self.world.api);
+                        Ok(())
+                    });
+                }
             }
         }
     }

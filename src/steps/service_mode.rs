@@ -2,8 +2,9 @@
 //! it is said.
 
 use crate::{
-    device::service_mode::{self, Countersign, Countersigned, Entered, NoHelp, Nonce, Prepared},
-    model::{Code, Fact, Fingerprint, Found, Outcome, StepError, StepKind, fact::Protection, platform::UsbMode},
+    device::service_mode::{self, Countersign, Countersigned, Entered, NoHelp, Nonce, Prepared, ServiceError},
+    keys::exchange,
+    model::{Code, Fact, Fingerprint, Found, Outcome, PublicKey, StepError, StepKind, fact::Protection, platform::UsbMode},
     rack::After,
 };
 
@@ -39,14 +40,19 @@ impl Step for ServiceMode {
         let mut control = bench.control(DOING)?;
         let mut cloud = Announced {
             cx,
-            cloud: (cx.countersign)(cx.recipe.timeouts.cloud),
+            cloud: (cx.countersign)(cx.recipe.timeouts.cloud / TRIES),
             stop: None,
+            new_key: false,
         };
         let entered = service_mode::enter(&mut control, &mut cloud);
         match (entered, cloud.stop) {
             (_, Some(stop)) => Err(stop),
             (Ok(Entered::Opened { .. } | Entered::Already), None) => Ok(stays(Outcome::Done)),
             (Ok(Entered::NotProtected), None) => Err(unguarded()),
+            (Err(ServiceError::NoHelp { .. }), None) if cloud.new_key => Ok(Report {
+                outcome: Outcome::Done,
+                after: After::NeedsUpload,
+            }),
             (Err(_), None) if cx.cancel.is_cancelled() => Err(StepError::new(Code::Stopped, DOING)),
             (Err(error), None) => Err(refused(DOING, &error)),
         }
@@ -59,6 +65,8 @@ struct Announced<'c, 'x> {
     cloud: Box<dyn Countersign + 'x>,
     /// The record could not be made: the exchange ends.
     stop: Option<StepError>,
+    /// The device proved that it holds the new key of this run, which the cloud does not know yet.
+    new_key: bool,
 }
 
 impl Countersign for Announced<'_, '_> {
@@ -67,9 +75,14 @@ impl Countersign for Announced<'_, '_> {
     }
 
     fn sign(&mut self, prepared: &Prepared) -> Result<Countersigned, NoHelp> {
-        let signed = self.cloud.sign(prepared)?;
-        match opened(self.cx, Some(prepared.key)) {
-            Ok(()) => Ok(signed),
+        let signed = self.cloud.sign(prepared);
+        let recorded = match &signed {
+            Ok(_) => opened(self.cx, Some(prepared.key)),
+            Err(NoHelp::KeyUnknown { .. }) => holds_new_key(self.cx, prepared).map(|proved| self.new_key = proved),
+            Err(_) => Ok(()),
+        };
+        match recorded {
+            Ok(()) => signed,
             Err(error) => {
                 let reason = error.to_string();
                 self.stop = Some(error);
@@ -77,6 +90,27 @@ impl Countersign for Announced<'_, '_> {
             }
         }
     }
+}
+
+/// The cloud does not know the device's key. If that is the key that this run was about to write when its device lost its
+/// power, or had just written, the device has just proved that it holds it: once it is registered the cloud knows it.
+fn holds_new_key(cx: &Cx<'_>, prepared: &Prepared) -> Result<bool, StepError> {
+    let (run, device, keys) = (cx.work.run, cx.work.device, &cx.work.keys);
+    let proved = |key: &&PublicKey| {
+        let (nonce, server) = (&prepared.device_nonce.0, &prepared.server_nonce.0);
+        key.fingerprint == prepared.key && exchange::signed(key, device, nonce, server, &prepared.signature)
+    };
+    let Some(key) = keys.intended.as_ref().filter(proved) else {
+        return Ok(false);
+    };
+    if keys.written.is_none() {
+        (cx.commit)(Fact::KeyWritten {
+            run,
+            device,
+            fingerprint: key.fingerprint,
+        })?;
+    }
+    Ok(true)
 }
 
 /// From here on the device may be open.
@@ -93,4 +127,6 @@ fn unguarded() -> StepError {
     )
 }
 
+/// So often the exchange is begun: together the tries wait as long for the cloud as any step that waits for it.
+const TRIES: u32 = 3;
 const DOING: &str = StepKind::ServiceMode.label();

@@ -20,6 +20,7 @@ impl Drive {
                 self.commit(slot, ticket, Fact::ServiceOpened { run, device, key: None });
             }
             (StepKind::ServiceMode, _) if dfu => return After::Needs(UsbMode::Normal),
+            (StepKind::ServiceMode, _) if self.unknown => return After::NeedsUpload,
             (StepKind::ServiceMode, _) => {
                 let key = Some(Fingerprint([1; 32]));
                 self.commit(slot, ticket, Fact::ServiceOpened { run, device, key });
@@ -324,4 +325,35 @@ fn the_network_is_taken_away_before_the_device_is_protected() {
     assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Fail, Some(Code::ModuleInvalid))));
     assert_eq!(drive.performed().last(), Some(&StepKind::ForgetNetwork));
     assert_eq!(drive.shows, Protection::Protected);
+}
+
+#[test]
+fn a_device_whose_new_key_the_cloud_does_not_know_yet_waits_for_its_upload() {
+    let mut drive = Drive::that_is_protected(recipe(KeyPolicy::Generate), valid(1));
+    drive.plug();
+    drive.works(20, &mut put_off_new_key);
+    assert_eq!(drive.holds, valid(99));
+    drive.loses_power();
+    drive.unknown = true;
+    drive.works(5, &mut put_off_new_key);
+    assert!(matches!(drive.slot(), Slot::AwaitingCloud { .. }), "{:?}", drive.slot());
+    assert_eq!(drive.shows, Protection::Protected);
+    drive.unknown = false;
+    drive.until_idle(LONG, &mut by_the_book);
+    assert_eq!(drive.verdict(), Some((Verdict::Pass, None)), "{}", drive.why());
+    assert_eq!((drive.opened(), drive.closed()), (2, 1));
+}
+
+#[test]
+fn a_new_key_that_is_refused_while_its_device_is_closed_is_a_quarantine() {
+    let mut drive = Drive::that_is_protected(recipe(KeyPolicy::Generate), valid(1));
+    drive.plug();
+    drive.works(20, &mut put_off_new_key);
+    drive.loses_power();
+    drive.unknown = true;
+    drive.works(5, &mut put_off_new_key);
+    drive.until_idle(LONG, &mut refuse_new_key);
+    assert_eq!(drive.verdict(), Some((Verdict::Quarantined, Some(Code::StateUnknown))));
+    // It was open when the power went, and shows since that it is not.
+    assert_eq!(drive.closed(), 1, "{}", drive.why());
 }

@@ -134,6 +134,8 @@ struct Drive {
     shows: Protection,
     /// Its bootloader cannot end Service Mode.
     early: bool,
+    /// The cloud does not know the key with which it signs.
+    unknown: bool,
 }
 
 impl Drive {
@@ -175,6 +177,7 @@ impl Drive {
             fails: None,
             shows: Protection::Open,
             early: false,
+            unknown: false,
         }
     }
 

@@ -11,7 +11,7 @@ use rusqlite::{Connection, hooks::Action};
 
 use super::sample::{self as s, Bench, RELAXED};
 use crate::{
-    model::{Code, Verdict},
+    model::{Code, Verdict, fact::Protection},
     store::{
         BadKey, Options, Reader, Store, StoreError,
         migrate::{self, Migration},
@@ -298,12 +298,18 @@ fn a_ledger_of_the_first_schema_is_brought_up_to_date_and_its_tables_are_right()
     let (device, run) = (s::device(1), s::run(1));
     bench.append(s::started(run, device));
     bench.append(s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)));
-    let older = "ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
+    for (n, protection) in [(2, Protection::Service), (3, Protection::Service), (3, Protection::Protected)] {
+        bench.append(s::shows(s::device(n), protection));
+    }
+    let older = "DROP INDEX device_unprotected; ALTER TABLE device DROP COLUMN unprotected_since;
+        ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
         ALTER TABLE run DROP COLUMN released_by; ALTER TABLE run DROP COLUMN released_why;
         ALTER TABLE run DROP COLUMN diagnosis; ALTER TABLE run DROP COLUMN product; DROP TABLE restore; PRAGMA user_version = 1";
     bench.store.conn.execute_batch(older).unwrap();
     let bench = bench.reopen();
     assert_eq!(bench.store.device(device).unwrap().unwrap().quarantined, Some(run));
+    let unprotected = |n| bench.store.device(s::device(n)).unwrap().unwrap().unprotected_since.is_some();
+    assert_eq!((unprotected(1), unprotected(2), unprotected(3)), (false, true, false));
     bench.verified();
 }
 
