@@ -85,6 +85,34 @@ fn a_wrong_command_line_ends_with_2_on_standard_error() {
 }
 
 #[test]
+fn where_there_is_no_usb_the_station_says_what_to_do_before_it_touches_anything() {
+    if Path::new("/sys/bus/usb/devices").exists() {
+        return; // It would begin to work.
+    }
+    let desk = Desk::new();
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/station.toml");
+    for args in [
+        &["run"][..],
+        &[],
+        &["repair"],
+        &["keys", "doctor", "1"],
+        &["keys", "save", "--dir", "d"],
+    ] {
+        let end = desk.run(&[args, &["--config", config]].concat());
+        assert_eq!(end.code, 3, "{args:?}: {}", end.err);
+        assert!(
+            end.err.starts_with(
+                "error: could not use the USB ports of this machine\ncaused by: this machine has no USB ports: \
+                 there is no \"/sys/bus/usb/devices\"\nnext: use a machine with USB ports"
+            ),
+            "{}",
+            end.err
+        );
+        assert!(!desk.dir.path().join("state").exists(), "no ledger was made");
+    }
+}
+
+#[test]
 fn without_a_ledger_every_reader_says_so_and_makes_nothing() {
     let desk = Desk::new();
     let dir = desk.path("export");

@@ -37,7 +37,7 @@ use keyrack::{
 fn a_full_disk_stops_the_station_before_it_acts_and_it_goes_on_later() {
     let mut stopped = 0;
     // What is in the ledger before moves the moments at which it needs another page.
-    for (filled, more) in (0..5).flat_map(|filled| (0..3).map(move |more| (filled, more))) {
+    for (filled, more) in (0..8).flat_map(|filled| (0..3).map(move |more| (filled, more))) {
         Bench::with(scenario(NEW_KEYS), &Options::default(), |bench| {
             let case = format!("{filled} + {more}");
             *bench.pages.lock().unwrap() = Some(pages(&bench.ledger, filled) + more);

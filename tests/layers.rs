@@ -80,7 +80,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/store/"]),
     ("reqwest", &["src/cloud/http"]),
     ("axum", &["src/sim/"]),
-    ("rusb", &["src/device/usb"]),
+    ("rusb", &["src/device/usb/libusb.rs"]),
     ("probe_rs", &["src/device/swd", "src/sim/"]),
     ("ratatui", &["src/tui/"]),
     ("crossterm", &["src/tui/"]),

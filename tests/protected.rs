@@ -18,10 +18,10 @@ use std::{
 use bench::{Bench, Ended};
 use keyrack::{
     cli::rig::Options,
-    edge::Http,
+    edge::{Clock, Http},
     keys::classify,
     model::{
-        DeviceId, Fact, Platform, StepKind, Verdict,
+        Code, DeviceId, Fact, Platform, StepKind, Verdict,
         recipe::{Aim, KeyPolicy, ProtectedPolicy, Repair, Work},
     },
     sim::{
@@ -40,6 +40,8 @@ enum Job {
     Mend,
     /// To make a new pair.
     NewKey,
+    /// To tell key and address: it ends in DFU mode, without a step that ends Service Mode.
+    Address,
 }
 
 fn options(job: Job) -> Options {
@@ -55,10 +57,11 @@ fn options(job: Job) -> Options {
             Job::Provision => Aim::Provision,
             Job::Mend => repair(Work::Mend),
             Job::NewKey => repair(Work::NewKey),
+            Job::Address => repair(Work::Address),
         },
         keys: match job {
             Job::NewKey => KeyPolicy::Generate,
-            Job::Provision | Job::Mend => KeyPolicy::ReadOrGenerate,
+            Job::Provision | Job::Mend | Job::Address => KeyPolicy::ReadOrGenerate,
         },
         protected: ProtectedPolicy::ServiceMode,
         firmware: false,
@@ -69,9 +72,13 @@ fn options(job: Job) -> Options {
 
 /// One protected device in a product, whose key the cloud knows.
 fn scenario(platform: Platform, job: Job) -> Scenario {
+    scenario_with(platform, job, "6.2.0")
+}
+
+fn scenario_with(platform: Platform, job: Job, os: &str) -> Scenario {
     let server = if job == Job::Mend { "elsewhere" } else { "stand-in" };
     let text = format!(
-        "about = \"a protected device\"\nseed = 9\n[[slot]]\nnumber = 1\nplatform = \"{platform}\"\nprotected = true\n\
+        "about = \"a protected device\"\nseed = 9\n[[slot]]\nnumber = 1\nplatform = \"{platform}\"\nos = \"{os}\"\nprotected = true\n\
          server = \"{server}\"\nregistered = \"present\"\nimported = true\n[[expect]]\nslot = 1\nverdict = \"PASS\"\n\
          key = \"present-valid\"\nuploads = 1\n"
     );
@@ -133,10 +140,12 @@ const PLATFORMS: [Platform; 4] = [Platform::Argon, Platform::Boron, Platform::P2
 
 #[test]
 fn each_family_is_let_in_for_each_work_and_protected_again() {
-    for platform in PLATFORMS {
-        for job in [Job::Provision, Job::Mend, Job::NewKey] {
-            Bench::run(scenario(platform, job), &options(job), |bench, end| {
-                let story = || format!("{platform} {job:?}:\n{}", bench.story());
+    // The bootloader of 6.1.1 neither tells its state in DFU mode nor ends Service Mode there.
+    let systems = PLATFORMS.into_iter().flat_map(|platform| [(platform, "6.2.0"), (platform, "6.1.1")]);
+    for (platform, os) in systems {
+        for job in [Job::Provision, Job::Mend, Job::NewKey, Job::Address] {
+            Bench::run(scenario_with(platform, job, os), &options(job), |bench, end| {
+                let story = || format!("{platform} {os} {job:?}:\n{}", bench.story());
                 assert_eq!(end, Ended::Idle, "{}", story());
                 assert_eq!(bench.verdict(one(bench)), Some((Verdict::Pass, None)), "{}", story());
                 assert_eq!(whole(bench, platform), [""; 0], "{}", story());
@@ -205,6 +214,57 @@ fn cut_after(platform: Platform, job: Job, devices: bool, cut: usize, calm: usiz
     })
 }
 
+/// The devices, or the station with them, lose their power at one transfer after another of the whole run.
+#[test]
+fn a_protected_device_is_not_lost_whatever_transfer_is_cut_at() {
+    let platform = Platform::P2;
+    let all = cut_at_transfer(platform, None);
+    assert!(all > 60, "{all} transfers");
+    for cut in (1..=all).step_by(EACH) {
+        for both in [false, true] {
+            cut_at_transfer(platform, Some((cut, both)));
+        }
+    }
+    println!("{all} transfers");
+}
+
+/// Runs once, with a cut after this transfer if there is one, and returns how many transfers there were.
+fn cut_at_transfer(platform: Platform, cut: Option<(usize, bool)>) -> usize {
+    Bench::with(scenario(platform, Job::Provision), &options(Job::Provision), |bench| {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        bench.rig.world.observe(Arc::new(move |at| {
+            if at.moment != Moment::After {
+                return Cut::None;
+            }
+            let now = counter.fetch_add(1, Ordering::Relaxed) + 1;
+            match cut {
+                Some((wanted, both)) if wanted == now => {
+                    if both {
+                        Cut::Both
+                    } else {
+                        Cut::Devices
+                    }
+                }
+                _ => Cut::None,
+            }
+        }));
+        let mut end = bench.work(LONGEST);
+        if end == Ended::Cut {
+            end = bench.work(LONGEST);
+        }
+        bench.rig.world.observe_no_more();
+        let story = || format!("{platform}, cut {cut:?}:\n{}", bench.story());
+        assert_eq!(end, Ended::Idle, "{}", story());
+        assert_eq!(row(bench).last_verdict, Some(Verdict::Pass), "{}", story());
+        assert_eq!(whole(bench, platform), [""; 0], "{}", story());
+        count.load(Ordering::Relaxed)
+    })
+}
+
+/// Every so many transfers: the whole run has hundreds, most of them alike.
+const EACH: usize = 5;
+
 /// The power of the device goes at this moment of the first write to its key slot.
 fn cut_at_key_write(platform: Platform, moment: Moment, look: impl FnOnce(&Bench)) {
     Bench::with(scenario(platform, Job::NewKey), &options(Job::NewKey), |bench| {
@@ -235,6 +295,26 @@ fn a_power_cut_at_the_write_of_a_new_key_leaves_a_device_that_proves_what_it_hol
             });
         }
     }
+}
+
+#[test]
+fn a_worker_that_waits_for_the_cloud_ends_when_it_is_told_to() {
+    let mut waits = scenario(Platform::P2, Job::Provision);
+    let fault = "route = \"PUT /v1/products/:p/devices/:id/unprotect\"\neffect = \"unavailable\"\n";
+    waits.cloud.faults.push(toml::from_str(fault).unwrap());
+    Bench::with(waits, &options(Job::Provision), |bench| {
+        let began = bench.clock.now();
+        assert_eq!(bench.work(Duration::from_secs(60)), Ended::OutOfTime, "{}", bench.story());
+        let took = bench.clock.now().since(began);
+        assert!(took < Duration::from_secs(62), "{took:?}");
+        let last = bench.facts(one(bench)).pop();
+        assert!(
+            matches!(last, Some(Fact::RunInterrupted { code: Code::Stopped, .. })),
+            "{}",
+            bench.story()
+        );
+        assert!(bench.rig.world.with_device(one(bench), |d| d.is_protected()).unwrap());
+    });
 }
 
 #[test]

@@ -19,11 +19,9 @@ mod matrix;
 mod probe;
 #[path = "resume/run.rs"]
 mod run;
+mod witness;
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Mutex;
 
 use case::{Boots, Case, Cloud, StartKey};
 use keyrack::{
@@ -33,6 +31,7 @@ use keyrack::{
 use matrix::{KINDS, Total, matrix, wish};
 use probe::{Broken, Point, Way, When};
 use run::{run, run_with};
+use witness::{on_all_processors, report};
 
 #[test]
 fn a_station_that_is_killed_at_any_moment_carries_on() {
@@ -43,19 +42,8 @@ fn a_station_that_is_killed_at_any_moment_carries_on() {
         .into_iter()
         .filter(|c| only.as_ref().is_none_or(|o| c.to_string().contains(o)))
         .collect();
-    let next = AtomicUsize::new(0);
     let total: Mutex<Total> = Mutex::default();
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let turn = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(case) = cases.get(turn) else { break };
-                    matrix(case, turn, &total);
-                }
-            });
-        }
-    });
+    on_all_processors(&cases, |case, turn| matrix(case, turn, &total));
     let total = total.into_inner().unwrap();
     println!("{} combinations, {total}, {} s", cases.len(), clock.now().0.as_secs());
     for kind in KINDS {
@@ -65,7 +53,7 @@ fn a_station_that_is_killed_at_any_moment_carries_on() {
         total.wrong.is_empty(),
         "{} runs went wrong:\n{}",
         total.wrong.len(),
-        total.report()
+        report(&total.wrong)
     );
 }
 

@@ -237,6 +237,7 @@ fn begin(n: u16) -> [Fact; 2] {
             operator: Some("eva".to_owned()),
             work_order: None,
             accepted: None,
+            reference: None,
         },
     ]
 }

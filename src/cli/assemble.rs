@@ -19,6 +19,7 @@ use super::{
 use crate::{
     cloud::{Api, Metered, client_file, limits::TokenBucket},
     config::{self, recipe_from_text},
+    device::UsbBus,
     edge::{Bus, Clock, Entropy, Http, HttpError, Request, Response, clock::SystemClock, entropy::SystemEntropy},
     keys::seal::StationKey,
     model::{Fact, ProductId, Secret, SlotNo, recipe::WorkOrder},
@@ -43,7 +44,7 @@ pub(super) struct Overrides {
     pub(super) work_order: Option<WorkOrder>,
     /// Where the cloud is, and the token for it.
     pub(super) cloud: CloudArgs,
-    /// The socket of a simulated world, in place of the machine's USB ports.
+    /// The socket of a simulated world, in place of the USB ports of this machine.
     pub(super) world: Option<PathBuf>,
     /// A repair in place of what the recipes say.
     pub(super) job: Option<Job>,
@@ -86,14 +87,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
     let counts = |slot: SlotNo| overrides.slots.is_empty() || overrides.slots.contains(&slot);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let bus: Arc<dyn Bus> = match &overrides.world {
-        Some(socket) => Arc::new(RemoteBus::connect(socket, Arc::clone(&clock))?),
-        None => {
-            return Err(CliError::Absent {
-                what: "the USB bus of this machine (a simulated one: --world SOCKET)",
-            });
-        }
-    };
+    let bus = bus(overrides.world.as_deref(), &clock)?;
     // A field bench has neither a token nor a cloud that it may talk to.
     let cloud = overrides.job.as_ref().is_none_or(Job::asks_the_cloud);
     let api = if cloud {
@@ -146,6 +140,17 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         shelf,
         tuning: Tuning::default(),
         places,
+    })
+}
+
+/// The ports: those of this machine, or of a simulated world.
+///
+/// # Errors
+/// If there are none, or they cannot be used.
+pub(super) fn bus(world: Option<&Path>, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Bus>, CliError> {
+    Ok(match world {
+        Some(socket) => Arc::new(RemoteBus::connect(socket, Arc::clone(clock))?),
+        None => Arc::new(UsbBus::start(Arc::clone(clock))?),
     })
 }
 

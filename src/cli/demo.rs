@@ -16,7 +16,11 @@ use super::{
     run::{self, Until},
     stage::Stage,
 };
-use crate::{model::Verdict, sim::world::scenario::Scenario, store::Reader};
+use crate::{
+    model::Verdict,
+    sim::world::{hubs::Topology, scenario::Scenario},
+    store::Reader,
+};
 
 /// Provision a simulated rack with a stand-in cloud
 ///
@@ -52,7 +56,7 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn run(args: &DemoArgs, context: &Context) -> Result<ExitCode, CliError> {
-    let scenario = rack(args.slots, args.seed)?;
+    let scenario = rack(args.slots, args.seed, Topology::default())?;
     let count = u32::from(args.slots);
     let (folder, _temporary) = match &args.keep {
         Some(folder) => (folder.clone(), None),
@@ -110,7 +114,7 @@ pub(super) fn run(args: &DemoArgs, context: &Context) -> Result<ExitCode, CliErr
 }
 
 /// The demo's scenario for so many slots: its devices repeated, each with an id of its own.
-fn rack(slots: u16, seed: Option<u64>) -> Result<Scenario, CliError> {
+pub(super) fn rack(slots: u16, seed: Option<u64>, topology: Topology) -> Result<Scenario, CliError> {
     let mut scenario: toml::Table = DEMO.parse().expect("the demo's scenario is TOML: a test says so");
     if let Some(seed) = seed.and_then(|seed| i64::try_from(seed).ok()) {
         scenario.insert("seed".to_owned(), seed.into());
@@ -135,7 +139,7 @@ fn rack(slots: u16, seed: Option<u64>) -> Result<Scenario, CliError> {
         }
         scenario.insert(name.to_owned(), toml::Value::Array(repeated));
     }
-    Ok(Scenario::parse(&scenario.to_string())?)
+    Ok(Scenario::parse_on(&scenario.to_string(), topology)?)
 }
 
 const DEMO: &str = include_str!("../../fixtures/scenarios/demo.toml");
@@ -149,7 +153,7 @@ mod tests {
     #[test]
     fn any_number_of_slots_makes_a_rack() {
         for slots in [1, 8, 9, 64, 120] {
-            let scenario = rack(slots, Some(7)).unwrap();
+            let scenario = rack(slots, Some(7), Topology::default()).unwrap();
             assert_eq!(scenario.slots.len(), usize::from(slots));
             assert_eq!(scenario.expect.len(), usize::from(slots));
         }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{DeviceId, Record, sentence},
     store::{
-        DeviceRow, KeyRow, KeyState, Origin, Reader,
+        DeviceRow, KeyRow, KeyState, Origin, Reader, RunRow,
         read::{DeviceFilter, History},
     },
 };
@@ -214,6 +214,13 @@ pub(super) fn identity(row: &DeviceRow, printer: &Printer) {
     }
 }
 
+/// The work order and the reference of a run.
+fn under(run: &RunRow) -> String {
+    let order = run.work_order.as_ref().map(|order| order.id.as_str());
+    let words: Vec<_> = order.into_iter().chain(run.reference.as_deref()).collect();
+    words.join(", ")
+}
+
 fn runs(history: &History, printer: &Printer) {
     heading("runs, newest first", printer);
     let mut table = Table::new(["run", "began", "slot", "verdict", "code", "operator", "order", "why"]);
@@ -235,11 +242,7 @@ fn runs(history: &History, printer: &Printer) {
                 .unwrap_or_default()
                 .into(),
             run.operator.clone().unwrap_or_default().into(),
-            run.work_order
-                .as_ref()
-                .map(|order| order.id.clone())
-                .unwrap_or_default()
-                .into(),
+            under(run).into(),
             match &run.released {
                 Some(released) => format!(
                     "{}; released by {} at {}: {}",
@@ -287,6 +290,7 @@ fn keys(rows: &[KeyRow], printer: &Printer) {
                 KeyState::InSlot => Text::new().paint(Paint::Good, "in slot"),
                 KeyState::Gone => "gone".into(),
                 KeyState::Abandoned => "abandoned".into(),
+                KeyState::Told => Text::new().paint(Paint::Warn, "told"),
             },
             row.first_seen.to_string().into(),
             row.last_seen.to_string().into(),
@@ -294,6 +298,8 @@ fn keys(rows: &[KeyRow], printer: &Printer) {
             match row.origin {
                 Origin::Read => "found in the slot",
                 Origin::Made => "made by the station",
+                Origin::Given => "given from a file",
+                Origin::Packet => "brought by a packet",
             }
             .into(),
         ]);

@@ -18,10 +18,14 @@ use super::{
 use crate::{
     cloud::{answer, http::HttpSetupError, login::LoginError, token::SecretFileError},
     config::ConfigErrors,
+    device::usb::StartError,
     edge::BusError,
     keys::{PublicKeyError, server::ServerKeyError},
-    model::{DeviceId, ProductId, SlotNo, outbox::Answer, sentence::count},
-    sim::{cloud::https::NotServing, world::scenario::ScenarioError},
+    model::{DeviceId, PortPath, ProductId, SlotNo, outbox::Answer, sentence::count},
+    sim::{
+        cloud::https::NotServing,
+        world::{scenario::ScenarioError, vhci::NoController},
+    },
     station::{StationError, shelf::ShelfError},
     store::{StationKeyError, StoreError},
 };
@@ -54,12 +58,6 @@ pub enum CliError {
         /// The one next action.
         next: &'static str,
     },
-    /// A part that is not there yet.
-    #[error("{what} is not part of this build")]
-    Absent {
-        /// The part.
-        what: &'static str,
-    },
     /// The ledger refused.
     #[error("could not use the ledger")]
     Store(#[from] StoreError),
@@ -75,9 +73,23 @@ pub enum CliError {
     /// The ports cannot be used.
     #[error("could not use the USB ports")]
     Bus(#[from] BusError),
+    /// This machine has no USB ports, or does not let us use them.
+    #[error("could not use the USB ports of this machine")]
+    Usb(#[from] StartError),
     /// The stand-in cloud cannot be served.
     #[error("could not serve the stand-in cloud")]
     StandIn(#[source] NotServing),
+    /// This machine cannot have devices attached to it.
+    #[error("could not attach devices to this machine")]
+    NoController(#[from] NoController),
+    /// A device of a scenario is in a port that no device can be attached to.
+    #[error("slot {slot} is at {port}, which is no port of this machine's virtual USB host controllers")]
+    NotAttachable {
+        /// The slot.
+        slot: SlotNo,
+        /// Its port.
+        port: PortPath,
+    },
     /// A scenario cannot be used.
     #[error("could not use the scenario")]
     Scenario(#[from] ScenarioError),

@@ -36,6 +36,9 @@ use crate::{
 /// go on when their device is back, in any slot. The first SIGINT, SIGTERM or SIGHUP stops each slot at its next safe
 /// point and says what is held in DFU mode; a second SIGINT or SIGTERM ends at once, which is as safe as a power cut.
 ///
+/// The rack is on the USB ports of this machine, or with --world on those of a simulated one. Where there is no USB, or it
+/// may not be used, that is said with what to do, nothing is touched, and the exit code is 3.
+///
 /// In a terminal the rack is shown on the whole screen; F1 there shows the keys. With --headless or --json, or where there
 /// is no terminal, what happens is told in lines.
 #[derive(Args, Debug, Default)]

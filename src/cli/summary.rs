@@ -18,6 +18,7 @@ use crate::model::{
     Code, DeviceId, Fact, Platform, Record, RunId, Verdict,
     diagnosis::Trouble,
     outbox::{Answer, ItemId},
+    sentence::took,
 };
 
 /// Accumulates what the facts of this session say.
@@ -270,8 +271,7 @@ fn diagnosis(line: &Line, printer: &Printer) {
         detail("flow", flow.words());
     }
     if let Some(millis) = line.ownerless_ms {
-        let (seconds, rest) = (millis / 1000, millis % 1000);
-        detail("owner", &format!("it belonged to nobody for {seconds}.{rest:03} s"));
+        detail("owner", &format!("it belonged to nobody for {}", took(millis)));
     }
     // The reason of a run that only looked is the diagnosis once more.
     if !line.why.is_empty() && !line.why.contains(found.trouble.words()) {

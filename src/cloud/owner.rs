@@ -10,7 +10,7 @@ use super::{
     api::Api,
     customer::CustomerToken,
     route::{self, ProductPath},
-    standing::{Standing, absent, already, stranger},
+    standing::{Standing, absent, already, let_go, stranger},
 };
 use crate::{
     edge::{Method, Request, http::Body},
@@ -42,7 +42,8 @@ impl Api {
     /// Releases a product device from its owner; it stays in the product. `back` will claim it back, and must be its
     /// owner of before: for a customer's device the customer's token is there first.
     ///
-    /// A doubtful attempt looks first: accepted if nobody owns the device, refused if somebody else does by now.
+    /// It looks first, because the restore data may be of long before, and refuses if somebody else owns the device by
+    /// now. That nobody does is the effect of an earlier attempt if there was one; else its owner has let go of it.
     pub fn release(&self, product: &ProductId, before: &RestoreData, back: Claimant<'_>, attempt: Attempt) -> Answer {
         self.try_release(product, before, back, attempt)
             .unwrap_or_else(|answer| answer)
@@ -57,13 +58,14 @@ impl Api {
     ) -> Result<Answer, Answer> {
         self.vouch(before, back)?;
         let path = ProductPath::new(product)?;
-        if attempt == Attempt::Doubtful {
-            match self.standing(product, before.device)? {
-                Standing::Absent => return Err(absent()),
-                Standing::Member { owner: None, at } => return Ok(already(at, "nobody owned it any more")),
-                Standing::Member { owner: Some(owner), .. } if !before.is_owner(owner.expose()) => return Err(stranger()),
-                Standing::Member { .. } => {}
+        match self.standing(product, before.device)? {
+            Standing::Absent => return Err(absent()),
+            Standing::Member { owner: None, at } if attempt == Attempt::Doubtful => {
+                return Ok(already(at, "nobody owned it any more"));
             }
+            Standing::Member { owner: None, .. } => return Err(let_go()),
+            Standing::Member { owner: Some(owner), .. } if !before.is_owner(owner.expose()) => return Err(stranger()),
+            Standing::Member { .. } => {}
         }
         let request = Request::new(Method::Delete, route::product_device_owner(path, before.device));
         Ok(self.send(request, Deed::Change)?.into())
@@ -245,15 +247,24 @@ mod tests {
 
     #[test]
     fn a_release_keeps_the_device_in_its_product() {
-        let script = Script::new([ok()]);
+        let script = Script::new([list_with_owner(ANN), ok()]);
         is(&release(&script, Attempt::Fresh), "Accepted");
-        assert_eq!(paths(&script), [RELEASE]);
+        assert_eq!(paths(&script), [LIST, RELEASE]);
     }
 
     #[test]
-    fn a_doubtful_release_looks_first() {
+    fn what_its_owner_let_go_of_is_not_taken_unless_that_was_here() {
+        for (attempt, word) in [(Attempt::Fresh, "OwnerForeign"), (Attempt::Doubtful, "nobody owned it")] {
+            let script = Script::new([list_with_owner("")]);
+            is(&release(&script, attempt), word);
+            assert_eq!(paths(&script), [LIST]);
+        }
+    }
+
+    #[test]
+    fn a_release_looks_first() {
+        let attempts = [Attempt::Fresh, Attempt::Doubtful];
         for (look, requests, word) in [
-            (list_with_owner(""), 1, "nobody owned it"),
             (list_with_owner("c1"), 2, "note: None"),
             (list_with_owner("Ann@home.example"), 2, "note: None"),
             (list_with_owner("c2"), 1, "OwnerForeign"),
@@ -262,11 +273,13 @@ mod tests {
             (Script::reply(500, ""), 1, "Later"),
             (Script::reply(401, ""), 1, "Auth"),
         ] {
-            let script = Script::new([look, ok()]);
-            is(&release(&script, Attempt::Doubtful), word);
-            let paths = paths(&script);
-            assert_eq!(paths[0], LIST);
-            assert_eq!(paths.len(), requests, "{word}");
+            for attempt in attempts {
+                let script = Script::new([look.clone(), ok()]);
+                is(&release(&script, attempt), word);
+                let paths = paths(&script);
+                assert_eq!(paths[0], LIST);
+                assert_eq!(paths.len(), requests, "{word}");
+            }
         }
     }
 
@@ -299,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_device_of_the_own_account_is_released_and_claimed_by_the_own_token() {
-        let script = Script::new([ok(), ok()]);
+        let script = Script::new([list_with_owner("me@shop.example"), ok(), ok()]);
         let api = script.api();
         api.set_account("Me@shop.example");
         let data = before(OwnerKind::Account, "me@shop.example");
@@ -309,7 +322,7 @@ mod tests {
             "Accepted",
         );
         let sent = script.take();
-        assert!(matches!(&sent[1].auth, Auth::Bearer(token) if token.expose() == "t0ken"));
+        assert!(matches!(&sent[2].auth, Auth::Bearer(token) if token.expose() == "t0ken"));
     }
 
     #[test]

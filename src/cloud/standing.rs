@@ -45,6 +45,14 @@ pub(super) fn stranger() -> Answer {
     }
 }
 
+/// The refusal to take a device that is its owner's no more.
+pub(super) fn let_go() -> Answer {
+    Answer::Refused {
+        code: Code::OwnerForeign,
+        reason: "its owner has released the device meanwhile".to_owned(),
+    }
+}
+
 /// The refusal to act on a device in a product that does not hold it.
 pub(super) fn absent() -> Answer {
     Answer::Refused {

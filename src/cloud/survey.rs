@@ -22,18 +22,19 @@ type Holder = (OwnerKind, Option<Secret<String>>);
 
 impl Api {
     /// Looks at a device from every side that decides its repair: in `product` if it is there, else in the product in
-    /// which the cloud shows it, else by itself.
+    /// which the cloud shows it, else by itself. `from` are the products from which it may be moved.
     ///
     /// An unclaimed device in the given product takes one request, one of the own account as well, one of a customer two,
-    /// one of somebody else three; without a product there is one more.
-    pub fn survey(&self, device: DeviceId, product: Option<&ProductId>) -> Surveyed {
-        self.try_survey(device, product).unwrap_or_else(|answer| Surveyed {
+    /// one of somebody else three; without a product there is one more. In another product there are two more, and one
+    /// for each of `from` that is named by its slug.
+    pub fn survey(&self, device: DeviceId, product: Option<&ProductId>, from: &[ProductId]) -> Surveyed {
+        self.try_survey(device, product, from).unwrap_or_else(|answer| Surveyed {
             survey: Survey::Failed(answer),
             restore: None,
         })
     }
 
-    fn try_survey(&self, device: DeviceId, product: Option<&ProductId>) -> Result<Surveyed, Answer> {
+    fn try_survey(&self, device: DeviceId, product: Option<&ProductId>, from: &[ProductId]) -> Result<Surveyed, Answer> {
         if let Some(product) = product
             && let Some(seen) = self.fetch(device, Some(ProductPath::new(product)?))?
         {
@@ -49,7 +50,11 @@ impl Api {
         if let Membership::Product { id } = membership {
             let number = ProductId(id.to_string());
             if let Some(seen) = self.fetch(device, Some(ProductPath::new(&number)?))? {
-                return self.in_product(device, &number, seen);
+                let mut surveyed = self.in_product(device, &number, seen)?;
+                if let Survey::Seen(shown) = &mut surveyed.survey {
+                    shown.movable = product.is_some() && self.is_in(device, &number, from)?;
+                }
+                return Ok(surveyed);
             }
         }
         let place = Place {
@@ -59,6 +64,19 @@ impl Api {
             in_reach: false,
         };
         Ok(place.surveyed(self.holder_outside(&seen, membership), seen))
+    }
+
+    /// True if the product of a device, by its number, is one of these: a slug is compared by a look.
+    fn is_in(&self, device: DeviceId, number: &ProductId, products: &[ProductId]) -> Result<bool, Answer> {
+        if products.contains(number) {
+            return Ok(true);
+        }
+        for slug in products.iter().filter(|product| product.0.parse::<u64>().is_err()) {
+            if self.fetch(device, Some(ProductPath::new(slug)?))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A device that its product shows.
@@ -162,6 +180,7 @@ impl Place {
             protection: seen.protection,
             status: seen.status,
             at: seen.at,
+            movable: false,
         };
         let restore = RestoreData {
             device: self.device,
@@ -192,7 +211,11 @@ mod tests {
         if let Some(account) = account {
             api.set_account(account);
         }
-        api.survey(ID.parse().unwrap(), product.as_ref())
+        api.survey(
+            ID.parse().unwrap(),
+            product.as_ref(),
+            &[ProductId("99".into()), ProductId("old-pump".into())],
+        )
     }
 
     fn shown(surveyed: &Surveyed) -> &Shown {
@@ -250,6 +273,7 @@ mod tests {
                 protection: Some("active".into()),
                 status: Some("safe_mode".into()),
                 at: crate::model::Wall::parse("2026-11-23T10:00:00Z"),
+                movable: false,
             })
         );
         let restore = surveyed.restore.as_ref().unwrap();
@@ -306,10 +330,28 @@ mod tests {
         let script = Script::new([denied(), seen(r#","product_id":99"#), seen(r#","product_id":99"#)]);
         let surveyed = survey(&script, None, Some("1234"));
         assert_eq!(shown(&surveyed).membership, Membership::Product { id: 99 });
+        assert!(shown(&surveyed).movable);
         assert_eq!(
             paths(&script),
             ["GET products/1234/devices/ID", "GET devices/ID", "GET products/99/devices/ID"]
         );
+    }
+
+    #[test]
+    fn a_product_from_which_devices_are_moved_may_be_named_by_its_slug() {
+        let elsewhere = || seen(r#","product_id":77"#);
+        for (slug, movable) in [(elsewhere(), true), (denied(), false)] {
+            let script = Script::new([denied(), elsewhere(), elsewhere(), slug]);
+            let surveyed = survey(&script, None, Some("1234"));
+            assert_eq!(
+                (shown(&surveyed).membership, shown(&surveyed).movable),
+                (Membership::Product { id: 77 }, movable)
+            );
+            assert_eq!(
+                paths(&script)[2..],
+                ["GET products/77/devices/ID", "GET products/old-pump/devices/ID"]
+            );
+        }
     }
 
     #[test]

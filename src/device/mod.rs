@@ -27,6 +27,7 @@ pub mod result_code;
 pub mod service_mode;
 pub mod state_string;
 pub mod update;
+pub mod usb;
 
 #[cfg(test)]
 mod failures;
@@ -44,3 +45,4 @@ pub use link::{Cancel, Link, LinkError};
 pub use request::RequestType;
 pub use result_code::ResultCode;
 pub use update::UpdateError;
+pub use usb::UsbBus;

@@ -71,6 +71,9 @@ pub enum Flow {
     ProductUnclaimed,
     /// The key of a customer's device: it is released, registered, and claimed back.
     Customer,
+    /// The key of a device on its way into another product: it is released if somebody owns it, moved, registered, and
+    /// claimed back.
+    Move,
 }
 
 /// What a diagnosis says.
@@ -162,13 +165,14 @@ impl Sureness {
 
 impl Flow {
     /// Every flow.
-    pub const ALL: [Flow; 6] = [
+    pub const ALL: [Flow; 7] = [
         Self::ServerKey,
         Self::Rewrite,
         Self::Development,
         Self::ProductAccount,
         Self::ProductUnclaimed,
         Self::Customer,
+        Self::Move,
     ];
 
     /// The words for a person.
@@ -180,6 +184,7 @@ impl Flow {
             Self::ProductAccount => "register the key of a device that the team owns",
             Self::ProductUnclaimed => "register the key of a device that nobody owns",
             Self::Customer => "release it, register its key, and claim it back for its customer",
+            Self::Move => "move it to its product, register its key there, and give everything of before back",
         }
     }
 }

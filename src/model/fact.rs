@@ -9,7 +9,7 @@ use super::{
     key::SlotContent,
     module::InstalledModule,
     outbox::{Answer, Item, ItemId},
-    packet::Manifest,
+    packet::{Manifest, PacketEnd, Proof, Voucher},
     platform::{Transport, UsbMode},
     recipe::{Sha256, WorkOrder},
     survey::Survey,
@@ -142,6 +142,9 @@ pub enum Fact {
         /// The key of the device that the cloud accepted last for the same product, as the ledger knew it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         accepted: Option<Fingerprint>,
+        /// The reference under which the device was returned, if it is to be repaired under one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reference: Option<String>,
     },
     /// A run lost its device, or the station stopped; it goes on when its device is back.
     RunInterrupted {
@@ -355,6 +358,51 @@ pub enum Fact {
         /// The manifest of the packet.
         manifest: Manifest,
     },
+    /// A pair was given for the device: the private half is in the memory of the station, and nowhere on record.
+    KeyGiven {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The public half.
+        key: PublicKey,
+    },
+    /// A public key that came from afar was taken for a device, to be registered.
+    PacketTaken {
+        /// The packet. Its id is one of those that runs have: items and restore data belong to it as others to a run.
+        packet: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The key.
+        key: PublicKey,
+        /// What speaks for it, and what could not be checked.
+        proof: Box<Proof>,
+        /// The product for which it is to be registered; none leaves it to the cloud.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        product: Option<ProductId>,
+        /// Who stands for it under which reference, should it replace another key.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        voucher: Option<Voucher>,
+        /// Who is at the station.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        operator: Option<String>,
+        /// The key of the device that the cloud accepted last, as the ledger knew it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        accepted: Option<Fingerprint>,
+    },
+    /// A packet has its result.
+    PacketEnded {
+        /// The packet.
+        packet: RunId,
+        /// Its device.
+        device: DeviceId,
+        /// How.
+        end: PacketEnd,
+        /// Why, unless its key was simply registered.
+        code: Option<Code>,
+        /// The whole reason in words.
+        why: String,
+    },
     /// What the device must get back when it was taken from its owner is sealed on disk, synced and read back.
     RestoreSealed {
         /// The run.
@@ -421,7 +469,7 @@ impl Fact {
     /// The version of the encoding: raised when a reader of the old one would misread the new one.
     pub const VERSION: u32 = 1;
 
-    /// The run that the fact belongs to, if any. Items belong to the run that owes them.
+    /// The run, or the packet, that the fact belongs to, if any. Items belong to what owes them.
     pub fn run(&self) -> Option<RunId> {
         match self {
             Self::StationStarted { .. } | Self::RecipeRecorded { .. } | Self::DeviceSeen { .. } => None,
@@ -445,6 +493,9 @@ impl Fact {
             | Self::Examined { run, .. }
             | Self::Diagnosed { run, .. }
             | Self::PacketSigned { run, .. }
+            | Self::KeyGiven { run, .. }
+            | Self::PacketTaken { packet: run, .. }
+            | Self::PacketEnded { packet: run, .. }
             | Self::RestoreSealed { run, .. }
             | Self::RestoreDestroyed { run, .. }
             | Self::ServiceOpened { run, .. }
@@ -475,6 +526,9 @@ impl Fact {
             | Self::Examined { device, .. }
             | Self::Diagnosed { device, .. }
             | Self::PacketSigned { device, .. }
+            | Self::KeyGiven { device, .. }
+            | Self::PacketTaken { device, .. }
+            | Self::PacketEnded { device, .. }
             | Self::RestoreSealed { device, .. }
             | Self::RestoreDestroyed { device, .. }
             | Self::ServiceOpened { device, .. }

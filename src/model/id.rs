@@ -113,7 +113,7 @@ impl fmt::Display for StationId {
     }
 }
 
-/// One go at provisioning one device. UUID v7: unique across stations, sorted by time.
+/// One go at provisioning one device, or one packet that was taken. UUID v7: unique across stations, sorted by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(pub uuid::Uuid);

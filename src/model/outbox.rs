@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Code, DeviceId, Fingerprint, ProductId, PublicKey, RunId, Wall, recipe::Sha256};
 
-/// The idempotency key of an item: run and kind, such as `01…/import` or `01…/key/1f2e3d4c5b6a`.
+/// The idempotency key of an item: what owes it and its kind, such as `01…/import` or `01…/key/1f2e3d4c5b6a`. Runs and
+/// packets have ids of one kind, which are unique over both.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ItemId(pub String);
@@ -20,6 +21,16 @@ impl ItemId {
     /// The upload of one key of the run's device.
     pub fn key(run: RunId, fingerprint: Fingerprint) -> Self {
         Self(format!("{run}/key/{}", fingerprint.short()))
+    }
+
+    /// The import that puts the run's device back into the product from which it was removed.
+    pub fn back(run: RunId) -> Self {
+        Self(format!("{run}/back"))
+    }
+
+    /// The removal of the run's device from its product.
+    pub fn remove(run: RunId) -> Self {
+        Self(format!("{run}/remove"))
     }
 
     /// The release of the run's device from its owner.
@@ -37,7 +48,7 @@ impl ItemId {
         Self(format!("{run}/restore"))
     }
 
-    /// The run that owes the item: the first part of the key.
+    /// The run, or the packet, that owes the item: the first part of the key.
     pub fn run(&self) -> Option<RunId> {
         self.0.split('/').next()?.parse().ok().map(RunId)
     }
@@ -54,7 +65,7 @@ impl fmt::Display for ItemId {
 pub struct Item {
     /// Idempotency key.
     pub id: ItemId,
-    /// The run that owes it.
+    /// The run, or the packet, that owes it.
     pub run: RunId,
     /// The device that it is about.
     pub device: DeviceId,
@@ -89,6 +100,11 @@ pub enum Errand {
         /// The sealed restore data that say who that is, by the SHA-256 of what is kept.
         before: Sha256,
     },
+    /// Take the device out of its product, on its way into another one.
+    Remove {
+        /// As in [`Errand::Release`].
+        before: Sha256,
+    },
     /// Claim the device for its owner of before.
     Claim {
         /// As in [`Errand::Release`].
@@ -108,6 +124,7 @@ impl Errand {
             Self::Import { .. } => "import",
             Self::Key { .. } => "key",
             Self::Release { .. } => "release",
+            Self::Remove { .. } => "remove",
             Self::Claim { .. } => "claim",
             Self::Restore { .. } => "restore",
         }

@@ -4,6 +4,7 @@ use super::{
     Fact, Outcome, SlotNo,
     key::SlotContent,
     outbox::{Answer, Errand, Item, ItemId},
+    packet::Voucher,
     survey::Survey,
 };
 
@@ -27,6 +28,7 @@ pub fn sentence(fact: &Fact) -> String {
             recipe,
             operator,
             work_order,
+            reference,
             ..
         } => {
             let mut text = format!("run begins: {}, recipe {}", count(plan.len(), "step"), recipe.short());
@@ -35,6 +37,9 @@ pub fn sentence(fact: &Fact) -> String {
             }
             if let Some(order) = work_order {
                 text += &format!(", work order {}", order.id);
+            }
+            if let Some(reference) = reference {
+                text += &format!(", reference {reference}");
             }
             text
         }
@@ -103,6 +108,33 @@ pub fn sentence(fact: &Fact) -> String {
         Fact::PacketSigned { manifest, .. } => {
             format!("packet signed by {} key {}", manifest.kind, manifest.fingerprint.short())
         }
+        Fact::KeyGiven { key, .. } => format!("{} key {} was given for it", key.kind, key.fingerprint.short()),
+        Fact::PacketTaken {
+            key,
+            proof,
+            product,
+            voucher,
+            ..
+        } => {
+            let mut text = format!("packet taken: {} key {}", key.kind, key.fingerprint.short());
+            if let Some(product) = product {
+                text += &format!(" for product {product}");
+            }
+            if let Some(manifest) = &proof.manifest {
+                text += &format!(", signed in hand of {} at {}", manifest.station, manifest.at);
+            }
+            if let Some(Voucher { reference, by }) = voucher {
+                text += &format!(", {by} stands for it under {reference}");
+            }
+            for unchecked in &proof.unchecked {
+                text += &format!("; not checked: {}", unchecked.words());
+            }
+            text
+        }
+        Fact::PacketEnded { end, code, why, .. } => {
+            let code = code.map(|code| format!(" {code}")).unwrap_or_default();
+            format!("packet: {}{code}: {why}", end.word())
+        }
         Fact::RestoreSealed { .. } => "what it must get back is sealed and read back".to_owned(),
         Fact::RestoreDestroyed { .. } => "what was kept to give it back is destroyed".to_owned(),
         Fact::ServiceOpened { key: Some(key), .. } => format!("it is let into Service Mode; it signed with key {}", key.short()),
@@ -153,6 +185,7 @@ pub fn errand(item: &Item) -> String {
             format!("import{product}{}", if *activate_sim { ", with SIM activation" } else { "" })
         }
         Errand::Release { .. } => format!("release from its owner{product}"),
+        Errand::Remove { .. } => format!("removal{}", product.replacen(" of ", " from ", 1)),
         Errand::Claim { .. } => "claim for its owner of before".to_owned(),
         Errand::Restore { .. } => format!("name, notes and groups{product}"),
         Errand::Key { key } => format!("upload of {} key {}{product}", key.kind, key.fingerprint.short()),
@@ -162,7 +195,8 @@ pub fn errand(item: &Item) -> String {
 /// A length of time for a person.
 pub fn took(millis: u64) -> String {
     match millis {
-        0..=99_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        0..=99 => format!("{millis} ms"),
+        100..=99_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
         _ => format!("{} min {:02} s", millis / 60_000, millis % 60_000 / 1000),
     }
 }
@@ -189,6 +223,8 @@ fn content_words(content: &SlotContent) -> String {
 fn kind(item: &ItemId) -> &'static str {
     match item.0.rsplit('/').next() {
         Some("import") => "import",
+        Some("back") => "import back into the old product",
+        Some("remove") => "removal from the product",
         Some("release") => "release from its owner",
         Some("claim") => "claim for its owner of before",
         Some("restore") => "name, notes and groups",

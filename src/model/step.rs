@@ -52,10 +52,10 @@ pub enum StepKind {
     Examine,
     /// Have the device's key sign a packet for it. Changes nothing.
     SignPacket,
-    /// Have all that is needed to give a customer's device back, before it is taken: the customer's token, and what the
-    /// device must get back.
+    /// Have all that is needed to give a device back, before it is taken from its owner or its product: the customer's
+    /// token, and what the device must get back.
     Secure,
-    /// Wait until a customer's device is its owner's again, with name, notes and groups.
+    /// Wait until a device that was taken has everything back: its owner, name, notes and groups.
     GiveBack,
     /// Bring a protected device into Service Mode, with the help of the cloud.
     ServiceMode,
@@ -143,7 +143,7 @@ impl StepKind {
             Self::Examine => "examine the key store",
             Self::SignPacket => "sign a packet",
             Self::Secure => "make sure that it can be given back",
-            Self::GiveBack => "give it back to its owner",
+            Self::GiveBack => "give everything of before back",
             Self::ServiceMode => "enter Service Mode",
             Self::ProtectAgain => "protect it again",
         }

@@ -118,6 +118,9 @@ pub struct Shown {
     /// The cloud's `Date`, if it sent one.
     #[serde(default)]
     pub at: Option<Wall>,
+    /// True if it is in one of the products from which the recipe moves devices.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub movable: bool,
 }
 
 #[cfg(test)]
@@ -140,6 +143,7 @@ mod tests {
             protection: None,
             status: None,
             at: Wall::parse("2026-11-23T10:00:00Z"),
+            movable: false,
         };
         let text = serde_json::to_string(&Survey::Seen(shown)).unwrap();
         assert!(

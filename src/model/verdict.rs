@@ -178,12 +178,17 @@ codes! {
     OwnerForeign = "owner-foreign", Device, Engineer, false, "The device is claimed by a customer or a stranger.", "Use the repair flow for customer devices; a recipe never takes a device from its owner.";
     Unclaimed = "unclaimed", Device, Engineer, false, "The device is in no product and nobody claimed it: nobody may register its key.", "Put it into a product; a claim alone needs a device that connects.";
     ClaimLost = "claim-lost", Station, Engineer, false, "The device was taken from its owner for the repair and could not be given back.", "ALARM: give it back by hand now, with `keyrack device ID`; never ask for a transfer.";
+    MoveLost = "move-lost", Station, Engineer, false, "The device was taken out of its product, and no product takes it.", "ALARM: import it by hand now, into the product of the detail, with `keyrack device ID`.";
     RestoreLost = "restore-lost", Station, Engineer, false, "What the device must get back is not safely kept; nothing was changed in the cloud.", "Set undo to sealed copies in station.toml, and look at the disk and the permissions of the undo directory.";
     ClaimVague = "claim-vague", Device, Technician, false, "The cloud did not claim the device and does not say why: it is offline, or the cloud does not know it.", "Let the device connect to the cloud, then claim it again.";
     CustomerUnknown = "customer-unknown", Station, Engineer, false, "The cloud knows no such customer of the product.", "Look the device's owner up in the product and run the repair again.";
     CustomerClient = "customer-client", Station, Engineer, false, "The cloud gives no customer's token to the station's OAuth client.", "Use id and secret of a two-legged (server) client of this very product.";
     DeviceKeyUnknown = "device-key-unknown", Device, Engineer, false, "The cloud does not know the key of this protected device, so nobody can put it into Service Mode.", "Register the public key that the device holds, from the ledger, the escrow or a kept packet; without one only the vendor can open it.";
     Quarantine = "cloud-quarantine", Device, Engineer, false, "The cloud holds the device in quarantine or denies it.", "Approve the device in the product, then run it again.";
+    // keys from afar
+    PacketUnvouched = "packet-unvouched", Station, Engineer, false, "The key would replace one that the cloud has, and nobody stands for that.", "Give --reference and --operator if it is certain who sent the key: a mailed key is also how a device is impersonated.";
+    PacketStale = "packet-stale", Station, Engineer, false, "The device may hold another key by now than when the packet was made.", "Ask for a new packet, made with the device in hand.";
+    PacketBusy = "packet-busy", Station, Engineer, false, "A run, or another packet, of the device is not over.", "Let it come to its end first: `keyrack device ID` shows it.";
     // network and proof
     NetworkSetup = "network-setup", Device, Technician, true, "The bench network could not be set on the device.", "Plug the device in again; if it repeats, its radio is bad.";
     NoHandshake = "no-handshake", Device, Technician, false, "The device did not connect to the cloud in time.", "Look at its light: cyan with red or orange blinks is keys, green is network.";

@@ -198,6 +198,10 @@ impl Turn {
                 .as_ref()
                 .filter(|(_, product)| repair || *product == prepared.recipe.product)
                 .map(|(key, _)| *key),
+            reference: match &prepared.recipe.aim {
+                Aim::Repair(repair) => repair.reference.clone(),
+                Aim::Provision => None,
+            },
         });
         if let Some(why) = unmet(&prepared.needs, identity) {
             return self.judge(

@@ -15,7 +15,7 @@ use super::{
     input::Call,
     judge::undo_is_over,
     proof::{Given, Proof, judge, pause_before},
-    repair::upload_of,
+    repair::{survey, upload_of},
     run::Run,
     slot::{Shown, Slot},
     turn::{Turn, attempts, ended},
@@ -34,13 +34,17 @@ impl Turn {
             Reply::Surveyed { run, survey } => {
                 if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Survey) {
                     self.surveyed(slot, &attached, *run, step, since, survey);
+                } else {
+                    self.packet_surveyed(*run, survey);
                 }
             }
-            Reply::Secured { run, result } => {
-                if let Some((slot, attached, step, since)) = self.waiting(*run, StepKind::Secure) {
-                    self.secured(slot, &attached, *run, step, since, result);
+            Reply::Secured { run, result } => match self.waiting(*run, StepKind::Secure) {
+                Some((slot, attached, step, since)) => self.secured(slot, &attached, *run, step, since, result),
+                None => {
+                    self.packet_secured(*run, result);
+                    self.secured_in_vain(*run);
                 }
-            }
+            },
             Reply::Looked {
                 about: About::Proof(run),
                 found,
@@ -147,8 +151,9 @@ impl Turn {
         if !awaited {
             return;
         }
-        if entry.state != ItemState::Accepted && self.rack.outbox.released(id) {
-            // Its owner first: the refusal is told when the device is given back.
+        let unmoved = self.not_moved(&run);
+        if (entry.state != ItemState::Accepted || unmoved.is_some()) && self.rack.outbox.lacks(id) {
+            // Owner and product first: the refusal is told when the device is given back.
             return;
         }
         if kind == StepKind::ServiceMode {
@@ -159,10 +164,10 @@ impl Turn {
             };
         }
         let claim = self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state);
-        if kind == StepKind::Register && claim == Some(ItemState::Refused) {
+        if matches!(kind, StepKind::Register | StepKind::RegisterPresent) && claim == Some(ItemState::Refused) {
             return self.claim_lost(slot, attached, &run, step, since);
         }
-        if entry.state == ItemState::Accepted {
+        if entry.state == ItemState::Accepted && unmoved.is_none() {
             let outcome = match &entry.last {
                 Some(Answer::Accepted { note: Some(why), .. }) => Outcome::Warned { why: why.clone() },
                 _ => Outcome::Done,
@@ -175,7 +180,7 @@ impl Turn {
             .outbox
             .get(&ItemId::release(id))
             .filter(|release| release.state == ItemState::Refused);
-        let error = refusal(kind, release.map_or(&entry.last, |release| &release.last));
+        let error = unmoved.unwrap_or_else(|| refusal(kind, release.map_or(&entry.last, |release| &release.last)));
         self.step_failure(id, step, since, &error);
         if kind == StepKind::Register && run.keys.changed() && entry.ambiguous {
             let why = format!("{error}; an earlier attempt may have been done");
@@ -329,16 +334,8 @@ impl Turn {
                         recipe: run.recipe,
                         serviced: run.is_serviced(),
                     },
-                    StepKind::Survey => Call::Survey {
-                        run: id,
-                        device: run.device,
-                        product: prepared.recipe.product.clone(),
-                    },
-                    StepKind::Secure => Call::Secure {
-                        run: id,
-                        device: run.device,
-                        product: self.product_of(&run),
-                    },
+                    StepKind::Survey => survey(&run, &prepared.recipe),
+                    StepKind::Secure => self.secure(&run),
                     _ => Call::Look {
                         about: About::Proof(id),
                         device: run.device,

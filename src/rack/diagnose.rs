@@ -33,11 +33,12 @@ pub struct Findings<'a> {
 }
 
 /// A trouble with what speaks for it.
-type Finding = (Trouble, Sureness, Vec<String>);
+pub(super) type Finding = (Trouble, Sureness, Vec<String>);
 
 /// Names the one thing that is wrong, and the one flow that may be done about it.
 pub fn diagnose(findings: &Findings<'_>) -> Diagnosis {
     let (trouble, sureness, evidence) = out_of_bounds(findings)
+        .or_else(|| misplaced(findings))
         .or_else(|| of_slot(findings.content))
         .or_else(|| of_server(findings.server))
         .unwrap_or_else(|| of_connection(findings));
@@ -72,17 +73,21 @@ pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
         if joins(findings) {
             plan.push(StepKind::Enrol);
         }
-        if flow == Flow::Customer {
+        if matches!(flow, Flow::Customer | Flow::Move) {
             plan.push(StepKind::Secure);
         }
         if recipe.keys == KeyPolicy::Generate && key.is_some() {
             plan.push(StepKind::RegisterPresent);
+            if flow == Flow::Move {
+                // It moves with the key that it has; a new one is made where the old one was accepted.
+                plan.push(StepKind::GiveBack);
+            }
         }
         if recipe.keys == KeyPolicy::Generate || key.is_none() || misread(findings.content) {
             plan.push(StepKind::Rekey);
         }
         plan.push(StepKind::Register);
-        if flow == Flow::Customer {
+        if matches!(flow, Flow::Customer | Flow::Move) {
             plan.push(StepKind::GiveBack);
         }
         if server {
@@ -90,7 +95,7 @@ pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
         }
     }
     plan.push(StepKind::Boot);
-    if flow == Flow::Customer {
+    if matches!(flow, Flow::Customer | Flow::Move) {
         // A claim that was refused offline is asked for again when the device is online.
         plan.push(StepKind::GiveBack);
     }
@@ -103,7 +108,12 @@ pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
 
 /// The product of a run from its diagnosis on: that of the recipe, or the one in which the cloud shows the device.
 pub fn product(recipe: &Recipe, survey: &Survey) -> Option<ProductId> {
-    recipe.product.clone().or_else(|| match shown(survey)?.membership {
+    product_in(recipe.product.as_ref(), survey)
+}
+
+/// The product that is named, or the one in which the cloud shows the device.
+pub(super) fn product_in(named: Option<&ProductId>, survey: &Survey) -> Option<ProductId> {
+    named.cloned().or_else(|| match shown(survey)?.membership {
         Membership::Product { id } => Some(ProductId(id.to_string())),
         Membership::Development | Membership::Unknown => None,
     })
@@ -111,12 +121,18 @@ pub fn product(recipe: &Recipe, survey: &Survey) -> Option<ProductId> {
 
 /// What stands against any repair here.
 fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
+    let recipe = findings.recipe;
+    bounds(findings.survey, recipe.platform, recipe.product.as_ref(), moves(recipe))
+}
+
+/// What the cloud shows that stands against anything that would be done to a device of this platform, in this product;
+/// `moves` tells whether it may be moved there.
+pub(super) fn bounds(survey: &Survey, wanted: Platform, product: Option<&ProductId>, moves: bool) -> Option<Finding> {
     let certain = |trouble, sentence: String| Some((trouble, Sureness::Certain, vec![sentence]));
-    let wanted = findings.recipe.platform;
-    let shown = match findings.survey {
+    let shown = match survey {
         Survey::Seen(shown) => shown,
         // It may be imported into the product of the recipe: the import says whether it may.
-        _ if findings.recipe.product.is_some() => return None,
+        _ if product.is_some() => return None,
         _ => {
             let sentence = "The cloud does not show the device to the station's token.";
             return certain(Trouble::OutOfReach, sentence.into());
@@ -132,10 +148,11 @@ fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
     if shown.denied == Some(true) || shown.quarantined == Some(true) {
         return certain(Trouble::HeldBack, "A person has to approve it in the product.".into());
     }
-    match (&shown.membership, &findings.recipe.product) {
+    match (&shown.membership, product) {
+        (Membership::Product { .. }, Some(_)) if shown.movable && moves => None,
         (Membership::Product { id }, Some(product)) if !shown.in_reach || is_other(product, *id) => certain(
             Trouble::ProductMismatch,
-            format!("The cloud shows it in product {id}, and the recipe is for {product}."),
+            format!("The cloud shows it in product {id}, and it should be in {product}."),
         ),
         (Membership::Product { id }, None) if !shown.in_reach => certain(
             Trouble::OutOfReach,
@@ -143,6 +160,28 @@ fn out_of_bounds(findings: &Findings<'_>) -> Option<Finding> {
         ),
         _ => None,
     }
+}
+
+/// The device is in a product from which the recipe moves devices, and nothing stands against that. What else is wrong
+/// is put right on the way.
+fn misplaced(findings: &Findings<'_>) -> Option<Finding> {
+    let (shown, product) = (shown(findings.survey)?, findings.recipe.product.as_ref()?);
+    let Membership::Product { id } = shown.membership else {
+        return None;
+    };
+    let keyless = findings.content.key().is_none();
+    let unreadable = matches!(findings.content, SlotContent::Unreadable { .. });
+    if !shown.movable || !moves(findings.recipe) || unreadable || keyless && findings.recipe.keys == KeyPolicy::Read {
+        return None;
+    }
+    let mut evidence = vec![format!(
+        "The cloud shows it in product {id}, from which it is to be moved to {product}."
+    )];
+    if let Some((trouble, _, more)) = of_slot(findings.content) {
+        evidence.push(format!("Also, {trouble}."));
+        evidence.extend(more);
+    }
+    Some((Trouble::ProductMismatch, Sureness::Certain, evidence))
 }
 
 /// What the key slot itself says.
@@ -215,6 +254,7 @@ fn of_connection(findings: &Findings<'_>) -> Finding {
 fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Finding> {
     let work = work(findings.recipe);
     match trouble {
+        Trouble::ProductMismatch if misplaced(findings).is_some() => return move_of(findings),
         Trouble::PlatformMismatch
         | Trouble::ProductMismatch
         | Trouble::OutOfReach
@@ -238,21 +278,29 @@ fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Findi
         return Ok(Some(Flow::ProductUnclaimed));
     };
     let in_product = findings.recipe.product.is_some() || matches!(shown.membership, Membership::Product { .. });
-    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
     match (shown.owner, in_product) {
-        (OwnerKind::Account, false) => Ok(Some(Flow::Development)),
+        // A customer's device cannot prove a permission with its present key: only a slot without one gets a new one.
+        (OwnerKind::Customer, true) if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => {
+            Ok(None)
+        }
+        (owner, in_product) => way_in(owner, in_product).map(Some),
+    }
+}
+
+/// The flow by which the key of a device of this owner is registered, in a product or out of any; else what stands
+/// against it.
+pub(super) fn way_in(owner: OwnerKind, in_product: bool) -> Result<Flow, Finding> {
+    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
+    match (owner, in_product) {
+        (OwnerKind::Account, false) => Ok(Flow::Development),
         (OwnerKind::Nobody, false) => stands(
             Trouble::Unclaimed,
             Sureness::Certain,
             "Its key can be registered by its owner alone, and it has none.",
         ),
-        (OwnerKind::Account | OwnerKind::Team, true) => Ok(Some(Flow::ProductAccount)),
-        (OwnerKind::Nobody, true) => Ok(Some(Flow::ProductUnclaimed)),
-        // A customer's device cannot prove a permission with its present key: only a slot without one gets a new one.
-        (OwnerKind::Customer, true) if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => {
-            Ok(None)
-        }
-        (OwnerKind::Customer, true) => Ok(Some(Flow::Customer)),
+        (OwnerKind::Account | OwnerKind::Team, true) => Ok(Flow::ProductAccount),
+        (OwnerKind::Nobody, true) => Ok(Flow::ProductUnclaimed),
+        (OwnerKind::Customer, true) => Ok(Flow::Customer),
         (OwnerKind::Unknown, _) => stands(
             Trouble::OwnedByStranger,
             Sureness::Possible,
@@ -266,10 +314,40 @@ fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Findi
     }
 }
 
+/// The flow of a device that is to be moved, if whoever owns it can have it back.
+fn move_of(findings: &Findings<'_>) -> Result<Option<Flow>, Finding> {
+    let owner = shown(findings.survey).map_or(OwnerKind::Unknown, |shown| shown.owner);
+    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
+    match owner {
+        OwnerKind::Customer if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => Ok(None),
+        OwnerKind::Nobody | OwnerKind::Account | OwnerKind::Customer => Ok(Some(Flow::Move)),
+        OwnerKind::Team => stands(
+            Trouble::ProductMismatch,
+            Sureness::Certain,
+            "A member of the team owns it, and nobody but that member could claim it back after the move.",
+        ),
+        OwnerKind::Stranger => stands(
+            Trouble::OwnedByStranger,
+            Sureness::Certain,
+            "Only its owner can release it; nothing was sent to anybody.",
+        ),
+        OwnerKind::Unknown => stands(
+            Trouble::OwnedByStranger,
+            Sureness::Possible,
+            "It cannot be told whose it is: the team of the product cannot be seen from here.",
+        ),
+    }
+}
+
 /// True if the device has to be imported into the product of the recipe.
 fn joins(findings: &Findings<'_>) -> bool {
     findings.recipe.product.is_some()
         && shown(findings.survey).is_none_or(|shown| matches!(shown.membership, Membership::Development))
+}
+
+/// True if the work of a recipe moves devices whose product the recipe lists.
+fn moves(recipe: &Recipe) -> bool {
+    matches!(work(recipe), Some(Work::Diagnose | Work::Mend | Work::NewKey))
 }
 
 /// True if the recipe changes anything.

@@ -4,7 +4,8 @@
 //! The way in stands right before the first step that touches the device, and after the import: the cloud opens a device for
 //! whoever has it in a product. The way out stands right after the last step that touches it, because a protected device
 //! tells nothing of its modules and takes no network; what the cloud proves then is the device as it leaves. Nothing in
-//! between cuts the power of the device. On any other way out the device is protected again before the verdict, and where
+//! between cuts the power of the device. Restarts are counted by it: where a recipe needs more than twenty, Service Mode is
+//! lost and entered again, like any other loss. On any other way out the device is protected again before the verdict, and where
 //! that is not seen the verdict is an alarm.
 
 use crate::{

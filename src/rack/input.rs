@@ -10,7 +10,7 @@ use crate::{
         outbox::{Answer, Errand, ItemId, Looked},
         platform::UsbMode,
         recipe::Sha256,
-        survey::Survey,
+        survey::{OwnerKind, Survey},
     },
 };
 
@@ -333,15 +333,22 @@ pub enum Call {
         device: DeviceId,
         /// The product of the recipe, if it names one.
         product: Option<ProductId>,
+        /// Products from which it may be moved there.
+        from: Vec<ProductId>,
     },
-    /// Cross-check the customer of a device, obtain the customer's token, and seal what the device must get back.
+    /// Make sure that a device which is taken can be given back: cross-check its owner, obtain the customer's token if
+    /// that is one, look whether the product takes the device to which it is moved, and seal what it must get back.
     Secure {
         /// The run.
         run: RunId,
         /// Its device.
         device: DeviceId,
-        /// Its product.
+        /// The product in which it is.
         product: Option<ProductId>,
+        /// In whose hands the survey found it.
+        owner: OwnerKind,
+        /// The recipe to whose product it is moved, by hash; `None` if it stays.
+        to: Option<Sha256>,
     },
     /// A device has everything back, or cannot get it: revoke the customer's token, and destroy what was kept to give it
     /// back, if that is on record.

@@ -5,7 +5,8 @@ use crate::{
     edge::Attached,
     model::{
         Code, Fact, RunId, SlotNo, StepError, StepKind, Verdict,
-        outbox::{ItemId, ItemState},
+        diagnosis::Flow,
+        outbox::{Errand, ItemId, ItemState},
         platform::UsbMode,
         verdict::Blame,
     },
@@ -13,6 +14,7 @@ use crate::{
 
 use super::{
     Effect,
+    moving::old_product,
     repair::is_keyless,
     run::{Run, StepState},
     slot::{Doing, Slot},
@@ -33,12 +35,11 @@ impl Turn {
     pub(super) fn complete(&mut self, slot: SlotNo, attached: &Attached, run: &Run) {
         let owed = self.rack.outbox.open().any(|entry| entry.item.run == run.id);
         let (verdict, code, why) = if owed {
-            let why = if self.rack.outbox.released(run.id) {
-                "the device is done; it is still to be given back to its owner in the cloud"
-            } else {
-                "the device is done; its key is still owed to the cloud"
+            let why = match self.lacking(run.id) {
+                Some(what) => format!("the device is done; it is still {what}"),
+                None => "the device is done; its key is still owed to the cloud".to_owned(),
             };
-            (Verdict::Owed, Some(Code::CloudUnreachable), why.to_owned())
+            (Verdict::Owed, Some(Code::CloudUnreachable), why)
         } else if run.keys.agreed() || is_keyless(run) {
             (Verdict::Pass, None, summary(run))
         } else {
@@ -51,7 +52,7 @@ impl Turn {
     /// The run ends because a step failed for good.
     pub(super) fn fail(&mut self, slot: SlotNo, attached: Option<Attached>, run: RunId, error: &StepError) {
         let verdict = match error.blame() {
-            _ if error.code == Code::StateUnknown => Verdict::Quarantined,
+            _ if matches!(error.code, Code::StateUnknown | Code::MoveLost) => Verdict::Quarantined,
             Blame::Device => Verdict::Fail,
             Blame::Station => Verdict::Fault,
         };
@@ -169,8 +170,8 @@ impl Turn {
             if kept {
                 why.push_str("; its key is good and still owed to the cloud");
             }
-            if self.rack.outbox.released(id) {
-                why.push_str("; the device is still to be given back to its owner in the cloud");
+            if let Some(what) = self.lacking(id) {
+                why.push_str(&format!("; the device is still {what}"));
             }
         }
         if run.keys.undo.is_some() && undo_is_over(&run) {
@@ -184,8 +185,8 @@ impl Turn {
             why,
             proved: verdict == Verdict::Pass && run.handshake.is_some(),
         });
-        // A claim that was refused ended its custody, as far as it may end.
-        if self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state) != Some(ItemState::Refused) {
+        // What could not be given back ended its custody, as far as it may end.
+        if !self.is_lost(id) {
             self.end_custody(id);
         }
         match attached {
@@ -209,15 +210,9 @@ impl Turn {
             && run
                 .step(StepKind::Register)
                 .is_some_and(|step| matches!(step.state, StepState::Ended(_)));
-        // A device that was taken from its owner is given back whatever became of its run.
-        let taken = self.rack.outbox.released(run.id);
-        let claim = ItemId::claim(run.id);
-        let has_it = self
-            .rack
-            .outbox
-            .get(&claim)
-            .is_some_and(|claim| claim.state == ItemState::Accepted);
-        let back = |e: &Entry| taken || has_it && e.item.after.as_ref() == Some(&claim);
+        // A device that was taken is given back whatever became of its run, and gets what else it had.
+        let (taken, lacks) = (self.rack.outbox.taken(run.id), self.rack.outbox.lacks(run.id));
+        let back = |e: &Entry| lacks || taken && matches!(e.item.errand, Errand::Restore { .. });
         let open = self.rack.outbox.open().filter(|e| e.item.run == run.id && !back(e));
         let (kept, unsent): (Vec<_>, Vec<_>) = open
             .filter(|e| !e.ambiguous && e.state != ItemState::Sent)
@@ -237,6 +232,17 @@ impl Turn {
         !kept.is_empty()
     }
 
+    /// What a device that was taken still lacks, in words.
+    fn lacking(&self, run: RunId) -> Option<&'static str> {
+        let outbox = &self.rack.outbox;
+        let claimed = outbox.get(&ItemId::claim(run)).is_some_and(|claim| !claim.settled());
+        outbox.lacks(run).then_some(if claimed {
+            "to be given back to its owner in the cloud"
+        } else {
+            "to be put into its product in the cloud"
+        })
+    }
+
     /// Has an undo copy destroyed, after the fact is on disk.
     pub(super) fn destroy_undo(&mut self, run: &Run) {
         let (run, device) = (run.id, run.device);
@@ -246,7 +252,7 @@ impl Turn {
 }
 
 /// True if the undo copy of a run serves nothing any more: the cloud accepted the key that the device holds, the old key
-/// is back, there was no valid key to go back to, or nothing was written after all.
+/// is back or still there, there was no valid key to go back to, or nothing was written after all.
 pub(super) fn undo_is_over(run: &Run) -> bool {
     let keys = &run.keys;
     let server_key_open = run
@@ -254,7 +260,8 @@ pub(super) fn undo_is_over(run: &Run) -> bool {
         .is_some_and(|s| matches!(s.state, StepState::Started | StepState::Failed(_)));
     let nothing_valid = keys.before.as_ref().is_some_and(|content| content.key().is_none());
     let untouched = keys.intended.is_none() && keys.read == keys.before;
-    !server_key_open && (keys.restored || untouched || keys.agreed() || (nothing_valid && keys.written.is_some()))
+    !server_key_open
+        && (keys.restored || keys.holds_old() || untouched || keys.agreed() || (nothing_valid && keys.written.is_some()))
 }
 
 /// The index of the step that takes the bench network away again, if the network may be on the device.
@@ -271,7 +278,9 @@ fn failed(step: &super::run::Step) -> bool {
 
 fn summary(run: &Run) -> String {
     let mut parts = Vec::new();
-    if let Some(diagnosis) = &run.diagnosis {
+    if let (Some(Flow::Move), Some(old), Some(new)) = (run.flow(), old_product(run), &run.product) {
+        parts.push(format!("moved from product {old} to {new}"));
+    } else if let Some(diagnosis) = &run.diagnosis {
         parts.push(diagnosis.trouble.to_string());
     } else if run.steps.iter().all(|s| s.kind != StepKind::Admit) {
         parts.push("already done under this recipe; checked".to_owned());

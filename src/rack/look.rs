@@ -123,8 +123,10 @@ impl Turn {
         };
         match found {
             Looked::Device { device, at } => {
-                let before = self.rack.run(entry.item.run).and_then(|run| run.handshake_before);
-                let newer = newer_session(before, entry.since, self.wall, device, *at);
+                let owner = entry.item.run;
+                let before = self.rack.run(owner).and_then(|run| run.handshake_before);
+                let read = self.rack.packets.get(&owner).map_or(entry.since, |packet| packet.read_at());
+                let newer = newer_session(before, read, self.wall, device, *at);
                 match newer.filter(|_| self.rack.stance(&entry) != Stance::Held) {
                     Some(session) => self.fact(Fact::ItemWithdrawn {
                         item: id.clone(),

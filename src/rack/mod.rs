@@ -12,6 +12,8 @@ mod guard;
 pub mod input;
 mod judge;
 mod look;
+mod moving;
+pub mod packet;
 pub mod plan;
 mod proof;
 mod repair;
@@ -32,13 +34,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crate::edge::Attached;
 use crate::model::{
     Fact, Mono, PortPath, RunId, SlotNo, StationId, Wall,
-    outbox::{Answer, Errand, ItemId},
+    outbox::{Answer, ItemId},
     recipe::WorkOrder,
 };
 
 pub use input::{
     About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Outgoing, Reply, Report, Ticket, Work,
 };
+pub use packet::{Declined, Kept, Offer, Packet, Taken};
 pub use plan::{Book, Prepared};
 pub use replay::Past;
 pub use run::{Illegal, Keys, Run};
@@ -69,6 +72,7 @@ pub struct Setting {
 pub struct Rack {
     setting: Arc<Setting>,
     runs: BTreeMap<RunId, Arc<Run>>,
+    packets: BTreeMap<RunId, Arc<Packet>>,
     outbox: Outbox,
     slots: BTreeMap<SlotNo, Slot>,
     bus: Arc<Vec<Attached>>,
@@ -77,6 +81,8 @@ pub struct Rack {
     sentences: BTreeMap<RunId, judge::Sentence>,
     /// Looks before an upload.
     looks: BTreeMap<ItemId, look::Look>,
+    /// Questions of packets that owe nothing yet.
+    asks: BTreeMap<RunId, packet::Ask>,
     /// Set by [`Command::Finish`] and [`Command::Quit`].
     ending: Option<Ending>,
 }
@@ -97,17 +103,19 @@ impl Rack {
         Self {
             setting: Arc::new(setting),
             runs: BTreeMap::new(),
+            packets: BTreeMap::new(),
             outbox: Outbox::default(),
             slots,
             bus: Arc::default(),
             orders: 0,
             sentences: BTreeMap::new(),
             looks: BTreeMap::new(),
+            asks: BTreeMap::new(),
             ending: None,
         }
     }
 
-    /// Takes in a fact: the only way in which runs and outbox change.
+    /// Takes in a fact: the only way in which runs, packets and outbox change.
     ///
     /// # Errors
     /// [`Illegal`] if the fact does not fit; the state is then as it was, but for the outbox.
@@ -125,19 +133,37 @@ impl Rack {
             }
             return Ok(());
         }
+        if let Fact::PacketTaken { packet, .. } = fact {
+            if self.runs.contains_key(packet) || self.packets.contains_key(packet) {
+                return Err(Illegal {
+                    run: *packet,
+                    what: "a packet is taken twice",
+                });
+            }
+            if let Some(new) = Packet::take(at, fact) {
+                self.packets.insert(*packet, Arc::new(new));
+            }
+            return Ok(());
+        }
         match fact {
-            Fact::ItemQueued { item } | Fact::KeyIntended { item, .. } if !self.runs.contains_key(&item.run) => {
+            Fact::ItemQueued { item } | Fact::KeyIntended { item, .. }
+                if !self.runs.contains_key(&item.run) && !self.packets.contains_key(&item.run) =>
+            {
                 return Err(Illegal {
                     run: item.run,
                     what: "an item for an unknown run",
                 });
             }
             Fact::ItemSent { item, .. } => {
-                let sent = self.outbox.get(item).and_then(|entry| Some((entry.item.run, entry.key()?)));
-                if let Some((run, key)) = sent
-                    && let Some(run) = self.runs.get_mut(&run)
-                {
-                    Arc::make_mut(run).keys.sent(key);
+                // A packet's key may be another one than that of a run of the same device.
+                let sent = self
+                    .outbox
+                    .get(item)
+                    .and_then(|entry| Some((entry.item.device, entry.key()?)));
+                if let Some((device, key)) = sent {
+                    for run in self.runs.values_mut().filter(|run| run.device == device && !run.ended()) {
+                        Arc::make_mut(run).keys.sent(key);
+                    }
                 }
             }
             Fact::ItemAnswered {
@@ -161,6 +187,9 @@ impl Rack {
             return Ok(());
         }
         let Some(id) = fact.run() else { return Ok(()) };
+        if let Some(packet) = self.packets.get_mut(&id) {
+            return Arc::make_mut(packet).apply(fact);
+        }
         match self.runs.get_mut(&id) {
             Some(run) => Arc::make_mut(run).apply(fact),
             None => Err(Illegal {
@@ -202,7 +231,12 @@ impl Rack {
             .outbox
             .next_due(wall)
             .map(|wait| now + wait.max(Duration::from_millis(1)));
-        slots.into_iter().chain(outbox).chain(self.next_look(now)).min()
+        slots
+            .into_iter()
+            .chain(outbox)
+            .chain(self.next_look(now))
+            .chain(self.next_ask(now))
+            .min()
     }
 
     /// True if nothing is under way: every slot idle. Items may still be owed.
@@ -215,19 +249,14 @@ impl Rack {
         self.ending.is_some() && self.idle() && !self.gives_back()
     }
 
-    /// True if a device was taken from its owner and is about to be given back: unless the cloud does not answer, the
-    /// station does not end before.
+    /// True if a device was taken and is about to be given back: unless the cloud does not answer, the station does not
+    /// end before.
     fn gives_back(&self) -> bool {
         let answers = |run: RunId| {
             let mut open = self.outbox.open().filter(|entry| entry.item.run == run);
             self.outbox.locked.is_none() && open.all(|entry| matches!(entry.last, None | Some(Answer::Accepted { .. })))
         };
-        let claims = self
-            .outbox
-            .open()
-            .filter(|entry| matches!(entry.item.errand, Errand::Claim { .. }));
-        claims
-            .map(|claim| claim.item.run)
-            .any(|run| self.outbox.released(run) && answers(run))
+        let mut owing = self.outbox.open().map(|entry| entry.item.run);
+        owing.any(|run| self.outbox.lacks(run) && answers(run))
     }
 }

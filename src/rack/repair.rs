@@ -1,15 +1,18 @@
 //! The repair of a device, from its survey to its owner: when a run is diagnosed, what an empty plan means, and the chain
-//! that takes a customer's device from its owner and gives it back (ARCHITECTURE.md 4.9).
+//! that takes a customer's device from its owner and gives it back (ARCHITECTURE.md 4.9). A move to another product is in
+//! `moving.rs`.
 //!
 //! A chain is queued whole, and goes on by itself: no absent device, quit or cut leaves a device without its owner.
+
+use std::sync::Arc;
 
 use crate::{
     edge::Attached,
     model::{
-        Code, Fact, Fingerprint, Mono, Outcome, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict,
+        Code, DeviceId, Fact, Fingerprint, Mono, Outcome, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict,
         diagnosis::{Flow, Trouble},
         outbox::{Answer, Errand, Item, ItemId, ItemState},
-        recipe::{Recipe, Sha256, Work},
+        recipe::{Aim, Recipe, Sha256, Work},
         survey::Survey,
     },
 };
@@ -19,9 +22,12 @@ use super::{
     diagnose::{self, Findings},
     guard,
     input::Call,
+    moving::{old_product, owner},
+    packet::Packet,
     run::{Run, StepState},
     slot::Slot,
     turn::{Turn, attempts, ended},
+    upload::Entry,
 };
 
 impl Turn {
@@ -98,6 +104,18 @@ impl Turn {
         }
     }
 
+    /// The call for what is needed to give the device of a run back.
+    pub(super) fn secure(&self, run: &Run) -> Call {
+        let moves = run.flow() == Some(Flow::Move);
+        Call::Secure {
+            run: run.id,
+            device: run.device,
+            product: if moves { old_product(run) } else { self.product_of(run) },
+            owner: owner(run),
+            to: moves.then_some(run.recipe),
+        }
+    }
+
     /// What is needed to give the device back is there, or is not: then it is not taken.
     pub(super) fn secured(
         &mut self,
@@ -125,10 +143,24 @@ impl Turn {
             }
             Err(Answer::Refused { code, reason }) => {
                 let doing = StepKind::Secure.label();
-                let error = StepError::new(*code, format!("{doing}: {reason}; the device was not taken from its owner"));
+                let error = StepError::new(*code, format!("{doing}: {reason}; the device was not taken"));
                 self.give_up(slot, attached, id, step, since, &error);
             }
             Err(_) => self.ask_later(slot),
+        }
+    }
+
+    /// Nobody waits any more for what is needed to give a device back: the token is revoked and what was kept is destroyed.
+    /// The step that asks again has both anew.
+    pub(super) fn secured_in_vain(&mut self, id: RunId) {
+        if let Some(run) = self.run(id).filter(|run| run.restore.is_none()) {
+            let (run, device) = (run.id, run.device);
+            let call = Call::EndCustody {
+                run,
+                device,
+                destroy: true,
+            };
+            self.effects.push(Effect::Call(call));
         }
     }
 
@@ -142,29 +174,38 @@ impl Turn {
             )
         };
         let before = run.restore.ok_or_else(lost)?;
-        let product = run.product.clone().or_else(|| recipe.product.clone());
-        let item = |id, errand, after| Item {
-            id,
+        if run.flow() == Some(Flow::Move) && !self.rack.has_moved(run) {
+            self.begin_move(run, recipe, before, key);
+            return Ok(());
+        }
+        let upload = Item {
+            id: ItemId::key(run.id, key.fingerprint),
             run: run.id,
             device: run.device,
-            product: product.clone(),
-            errand,
-            after,
+            product: self.product_of(run),
+            errand: Errand::Key { key },
+            after: None,
         };
-        let release = ItemId::release(run.id);
-        let upload = ItemId::key(run.id, key.fingerprint);
-        let claim = self.rack.outbox.get(&ItemId::claim(run.id));
-        if claim.is_none_or(super::upload::Entry::settled) {
-            self.queue(item(release.clone(), Errand::Release { before }, None));
-        }
-        self.queue(item(upload.clone(), Errand::Key { key }, Some(release)));
-        self.queue(item(ItemId::claim(run.id), Errand::Claim { before }, Some(upload)));
-        self.queue(item(
-            ItemId::restore(run.id),
-            Errand::Restore { before },
-            Some(ItemId::claim(run.id)),
-        ));
+        self.queue_chain(before, upload);
         Ok(())
+    }
+
+    /// Queues what takes a customer's device for an upload and gives it back, or what of it is not under way.
+    pub(super) fn queue_chain(&mut self, before: Sha256, upload: Item) {
+        let release = ItemId::release(upload.run);
+        let claim = self.rack.outbox.get(&ItemId::claim(upload.run));
+        if claim.is_none_or(Entry::settled) {
+            self.queue(Item {
+                id: release.clone(),
+                errand: Errand::Release { before },
+                ..upload.clone()
+            });
+        }
+        let upload = Item {
+            after: Some(release),
+            ..upload
+        };
+        self.queue_upload_and_rest(true, before, upload);
     }
 
     /// What the answer to an item means for the rest of its chain, in the same turn.
@@ -177,6 +218,8 @@ impl Turn {
             (Errand::Release { .. }, ItemState::Refused | ItemState::Withdrawn) => {
                 self.withdraw_rest(id, "the device was not released: nothing was changed");
             }
+            (Errand::Remove { .. }, ItemState::Refused) => self.move_refused(&entry.item),
+            (Errand::Import { .. }, ItemState::Refused) if entry.item.after.is_some() => self.move_refused(&entry.item),
             (Errand::Claim { .. }, ItemState::Accepted) => self.chain_again(&entry.item),
             (Errand::Claim { .. }, ItemState::Refused) => {
                 self.withdraw_rest(id, "the device is not its owner's");
@@ -205,7 +248,7 @@ impl Turn {
         });
     }
 
-    fn withdraw_rest(&mut self, run: RunId, why: &str) {
+    pub(super) fn withdraw_rest(&mut self, run: RunId, why: &str) {
         let rest: Vec<_> = self
             .rack
             .outbox
@@ -224,21 +267,34 @@ impl Turn {
     /// Nothing of a chain is open any more: the customer's token is revoked, and what was kept to give the device back is
     /// destroyed unless a person still needs it.
     pub(super) fn end_custody(&mut self, id: RunId) {
-        let Some(run) = self.run(id).filter(|run| run.restore.is_some()) else {
-            return;
-        };
-        let open = |entry: &super::upload::Entry| entry.item.run == id && entry.item.after.is_some();
-        let claim = self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state);
-        if self.rack.outbox.open().any(open) || claim.is_none() && !run.ended() {
+        let Some((device, over)) = self.in_custody(id) else { return };
+        let outbox = &self.rack.outbox;
+        let begun = [ItemId::release(id), ItemId::remove(id)]
+            .iter()
+            .any(|item| outbox.get(item).is_some());
+        let open = outbox.of(id).any(|entry| entry.item.after.is_some() && !entry.settled());
+        if open || !begun && !over {
             return;
         }
-        let destroy = claim != Some(ItemState::Refused);
-        let device = run.device;
+        let destroy = !self.is_lost(id);
         if destroy {
             self.fact(Fact::RestoreDestroyed { run: id, device });
         }
         let run = id;
         self.effects.push(Effect::Call(Call::EndCustody { run, device, destroy }));
+    }
+
+    /// The device of the run or the packet with this id, while there is something to give it back; and whether that has
+    /// its end.
+    fn in_custody(&self, id: RunId) -> Option<(DeviceId, bool)> {
+        let of_packet = |packet: &Arc<Packet>| packet.restore.map(|_| (packet.device, packet.end.is_some()));
+        match self.rack.packets.get(&id) {
+            Some(packet) => of_packet(packet),
+            None => self
+                .run(id)
+                .filter(|run| run.restore.is_some())
+                .map(|run| (run.device, run.ended())),
+        }
     }
 
     /// Ends the step that waits for the device to be its owner's again, if that can be told by now.
@@ -255,7 +311,7 @@ impl Turn {
         }
         let outbox = &self.rack.outbox;
         let (claim, restore) = (outbox.get(&ItemId::claim(id)), outbox.get(&ItemId::restore(id)));
-        let vague = |entry: &super::upload::Entry| {
+        let vague = |entry: &Entry| {
             matches!(
                 &entry.last,
                 Some(Answer::Refused {
@@ -274,14 +330,17 @@ impl Turn {
             (Some(claim), _) if !claim.settled() && vague(claim) && !last => Outcome::Warned {
                 why: "the cloud gives it back when it is online: it is started first".to_owned(),
             },
-            (Some(claim), Some(restore)) if claim.settled() && restore.settled() => match &restore.last {
+            (claim, Some(restore)) if claim.is_none_or(Entry::settled) && restore.settled() => match &restore.last {
                 Some(Answer::Refused { reason, .. }) => Outcome::Warned {
-                    why: format!("its owner has it again; {reason}"),
+                    why: format!("it is back; {reason}"),
                 },
-                Some(Answer::Accepted { note: Some(note), .. }) => Outcome::Warned { why: note.clone() },
+                // Groups do not follow a device to another product: that they were put back is nothing new there.
+                Some(Answer::Accepted { note: Some(note), .. }) if run.flow() != Some(Flow::Move) => {
+                    Outcome::Warned { why: note.clone() }
+                }
                 _ => Outcome::Done,
             },
-            (None, _) => Outcome::Skipped {
+            (None, None) => Outcome::Skipped {
                 why: "it was not taken from its owner".to_owned(),
             },
             _ => return,
@@ -314,9 +373,18 @@ impl Turn {
     }
 }
 
-/// The item after which the upload of a new key of a run may go: the release of a customer's device.
-pub(super) fn uploads_after(run: &Run) -> Option<ItemId> {
-    (run.flow() == Some(Flow::Customer)).then(|| ItemId::release(run.id))
+/// The look that decides a repair.
+pub(super) fn survey(run: &Run, recipe: &Recipe) -> Call {
+    let from = match &recipe.aim {
+        Aim::Repair(repair) => repair.from.clone(),
+        Aim::Provision => Vec::new(),
+    };
+    Call::Survey {
+        run: run.id,
+        device: run.device,
+        product: recipe.product.clone(),
+        from,
+    }
 }
 
 /// True if a run that only looked, or changed nothing about its key, may pass without an upload.

@@ -109,14 +109,19 @@ impl Past {
         }
     }
 
-    /// Forgets ended runs that are not shown any more: a journal may hold a million.
+    /// Forgets ended runs and packets that are not shown any more: a journal may hold a million.
     fn forget(&mut self) {
         let shown = |id: &RunId| self.seats.values().any(|seat| *seat == Seat::Run(*id));
         let owing: Vec<RunId> = self.rack.outbox.open().map(|entry| entry.item.run).collect();
         self.rack
             .runs
             .retain(|id, run: &mut Arc<_>| !run.ended() || shown(id) || owing.contains(id));
-        let runs = &self.rack.runs;
-        self.rack.outbox.sweep(|item| runs.contains_key(&item.run));
+        self.rack
+            .packets
+            .retain(|id, packet| packet.end.is_none() || owing.contains(id));
+        let (runs, packets) = (&self.rack.runs, &self.rack.packets);
+        self.rack
+            .outbox
+            .sweep(|item| runs.contains_key(&item.run) || packets.contains_key(&item.run));
     }
 }

@@ -170,9 +170,11 @@ impl Keys {
         held.is_some() && held == self.present()
     }
 
-    /// True if this run replaced a valid key.
+    /// True if this run replaced a valid key by another one, or may have: the same pair in another layout takes no place
+    /// but its own.
     pub fn overwrote_valid(&self) -> bool {
-        (self.written.is_some() || self.intended.is_some()) && self.before.as_ref().is_some_and(|content| content.key().is_some())
+        let valid = self.before.as_ref().is_some_and(|content| content.key().is_some());
+        (self.written.is_some() || self.intended.is_some()) && valid && !self.holds_old()
     }
 
     /// True if the key on the device is another one than at the start of the run.

@@ -19,7 +19,7 @@ use super::{
     Effect, Order, Work, diagnose,
     input::Call,
     proof::pause_before,
-    repair::uploads_after,
+    repair::survey,
     run::{Run, StepState},
     slot::{Doing, Shown, Slot},
     turn::{Turn, begun, mode_of},
@@ -169,7 +169,7 @@ impl Turn {
             kind,
             recipe: run.recipe,
             product: self.product_of(run),
-            after: uploads_after(run),
+            after: self.rack.uploads_after(run),
             keys: run.keys.clone(),
             serviced: run.is_serviced(),
             resumed,
@@ -203,18 +203,11 @@ impl Turn {
                 }));
             }
             StepKind::Survey => {
-                self.effects.push(Effect::Call(Call::Survey {
-                    run: run.id,
-                    device: run.device,
-                    product: recipe.product.clone(),
-                }));
+                self.effects.push(Effect::Call(survey(run, recipe)));
             }
             StepKind::Secure => {
-                self.effects.push(Effect::Call(Call::Secure {
-                    run: run.id,
-                    device: run.device,
-                    product: self.product_of(run),
-                }));
+                let call = self.secure(run);
+                self.effects.push(Effect::Call(call));
             }
             StepKind::GiveBack => self.given_back(slot, attached),
             StepKind::Enrol => {
@@ -234,7 +227,7 @@ impl Turn {
                 let Some(key) = present_key(run) else {
                     return self.fail(slot, Some(attached.clone()), run.id, &no_key(run, kind));
                 };
-                if run.flow() == Some(Flow::Customer) {
+                if self.rack.uploads_after(run).is_some() {
                     return self.register_between(slot, attached, run, recipe, key);
                 }
                 let item = Item {
@@ -276,7 +269,7 @@ impl Turn {
         );
     }
 
-    /// Registers the key of a customer's device: between its release and its claim.
+    /// Registers the key of a device that is taken for it: between its release or its move and its claim.
     fn register_between(&mut self, slot: SlotNo, attached: &Attached, run: &Run, recipe: &Recipe, key: PublicKey) {
         let upload = ItemId::key(run.id, key.fingerprint);
         match self.rack.outbox.get(&upload).map(|entry| entry.state) {

@@ -48,14 +48,7 @@ impl Rack {
     /// # Errors
     /// [`Illegal`] if the decision would contradict the facts so far: a defect of this program, never of a device.
     pub fn decide(&self, now: Mono, wall: Wall, input: &Input) -> Result<Decision, Illegal> {
-        let mut turn = Turn {
-            rack: self.clone(),
-            facts: Vec::new(),
-            effects: Vec::new(),
-            now,
-            wall,
-            illegal: None,
-        };
+        let mut turn = Turn::begin(self, now, wall);
         match input {
             Input::Bus(list) => turn.bus(list),
             Input::Identified {
@@ -86,14 +79,7 @@ impl Rack {
     /// # Errors
     /// As [`Rack::decide`].
     pub fn restart(&self, now: Mono, wall: Wall) -> Result<Decision, Illegal> {
-        let mut turn = Turn {
-            rack: self.clone(),
-            facts: Vec::new(),
-            effects: Vec::new(),
-            now,
-            wall,
-            illegal: None,
-        };
+        let mut turn = Turn::begin(self, now, wall);
         let sent: Vec<_> = turn
             .rack
             .outbox
@@ -134,6 +120,18 @@ impl Rack {
 }
 
 impl Turn {
+    /// Nothing is decided yet.
+    pub(super) fn begin(rack: &Rack, now: Mono, wall: Wall) -> Self {
+        Self {
+            rack: rack.clone(),
+            facts: Vec::new(),
+            effects: Vec::new(),
+            now,
+            wall,
+            illegal: None,
+        }
+    }
+
     /// Puts a fact on the list and takes it in.
     pub(super) fn fact(&mut self, fact: Fact) {
         if let Err(illegal) = self.rack.apply(self.wall, &fact) {
@@ -154,7 +152,7 @@ impl Turn {
         }
     }
 
-    /// Forgets ended runs that owe nothing and are not shown any more: the ledger has them.
+    /// Forgets ended runs and packets that owe nothing and are not shown any more: the ledger has them.
     fn sweep(&mut self) {
         let shown: Vec<RunId> = self
             .rack
@@ -172,9 +170,14 @@ impl Turn {
         self.rack
             .runs
             .retain(|id, run| !run.ended() || shown.contains(id) || owing.contains(id));
+        self.rack
+            .packets
+            .retain(|id, packet| packet.end.is_none() || owing.contains(id));
+        let packets = &self.rack.packets;
+        self.rack.asks.retain(|id, _| packets.contains_key(id));
         let runs = &self.rack.runs;
         let outbox = &mut self.rack.outbox;
-        outbox.sweep(|item| runs.contains_key(&item.run));
+        outbox.sweep(|item| runs.contains_key(&item.run) || packets.contains_key(&item.run));
     }
 
     pub(super) fn slot(&self, slot: SlotNo) -> &Slot {
@@ -240,11 +243,13 @@ impl Turn {
 
     /// Sends what may be sent now.
     pub(super) fn pump(&mut self) {
+        self.conclude_packets();
+        self.ask_for_packets();
         // A quit stops everything but what gives a device back to its owner.
         let quits = self.rack.ending == Some(Ending::Quit);
         let way = |entry: &Entry| self.rack.way(entry, self.now);
-        for call in self.rack.outbox.due(self.wall, self.rack.setting.import_chunk, &way) {
-            if quits && !call.run().is_some_and(|run| self.rack.outbox.released(run)) {
+        for mut call in self.rack.outbox.due(self.wall, self.rack.setting.import_chunk, &way) {
+            if quits && !self.gives_back(&mut call) {
                 continue;
             }
             if let Call::Look {
@@ -267,6 +272,16 @@ impl Turn {
             self.effects.push(Effect::Call(call));
         }
         self.forget_looks();
+    }
+
+    /// True if a call, or what is left of it here, gives a device back that was taken.
+    fn gives_back(&self, call: &mut Call) -> bool {
+        let lacks = |run: Option<RunId>| run.is_some_and(|run| self.rack.outbox.lacks(run));
+        if let Call::Import { items, .. } = call {
+            items.retain(|out| lacks(out.item.run()));
+            return !items.is_empty();
+        }
+        lacks(call.run())
     }
 
     /// Puts an item in the outbox; an unsent older key of the same device is no longer owed.

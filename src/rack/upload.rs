@@ -37,6 +37,8 @@ pub struct Entry {
     pub last: Option<Answer>,
     /// When it became owed.
     pub since: Wall,
+    /// Why it was withdrawn.
+    pub why: Option<String>,
     order: u64,
 }
 
@@ -109,15 +111,17 @@ impl Outbox {
                     }
                 });
             }
-            Fact::KeyAbandoned { run, fingerprint, .. } => {
-                self.change(&ItemId::key(*run, *fingerprint), Entry::withdraw);
+            Fact::KeyAbandoned {
+                run, fingerprint, why, ..
+            } => {
+                self.change(&ItemId::key(*run, *fingerprint), |entry| entry.withdraw(why));
             }
             Fact::ItemSent { item, attempt } => self.change(item, |entry| {
                 entry.state = ItemState::Sent;
                 entry.attempts = *attempt;
             }),
             Fact::ItemAnswered { item, answer, .. } => self.change(item, |entry| entry.answered(at, answer)),
-            Fact::ItemWithdrawn { item, .. } => self.change(item, Entry::withdraw),
+            Fact::ItemWithdrawn { item, why } => self.change(item, |entry| entry.withdraw(why)),
             _ => {}
         }
     }
@@ -188,14 +192,16 @@ impl Outbox {
                     }
                 }
                 (Errand::Import { .. }, _) => {}
-                (Errand::Release { .. } | Errand::Claim { .. } | Errand::Restore { .. }, product) => calls.push(Call::Errand {
-                    item: id,
-                    attempt,
-                    device,
-                    product: product.clone(),
-                    errand: entry.item.errand.clone(),
-                    doubtful: entry.ambiguous,
-                }),
+                (Errand::Release { .. } | Errand::Remove { .. } | Errand::Claim { .. } | Errand::Restore { .. }, product) => {
+                    calls.push(Call::Errand {
+                        item: id,
+                        attempt,
+                        device,
+                        product: product.clone(),
+                        errand: entry.item.errand.clone(),
+                        doubtful: entry.ambiguous,
+                    })
+                }
             }
         }
         calls.extend(imports.into_iter().map(|((product, activate_sim), items)| Call::Import {
@@ -210,9 +216,14 @@ impl Outbox {
     fn ready(&self, entry: &Entry) -> bool {
         let before = entry.item.after.as_ref().map(|id| self.get(id));
         match (&entry.item.errand, before) {
-            // A key that waits for a release goes only while its device has no owner.
-            (Errand::Key { .. }, Some(release)) => {
-                release.is_some_and(|release| release.state == ItemState::Accepted) && self.released(entry.item.run)
+            // A key that waits for its device to be taken goes only until it is its owner's again.
+            (Errand::Key { .. }, Some(before)) => {
+                let claim = self.get(&ItemId::claim(entry.item.run));
+                before.is_some_and(|before| before.state == ItemState::Accepted) && claim.is_none_or(|claim| !claim.settled())
+            }
+            // No device is moved that could not be taken before.
+            (Errand::Remove { .. } | Errand::Import { .. }, Some(before)) => {
+                before.is_some_and(|before| before.state == ItemState::Accepted)
             }
             // No device goes back to its owner while a key of it is under way.
             (Errand::Claim { .. }, Some(Some(before))) if before.settled() => !self
@@ -223,10 +234,21 @@ impl Outbox {
         }
     }
 
-    /// True if the device of a run was released from its owner, as far as is known, and has still to be given back.
-    pub fn released(&self, run: RunId) -> bool {
-        let begun = |release: &Entry| release.ambiguous || matches!(release.state, ItemState::Sent | ItemState::Accepted);
-        self.get(&ItemId::release(run)).is_some_and(begun) && self.get(&ItemId::claim(run)).is_some_and(|claim| !claim.settled())
+    /// True if the device of a run was taken from its owner or out of its product, as far as is known.
+    pub fn taken(&self, run: RunId) -> bool {
+        let begun = |taking: &Entry| taking.ambiguous || matches!(taking.state, ItemState::Sent | ItemState::Accepted);
+        [ItemId::release(run), ItemId::remove(run)]
+            .iter()
+            .any(|id| self.get(id).is_some_and(begun))
+    }
+
+    /// True if the device of a run was taken, as far as is known, and still lacks its owner or a product.
+    pub fn lacks(&self, run: RunId) -> bool {
+        let gives = |entry: &Entry| {
+            let gives = matches!(entry.item.errand, Errand::Import { .. } | Errand::Claim { .. });
+            gives && entry.item.after.is_some() && !entry.settled()
+        };
+        self.taken(run) && self.of(run).any(gives)
     }
 
     /// The next wall instant at which an item becomes due, if any waits.
@@ -255,6 +277,7 @@ impl Outbox {
             not_before: None,
             last: None,
             since: at,
+            why: None,
             order,
         };
         self.entries.insert(item.id.clone(), Arc::new(entry));
@@ -269,9 +292,10 @@ impl Outbox {
 
 impl Entry {
     /// What is under way waits for its answer all the same.
-    fn withdraw(&mut self) {
+    fn withdraw(&mut self, why: &str) {
         if matches!(self.state, ItemState::Held | ItemState::Queued) {
             self.state = ItemState::Withdrawn;
+            self.why = Some(why.to_owned());
         }
     }
 

@@ -17,7 +17,7 @@ pub struct RackView {
     pub slots: Vec<SlotView>,
     /// Runs that wait for their device.
     pub interrupted: Vec<(RunId, DeviceId, Code)>,
-    /// Items that may be sent but are not settled.
+    /// Items that may be sent but are not settled, and packets that owe one soon.
     pub owed: usize,
     /// Why nothing is sent, if the token is not accepted.
     pub locked: Option<String>,
@@ -195,7 +195,7 @@ impl Rack {
                     }
                 })
                 .collect(),
-            owed: self.outbox.open().filter(|entry| entry.state != ItemState::Held).count(),
+            owed: self.outbox.open().filter(|entry| entry.state != ItemState::Held).count() + self.unasked().count(),
             locked: self.outbox.locked.clone(),
             ending: self.ending,
         }

@@ -9,10 +9,11 @@ use std::{
 use crate::{
     cloud::{Api, account::Member, admission, answer, product::CloudProduct},
     model::{
-        DeviceId, Mono, ProductId,
+        Code, DeviceId, Mono, ProductId,
         fact::Protection,
         outbox::{Answer, Looked},
         recipe::Recipe,
+        survey::Membership,
     },
     rack::Admitted,
 };
@@ -33,42 +34,74 @@ struct Product {
 impl Products {
     /// Looks up product, team and device, and applies the rule.
     pub(super) fn admit(&self, api: &Api, recipe: &Recipe, device: DeviceId, protection: Protection, now: Mono) -> Admitted {
+        let mut handshake_at = None;
+        let look = || {
+            let looked = api.look(device, recipe.product.as_ref());
+            if let Looked::Device { device, .. } = &looked {
+                handshake_at = device.last_handshake_at;
+            }
+            looked
+        };
+        match self.judged(api, recipe, protection, now, look) {
+            Ok(Ok((admitted, _))) => Admitted::Yes {
+                notes: admitted.notes,
+                handshake_at,
+            },
+            Ok(Err(admission::Refusal { code, reason })) => Admitted::No { code, reason },
+            Err(answer) => not_found_out(answer),
+        }
+    }
+
+    /// Looks whether the product of a recipe takes a device that is on its way there from another product.
+    ///
+    /// # Errors
+    /// Why it does not, or why that could not be found out.
+    pub(super) fn takes(
+        &self,
+        api: &Api,
+        recipe: &Recipe,
+        from: Membership,
+        protection: Protection,
+        now: Mono,
+    ) -> Result<(), Answer> {
+        let refused = |code, reason| Answer::Refused { code, reason };
+        let judged = self.judged(api, recipe, protection, now, || Looked::Unseen)?;
+        let (_, known) = judged.map_err(|refusal| refused(refusal.code, refusal.reason))?;
+        match known {
+            Some(known) if from == (Membership::Product { id: known.product.id }) => {
+                let reason = "it is in the product of the recipe already, and that is also listed as one to move devices from";
+                Err(refused(Code::ImportInvalid, reason.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks up the product of a recipe, then the device, and applies the rule.
+    fn judged(
+        &self,
+        api: &Api,
+        recipe: &Recipe,
+        protection: Protection,
+        now: Mono,
+        look: impl FnOnce() -> Looked,
+    ) -> Result<Judged, Answer> {
         let mut known = match &recipe.product {
             None => None,
-            Some(id) => match self.kept(id, now).map_or_else(|| self.look(api, id, now), Ok) {
-                Ok(known) => Some(known),
-                Err(answer) => return not_found_out(answer),
-            },
+            Some(id) => Some(self.kept(id, now).map_or_else(|| self.look(api, id, now), Ok)?),
         };
-        let looked = api.look(device, recipe.product.as_ref());
-        if let Looked::Failed(answer) = &looked {
-            return not_found_out(answer.clone());
+        let looked = look();
+        if let Looked::Failed(answer) = looked {
+            return Err(answer);
         }
         let mut judged = judge(api, recipe, protection, known.as_deref(), &looked);
         // What was true a while ago admits, but never refuses.
         if let (Err(_), Some(id), Some(stale)) = (&judged, &recipe.product, &known)
             && stale.seen < now
         {
-            known = match self.look(api, id, now) {
-                Ok(known) => Some(known),
-                Err(answer) => return not_found_out(answer),
-            };
+            known = Some(self.look(api, id, now)?);
             judged = judge(api, recipe, protection, known.as_deref(), &looked);
         }
-        match judged {
-            Ok(admitted) => Admitted::Yes {
-                notes: admitted.notes,
-                handshake_at: if let Looked::Device { device, .. } = looked {
-                    device.last_handshake_at
-                } else {
-                    None
-                },
-            },
-            Err(refusal) => Admitted::No {
-                code: refusal.code,
-                reason: refusal.reason,
-            },
-        }
+        Ok(judged.map(|admitted| (admitted, known)))
     }
 
     fn kept(&self, id: &ProductId, now: Mono) -> Option<Arc<Product>> {
@@ -97,6 +130,9 @@ impl Products {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What the rule says, with the product as it was looked up.
+type Judged = Result<(admission::Admitted, Option<Arc<Product>>), admission::Refusal>;
 
 fn judge(
     api: &Api,

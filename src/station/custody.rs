@@ -1,5 +1,5 @@
-//! What it takes to give a customer's device back: the customer's token, in the memory of this process alone, and the
-//! sealed restore data. It performs the errands of a chain; when they are due is for the core to say.
+//! What it takes to give a device back that is taken from its owner or its product: the customer's tokens, in the memory of
+//! this process alone, and the sealed restore data. It performs the errands of a chain; when they are due is for the core to say.
 
 use std::{
     collections::BTreeMap,
@@ -15,50 +15,72 @@ use crate::{
     },
     model::{
         Code, DeviceId, ProductId, RestoreData, RunId, Secret,
+        fact::Protection,
         outbox::{Answer, Attempt, Errand},
-        recipe::Sha256,
+        recipe::{Recipe, Sha256},
         survey::{OwnerKind, Survey},
     },
 };
 
-use super::World;
+use super::{World, admission::Products};
 
-/// The tokens of customers whose devices are at work.
+/// The tokens of customers whose devices are at work, by run and product.
 #[derive(Default)]
-pub(super) struct Custody(Mutex<BTreeMap<RunId, CustomerToken>>);
+pub(super) struct Custody(Mutex<BTreeMap<(RunId, ProductId), CustomerToken>>);
+
+/// A device that is to be taken from its owner or its product.
+pub(super) struct Taking<'a> {
+    /// For which run.
+    pub(super) run: RunId,
+    /// The device.
+    pub(super) device: DeviceId,
+    /// The product in which it is.
+    pub(super) product: Option<&'a ProductId>,
+    /// In whose hands the diagnosis found it.
+    pub(super) owner: OwnerKind,
+    /// The recipe to whose product it is moved, if it is.
+    pub(super) to: Option<&'a Recipe>,
+}
 
 impl Custody {
-    /// Makes sure that a customer's device can be given back, before it is taken: looks whose it is, has the customer's
-    /// token, and has all that the device must get back sealed on disk.
+    /// Makes sure that a device can be given back before it is taken from its owner or its product: looks whose it is, and
+    /// whether the product to which it is moved takes it; has the tokens of a customer, and has all that the device must
+    /// get back sealed on disk.
     ///
     /// # Errors
     /// The answer for which the device must not be taken.
-    pub(super) fn secure(
-        &self,
-        world: &World,
-        run: RunId,
-        device: DeviceId,
-        product: Option<&ProductId>,
-    ) -> Result<Sha256, Answer> {
-        let product = product.ok_or_else(|| withheld("a customer's device is in a product"))?;
-        let surveyed = world.api.survey(device, Some(product));
-        let before = match surveyed.survey {
-            Survey::Seen(shown) if shown.owner == OwnerKind::Customer => surveyed.restore,
-            Survey::Seen(_) | Survey::Unseen => return Err(refused(Code::OwnerForeign, "it is no customer's any more")),
-            Survey::Failed(answer) => return Err(answer),
+    pub(super) fn secure(&self, world: &World, products: &Products, taking: &Taking<'_>) -> Result<Sha256, Answer> {
+        let Taking { run, device, .. } = *taking;
+        let product = taking
+            .product
+            .ok_or_else(|| withheld("a device that is taken is in a product"))?;
+        let surveyed = world.api.survey(device, Some(product), &[]);
+        let (shown, before) = match (surveyed.survey, surveyed.restore) {
+            (Survey::Seen(shown), Some(before)) if shown.in_reach && shown.owner == taking.owner => (shown, before),
+            (Survey::Failed(answer), _) => return Err(answer),
+            _ => return Err(refused(Code::OwnerForeign, "it is not in the hands any more in which it was")),
         };
-        let unknown = || refused(Code::CustomerUnknown, "the customer who owns it is not known");
-        let before = before.ok_or_else(unknown)?;
-        let name = before.owner_name.as_ref().ok_or_else(unknown)?;
-        match world.api.custody(product, name, device)? {
-            Held::Holds { .. } => {}
-            Held::NoCustomer | Held::Without => return Err(unknown()),
+        let mut places = vec![product];
+        if let Some(recipe) = taking.to {
+            let open = shown.protection.as_deref().is_none_or(|word| word == "disabled");
+            let protection = if open { Protection::Open } else { Protection::Protected };
+            products.takes(&world.api, recipe, shown.membership, protection, world.clock.now())?;
+            places.extend(&recipe.product);
         }
-        let token = obtain(world, product, &before)?;
+        if taking.owner == OwnerKind::Customer {
+            let unknown = || refused(Code::CustomerUnknown, "the customer who owns it is not known");
+            let name = before.owner_name.as_ref().ok_or_else(unknown)?;
+            match world.api.custody(product, name, device)? {
+                Held::Holds { .. } => {}
+                Held::NoCustomer | Held::Without => return Err(unknown()),
+            }
+            // In the other product the customer has to be one, too: nobody else may claim it there.
+            for place in places {
+                self.token(world, run, place, &before)?;
+            }
+        }
         let sealed = world.restore.keep(run, device, &before.to_bytes());
-        let sha256 = sealed.map_err(|e| refused(Code::RestoreLost, &chain(&e)))?;
-        self.lock().insert(run, token);
-        Ok(sha256)
+        sealed.map_err(|e| refused(Code::RestoreLost, &chain(&e)))
     }
 
     /// Performs an errand of a chain.
@@ -84,13 +106,17 @@ impl Custody {
         errand: &Errand,
         attempt: Attempt,
     ) -> Result<Answer, Answer> {
-        let product = product.ok_or_else(|| withheld("a customer's device is in a product"))?;
+        let product = product.ok_or_else(|| withheld("a device that is taken is in a product"))?;
         Ok(match errand {
             Errand::Release { before } => {
                 let before = kept(world, run, device, *before)?;
+                if before.owner != OwnerKind::Customer {
+                    return Ok(world.api.release(product, &before, Claimant::Account, attempt));
+                }
                 let token = self.token(world, run, product, &before)?;
                 world.api.release(product, &before, Claimant::Customer(&token), attempt)
             }
+            Errand::Remove { before } => world.api.remove(product, &kept(world, run, device, *before)?, attempt),
             Errand::Claim { before } => self.claim(world, run, product, &kept(world, run, device, *before)?, attempt)?,
             Errand::Restore { before } => world.api.restore_attributes(product, &kept(world, run, device, *before)?),
             Errand::Import { .. } | Errand::Key { .. } => withheld("no errand of a chain"),
@@ -105,12 +131,16 @@ impl Custody {
         before: &RestoreData,
         attempt: Attempt,
     ) -> Result<Answer, Answer> {
+        if before.owner != OwnerKind::Customer {
+            let spent = |_| withheld("the station's own token is no customer's");
+            return world.api.claim(product, before, Claimant::Account, attempt).map_err(spent);
+        }
         // A token may have come to its end meanwhile: one more is asked for.
         for _ in 0..2 {
             let token = self.token(world, run, product, before)?;
             match world.api.claim(product, before, Claimant::Customer(&token), attempt) {
                 Ok(answer) => return Ok(answer),
-                Err(_) => _ = self.lock().remove(&run),
+                Err(_) => _ = self.lock().remove(&(run, product.clone())),
             }
         }
         Err(Answer::Later {
@@ -119,29 +149,34 @@ impl Custody {
         })
     }
 
-    /// Revokes the token of a run, and destroys the restore data if that is on record.
+    /// Revokes the tokens of a run, and destroys the restore data if that is on record.
     pub(super) fn end(&self, world: &World, run: RunId, device: DeviceId, destroy: bool) {
-        let token = self.lock().remove(&run);
-        if let Some(token) = token {
-            // One that could not be revoked ends by itself.
-            let _ = world.api.revoke(&token);
-        }
         if destroy {
             world.restore.destroy(run, device);
+        }
+        let tokens: Vec<_> = self.lock().extract_if(.., |(of, _), _| *of == run).collect();
+        for (_, token) in tokens {
+            // One that could not be revoked ends by itself.
+            let _ = world.api.revoke(&token);
         }
     }
 
     fn token(&self, world: &World, run: RunId, product: &ProductId, before: &RestoreData) -> Result<CustomerToken, Answer> {
-        let held = self.lock().get(&run).cloned();
-        if let Some(token) = held {
+        let place = (run, product.clone());
+        let held = self.lock().get(&place).cloned();
+        // The device may have passed on to another customer since.
+        if let Some(token) = held.filter(|token| before.is_owner(token.customer().expose())) {
             return Ok(token);
         }
         let token = obtain(world, product, before)?;
-        self.lock().insert(run, token.clone());
+        let older = self.lock().insert(place, token.clone());
+        if let Some(older) = older {
+            let _ = world.api.revoke(&older);
+        }
         Ok(token)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, CustomerToken>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(RunId, ProductId), CustomerToken>> {
         // A map of tokens is whole after any panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

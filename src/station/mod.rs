@@ -11,6 +11,7 @@ mod countersign;
 mod custody;
 mod inbox;
 mod mailbox;
+mod packets;
 pub mod shelf;
 pub mod undo;
 mod uplink;
@@ -411,7 +412,9 @@ impl Station {
 fn key_on_disk(fact: &Fact) -> Option<(crate::model::DeviceId, crate::model::Fingerprint)> {
     match fact {
         Fact::KeyRead { device, content, .. } => content.key().map(|key| (*device, key.fingerprint)),
-        Fact::KeyIntended { device, key, .. } => Some((*device, key.fingerprint)),
+        Fact::KeyIntended { device, key, .. } | Fact::KeyGiven { device, key, .. } | Fact::PacketTaken { device, key, .. } => {
+            Some((*device, key.fingerprint))
+        }
         _ => None,
     }
 }

@@ -13,7 +13,15 @@ use crate::{
     rack::{Admitted, Book, Call, Input, Reply},
 };
 
-use super::{World, admission::Products, countersign::Ask, custody::Custody, inbox::Inbox, mailbox::Mailbox, worker::guarded};
+use super::{
+    World,
+    admission::Products,
+    countersign::Ask,
+    custody::{Custody, Taking},
+    inbox::Inbox,
+    mailbox::Mailbox,
+    worker::guarded,
+};
 
 /// What the threads are handed.
 pub(super) enum Job {
@@ -124,13 +132,36 @@ impl Line {
                 };
                 vec![Reply::Admitted { run, result }]
             }
-            Call::Survey { run, device, product } => vec![Reply::Surveyed {
+            Call::Survey {
                 run,
-                survey: api.survey(device, product.as_ref()).survey,
+                device,
+                product,
+                from,
+            } => vec![Reply::Surveyed {
+                run,
+                survey: api.survey(device, product.as_ref(), &from).survey,
             }],
-            Call::Secure { run, device, product } => vec![Reply::Secured {
+            Call::Secure {
                 run,
-                result: self.custody.secure(&self.world, run, device, product.as_ref()),
+                device,
+                product,
+                owner,
+                to,
+            } => vec![Reply::Secured {
+                run,
+                result: self.custody.secure(
+                    &self.world,
+                    &self.products,
+                    &Taking {
+                        run,
+                        device,
+                        product: product.as_ref(),
+                        owner,
+                        to: to
+                            .and_then(|recipe| self.book.by_hash(recipe))
+                            .map(|prepared| &*prepared.recipe),
+                    },
+                ),
             }],
             Call::EndCustody { run, device, destroy } => {
                 self.custody.end(&self.world, run, device, destroy);

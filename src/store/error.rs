@@ -144,6 +144,12 @@ pub enum Illegal {
     /// The run ended before.
     #[error("run {0} has ended")]
     RunClosed(RunId),
+    /// A packet is taken once.
+    #[error("packet {0} was taken before, or is a run")]
+    PacketTwice(RunId),
+    /// The packet has its result.
+    #[error("packet {0} has ended")]
+    PacketClosed(RunId),
     /// The text of the recipe is not on disk, so the run could not be resumed.
     #[error("recipe {} was never recorded", .0.short())]
     UnknownRecipe(Sha256),

@@ -139,6 +139,7 @@ fn facts(n: u32) -> Vec<Fact> {
         seen(n),
         Fact::RunStarted {
             accepted: None,
+            reference: None,
             run,
             device,
             slot: slot(n),

@@ -162,7 +162,7 @@ impl Stored {
     }
 }
 
-/// The records of one run, oldest first.
+/// The records of one run or packet, oldest first.
 pub(super) fn of_run(conn: &Connection, run: RunId) -> Result<Vec<Record>, StoreError> {
     records(
         conn,
@@ -180,13 +180,14 @@ pub(super) fn after(conn: &Connection, after: u64, limit: u32) -> Result<Vec<Rec
     )
 }
 
-/// The last `limit` records about a device, newest first: those of its runs and those of its arrivals.
+/// The last `limit` records about a device, newest first: those of its runs and packets, and those of its arrivals.
 pub(super) fn of_device(conn: &Connection, device: DeviceId, before: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
     records(
         conn,
         &format!(
             "SELECT {RECORD} FROM journal WHERE seq IN (
-                 SELECT seq FROM journal WHERE run IN (SELECT id FROM run WHERE device = ?1)
+                 SELECT seq FROM journal WHERE run IN (
+                     SELECT id FROM run WHERE device = ?1 UNION ALL SELECT id FROM packet WHERE device = ?1)
                  UNION ALL SELECT seq FROM journal WHERE run IS NULL AND device = ?1)
              AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
         ),
@@ -266,6 +267,9 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::Examined { .. } => "examined",
         Fact::Diagnosed { .. } => "diagnosed",
         Fact::PacketSigned { .. } => "packet-signed",
+        Fact::KeyGiven { .. } => "key-given",
+        Fact::PacketTaken { .. } => "packet-taken",
+        Fact::PacketEnded { .. } => "packet-ended",
         Fact::RestoreSealed { .. } => "restore-sealed",
         Fact::RestoreDestroyed { .. } => "restore-destroyed",
         Fact::ServiceOpened { .. } => "service-opened",

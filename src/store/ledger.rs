@@ -15,7 +15,7 @@ use crate::model::{
 use super::{
     cell::{Json, Millis, Word},
     error::{Illegal, StoreError, sql},
-    journal, ledger_key, ledger_run, outbox,
+    journal, ledger_key, ledger_packet, ledger_run, outbox,
 };
 
 /// Why a projection stopped.
@@ -52,8 +52,9 @@ pub(super) fn project(conn: &Connection, record: &Record) -> Result<(), StoreErr
 
 fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
     let at = record.at;
-    // RunStarted makes the row that all other facts of the run need.
-    if let Some(run) = record.fact.run().filter(|_| !matches!(record.fact, Fact::RunStarted { .. })) {
+    // These two make the row that all other facts of the run, or the packet, need.
+    let begins = matches!(record.fact, Fact::RunStarted { .. } | Fact::PacketTaken { .. });
+    if let Some(run) = record.fact.run().filter(|_| !begins) {
         ledger_run::touched(conn, run, record.seq)?;
     }
     match &record.fact {
@@ -88,6 +89,11 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
             ..
         } => ledger_key::abandoned(conn, at, *device, fingerprint, why),
         Fact::KeyRestored { device, fingerprint, .. } => ledger_key::restored(conn, at, *device, fingerprint),
+        Fact::KeyGiven { device, key, .. } => ledger_packet::given(conn, at, *device, key),
+        Fact::PacketTaken { .. } => ledger_packet::taken(conn, record),
+        Fact::PacketEnded {
+            packet, end, code, why, ..
+        } => ledger_packet::ended(conn, at, *packet, *end, *code, why),
         Fact::ItemQueued { item } => outbox::queued(conn, at, item),
         Fact::ItemSent { item, attempt } => outbox::sent(conn, at, item, *attempt),
         Fact::ItemAnswered { item, attempt, answer } => outbox::answered(conn, at, item, *attempt, answer),

@@ -89,6 +89,25 @@ pub(super) fn restored(conn: &Connection, at: Wall, device: DeviceId, key: &Fing
     Ok(())
 }
 
+/// A key is said to be the device's, or is to be, and nobody here read or wrote it. One that is known stays as it is.
+pub(super) fn told(conn: &Connection, at: Wall, device: DeviceId, key: &PublicKey, origin: &str) -> Result<(), Stop> {
+    check(key).map_err(Illegal::from)?;
+    change(
+        conn,
+        "INSERT INTO key (device, fingerprint, kind, spki, origin, state, first_seen, last_seen)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'told', ?6, ?6) ON CONFLICT DO NOTHING",
+        (
+            Word(device),
+            Word(key.fingerprint),
+            Word(key.kind),
+            &key.spki,
+            origin,
+            Millis(at),
+        ),
+    )?;
+    Ok(())
+}
+
 /// Checks that a public key is whole: the length of its kind, and the fingerprint of its bytes.
 pub(super) fn check(key: &PublicKey) -> Result<(), BadKey> {
     if key.spki.len() != key.kind.spki_len() {
@@ -124,7 +143,8 @@ fn record(conn: &Connection, at: Wall, device: DeviceId, key: &PublicKey, origin
     Ok(())
 }
 
-fn in_slot(conn: &Connection, at: Wall, device: DeviceId, key: &Fingerprint) -> Result<(), Stop> {
+/// The slot holds this key and no other.
+pub(super) fn in_slot(conn: &Connection, at: Wall, device: DeviceId, key: &Fingerprint) -> Result<(), Stop> {
     change(
         conn,
         "UPDATE key SET state = 'gone' WHERE device = ?1 AND state = 'in-slot' AND fingerprint <> ?2",

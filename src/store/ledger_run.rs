@@ -8,15 +8,17 @@ use super::{
     cell::{Json, Millis, Word},
     error::Illegal,
     ledger::{Stop, ask, change, known_device},
+    ledger_packet,
 };
 
-/// Notes the last fact of a run; a fact of a run that never started is refused here.
+/// Notes the last fact of a run; a fact of a run that never started, or of a packet that was never taken, is refused here.
 pub(super) fn touched(conn: &Connection, run: RunId, seq: u64) -> Result<(), Stop> {
     match change(
         conn,
         "UPDATE run SET last_seq = ?2 WHERE id = ?1",
         (Word(run), seq.cast_signed()),
     )? {
+        0 if ledger_packet::exists(conn, run)? => Ok(()),
         0 => Err(Illegal::UnknownRun(run).into()),
         _ => Ok(()),
     }
@@ -33,6 +35,7 @@ pub(super) fn started(conn: &Connection, record: &Record) -> Result<(), Stop> {
         operator,
         work_order,
         accepted: _,
+        reference,
     } = &record.fact
     else {
         unreachable!("called for this fact alone")
@@ -54,8 +57,8 @@ pub(super) fn started(conn: &Connection, record: &Record) -> Result<(), Stop> {
     change(
         conn,
         "INSERT INTO run (id, device, nth, slot, recipe, plan, operator, order_id, order_product, order_quantity,
-             started, state, last_seq)
-         VALUES (?1, ?2, (SELECT runs FROM device WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'open', ?11)",
+             started, state, last_seq, reference)
+         VALUES (?1, ?2, (SELECT runs FROM device WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'open', ?11, ?12)",
         (
             Word(run),
             Word(device),
@@ -68,6 +71,7 @@ pub(super) fn started(conn: &Connection, record: &Record) -> Result<(), Stop> {
             work_order.as_ref().map(|order| order.quantity),
             Millis(record.at),
             record.seq.cast_signed(),
+            reference,
         ),
     )?;
     Ok(())

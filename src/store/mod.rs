@@ -11,8 +11,8 @@
 //! | `lock.rs`, `migrate.rs`, `schema.rs`, `connect.rs` | opening: one station, known schema, safe settings |
 //! | `cell.rs` | how the vocabulary is spelt in columns |
 //! | `journal.rs` | rows of facts and their hash chain |
-//! | `ledger.rs`, `ledger_run.rs`, `ledger_key.rs`, `outbox.rs` | one projection for each fact |
-//! | `open.rs` | the open runs with their records: what a start takes up |
+//! | `ledger.rs`, `ledger_run.rs`, `ledger_key.rs`, `ledger_packet.rs`, `outbox.rs` | one projection for each fact |
+//! | `open.rs` | the open runs and packets with their records: what a start takes up |
 //! | `row.rs`, `read.rs`, `report.rs` | read-only queries on their own connection |
 //! | `verify.rs`, `backup.rs` | proof that journal and tables agree; a second copy |
 //! | `undo.rs`, `station_key.rs` | sealed undo copies and the key that seals them |
@@ -27,6 +27,7 @@ pub mod fill;
 mod journal;
 mod ledger;
 mod ledger_key;
+mod ledger_packet;
 mod ledger_run;
 mod lock;
 mod migrate;
@@ -59,7 +60,9 @@ pub use self::{
     error::{BadKey, BadRecord, Illegal, StoreError},
     read::Reader,
     report::{Counts, OrderProgress, Yield},
-    row::{Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, Released, RestoreRow, RunRow, RunState, Standing, UndoRow},
+    row::{
+        Apart, DeviceRow, ItemRow, KeyRow, KeyState, Origin, PacketRow, Released, RestoreRow, RunRow, RunState, Standing, UndoRow,
+    },
     station_key::{STATION_KEY_LEN, StationKeyError, check_station_key, station_key},
     undo::UndoVault,
     verify::Difference,
@@ -185,7 +188,7 @@ impl Store {
         Ok(key)
     }
 
-    /// Every record of every run that has not ended, or that still owes something to the cloud, oldest first: what
+    /// Every record of every run and packet that has not ended, or that still owes something to the cloud, oldest first: what
     /// start-up replays. More than one part of a start wants them; they are read once.
     pub fn open_records(&self) -> Result<Arc<[Record]>, StoreError> {
         if let Some(known) = self.open.get() {
@@ -232,6 +235,11 @@ impl Store {
             .and_then(Iterator::collect)
             .map_err(&doing)?;
         Ok(owners)
+    }
+
+    /// Every key that a device has, had, or was to have.
+    pub fn keys_of(&self, device: DeviceId) -> Result<Vec<KeyRow>, StoreError> {
+        many(&self.conn, "WHERE device = ?1 ORDER BY fingerprint", (Word(device),))
     }
 
     /// The name and text of a recipe that was recorded.

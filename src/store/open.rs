@@ -1,4 +1,4 @@
-//! The open runs, of which a start takes up the work: which they are, and all their records. What the records mean is the
+//! The open runs and packets, of which a start takes up the work: which they are, and all their records. What the records mean is the
 //! business of the core.
 
 use std::{
@@ -17,7 +17,7 @@ use super::{
     journal,
 };
 
-/// Every record of every open run, oldest first. `path` is the file that `conn` has open.
+/// Every record of every open run and packet, oldest first. `path` is the file that `conn` has open.
 pub(super) fn records(conn: &Connection, path: &Path) -> Result<Vec<Record>, StoreError> {
     let runs = runs(conn)?;
     let mut records = if runs.len() <= FEW {
@@ -29,10 +29,11 @@ pub(super) fn records(conn: &Connection, path: &Path) -> Result<Vec<Record>, Sto
     Ok(records)
 }
 
-/// The runs that have not ended or still owe something to the cloud.
+/// The runs and packets that have not ended or still owe something to the cloud.
 fn runs(conn: &Connection) -> Result<Vec<RunId>, StoreError> {
     conn.prepare_cached(
         "SELECT id FROM run WHERE ended IS NULL
+         UNION SELECT id FROM packet WHERE ended_at IS NULL
          UNION SELECT run FROM item WHERE settled_at IS NULL ORDER BY 1",
     )
     .and_then(|mut query| {

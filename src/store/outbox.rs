@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::model::{
-    DeviceId, Fingerprint, Wall,
+    DeviceId, Fingerprint, RunId, Wall,
     outbox::{Answer, Errand, Item, ItemId, ItemState, REFUSALS_TO_BELIEVE},
 };
 
@@ -11,6 +11,7 @@ use super::{
     cell::{Json, Millis, Word},
     error::Illegal,
     ledger::{Stop, ask, change, known_device},
+    ledger_packet,
 };
 
 /// Something is owed, and may be sent.
@@ -22,7 +23,8 @@ pub(super) fn queued(conn: &Connection, at: Wall, item: &Item) -> Result<(), Sto
 /// again. It then starts from nothing, except that an upload in doubt stays in doubt.
 pub(super) fn owed(conn: &Connection, at: Wall, item: &Item, state: ItemState) -> Result<(), Stop> {
     known_device(conn, at, item.device)?;
-    if ask::<i64>(conn, "SELECT 1 FROM run WHERE id = ?1", (Word(item.run),))?.is_none() {
+    let run = ask::<i64>(conn, "SELECT 1 FROM run WHERE id = ?1", (Word(item.run),))?;
+    if run.is_none() && !ledger_packet::exists(conn, item.run)? {
         return Err(Illegal::UnknownRun(item.run).into());
     }
     let key = match &item.errand {
@@ -156,6 +158,7 @@ pub(super) fn given_up(conn: &Connection, at: Wall, device: DeviceId, key: &Fing
 
 /// What the projections need to know of an item.
 struct Found {
+    run: Word<RunId>,
     device: Word<DeviceId>,
     fingerprint: Option<Word<Fingerprint>>,
     attempts: u32,
@@ -166,15 +169,16 @@ struct Found {
 
 fn look(conn: &Connection, item: &ItemId) -> rusqlite::Result<Option<Found>> {
     use rusqlite::OptionalExtension;
-    conn.prepare_cached("SELECT device, fingerprint, attempts, open_attempt, refusals, errand FROM item WHERE id = ?1")?
+    conn.prepare_cached("SELECT run, device, fingerprint, attempts, open_attempt, refusals, errand FROM item WHERE id = ?1")?
         .query_row((Word(item),), |row| {
             Ok(Found {
-                device: row.get(0)?,
-                fingerprint: row.get(1)?,
-                attempts: row.get(2)?,
-                open_attempt: row.get(3)?,
-                refusals: row.get(4)?,
-                errand: row.get(5)?,
+                run: row.get(0)?,
+                device: row.get(1)?,
+                fingerprint: row.get(2)?,
+                attempts: row.get(3)?,
+                open_attempt: row.get(4)?,
+                refusals: row.get(5)?,
+                errand: row.get(6)?,
             })
         })
         .optional()
@@ -216,7 +220,7 @@ fn accepted(conn: &Connection, at: Wall, item: &ItemId, found: &Found) -> Result
         "UPDATE key SET accepted_at = ?3 WHERE device = ?1 AND fingerprint = ?2",
         (found.device, key, Millis(at)),
     )?;
-    Ok(())
+    ledger_packet::accepted(conn, found.run.0, found.device.0, &key.0)
 }
 
 /// An upload may or may not have arrived. Only a yes for a key of this device ends that: a later no or not-now says

@@ -16,7 +16,7 @@ use super::{
     connect,
     error::{StoreError, sql},
     journal, many, one,
-    row::{Columns, DeviceRow, ItemRow, KeyRow, RunRow, UndoRow},
+    row::{Columns, DeviceRow, ItemRow, KeyRow, PacketRow, RunRow, UndoRow},
     verify::{self, Difference},
 };
 
@@ -66,6 +66,8 @@ pub struct History {
     pub keys: Vec<KeyRow>,
     /// What it owes or owed to the cloud, newest first.
     pub items: Vec<ItemRow>,
+    /// The packets that came for it, newest first.
+    pub packets: Vec<PacketRow>,
 }
 
 impl Reader {
@@ -149,12 +151,18 @@ impl Reader {
                 (Word(device),),
             )?,
             items: many(&self.conn, "WHERE device = ?1 ORDER BY queued_at DESC, id", (Word(device),))?,
+            packets: many(&self.conn, "WHERE device = ?1 ORDER BY id DESC", (Word(device),))?,
         }))
     }
 
     /// Records about a device, newest first, at most `limit`, from the last one before `before`.
     pub fn device_records(&self, device: DeviceId, before: Option<u64>, limit: u32) -> Result<Vec<Record>, StoreError> {
         journal::of_device(&self.conn, device, before.unwrap_or(u64::MAX), limit)
+    }
+
+    /// What the ledger knows of a packet.
+    pub fn packet(&self, packet: RunId) -> Result<Option<PacketRow>, StoreError> {
+        one(&self.conn, "WHERE id = ?1", (Word(packet),))
     }
 
     /// All records of a run, oldest first.

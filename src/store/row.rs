@@ -1,5 +1,7 @@
 //! Rows of the projected tables as plain data: what screens, reports and the core get to see.
 
+mod packet;
+
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,7 @@ use crate::model::{
     recipe::{Sha256, WorkOrder},
 };
 
+pub use self::packet::PacketRow;
 use super::{
     LastPass,
     cell::{Json, Millis, Word},
@@ -85,6 +88,8 @@ pub struct DeviceRow {
     pub slot_content: Option<String>,
     /// The key that was last read, written or restored.
     pub key_in_slot: Option<Fingerprint>,
+    /// Where that key came from.
+    pub key_origin: Option<Origin>,
     /// The key whose write was announced and is neither confirmed nor given up.
     pub key_intended: Option<Fingerprint>,
     /// The key that the cloud last accepted.
@@ -122,7 +127,8 @@ impl Columns for DeviceRow {
     const COLUMNS: &str = "id, platform, transport, protection, serial, iccid, imei, hardware, os_version, modules, \
         first_seen, last_seen, last_slot, slot_content, key_in_slot, key_intended, key_accepted, accepted_at, \
         accepted_product, key_ambiguous, apart, handshake_at, runs, last_run, last_recipe, last_verdict, last_code, \
-        quarantined, unprotected_since, pass_recipe, pass_key";
+        quarantined, unprotected_since, pass_recipe, pass_key, \
+         (SELECT origin FROM key WHERE key.device = device.id AND key.fingerprint = device.key_in_slot) AS key_origin";
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let key_accepted = word(row, "key_accepted")?;
@@ -144,6 +150,7 @@ impl Columns for DeviceRow {
             last_slot: row.get::<_, Option<u16>>("last_slot")?.map(SlotNo),
             slot_content: row.get("slot_content")?,
             key_in_slot: word(row, "key_in_slot")?,
+            key_origin: word(row, "key_origin")?,
             key_intended: word(row, "key_intended")?,
             key_accepted,
             accepted_at: instant(row, "accepted_at")?,
@@ -220,6 +227,8 @@ pub struct RunRow {
     pub released: Option<Released>,
     /// What was found wrong, if it is a repair.
     pub diagnosis: Option<Diagnosis>,
+    /// The reference under which the device was returned.
+    pub reference: Option<String>,
     /// The last record that belongs to it.
     pub last_seq: u64,
 }
@@ -239,7 +248,7 @@ impl Columns for RunRow {
     const TABLE: &str = "run";
     const COLUMNS: &str = "id, device, nth, slot, recipe, plan, operator, order_id, order_product, order_quantity, \
         started, state, interrupted_code, handshake_at, ended, verdict, code, why, proved, \
-        released_at, released_by, released_why, diagnosis, last_seq";
+        released_at, released_by, released_why, diagnosis, reference, last_seq";
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let order: Option<String> = row.get("order_id")?;
@@ -272,6 +281,7 @@ impl Columns for RunRow {
                 _ => None,
             },
             diagnosis: json(row, "diagnosis")?,
+            reference: row.get("reference")?,
             last_seq: row.get::<_, i64>("last_seq")?.cast_unsigned(),
         })
     }
@@ -304,12 +314,15 @@ pub struct ItemRow {
     pub answered_at: Option<Wall>,
     /// When it was accepted, refused or withdrawn.
     pub settled_at: Option<Wall>,
+    /// True if a packet owes it, and no run.
+    pub from_packet: bool,
 }
 
 impl Columns for ItemRow {
     const TABLE: &str = "item";
     const COLUMNS: &str = "id, run, device, product, errand, follows, state, attempts, open_attempt, ambiguous, next_at, last_answer, \
-        why, queued_at, sent_at, answered_at, settled_at";
+        why, queued_at, sent_at, answered_at, settled_at, \
+        EXISTS (SELECT 1 FROM packet WHERE packet.id = item.run) AS from_packet";
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -332,6 +345,7 @@ impl Columns for ItemRow {
             sent_at: instant(row, "sent_at")?,
             answered_at: instant(row, "answered_at")?,
             settled_at: instant(row, "settled_at")?,
+            from_packet: row.get("from_packet")?,
         })
     }
 }
@@ -344,6 +358,10 @@ pub enum Origin {
     Read,
     /// The station made it.
     Made,
+    /// It was given to be written: from a file, an escrow or a dump.
+    Given,
+    /// A packet brought its public half.
+    Packet,
 }
 
 /// What became of a key.
@@ -358,6 +376,8 @@ pub enum KeyState {
     Gone,
     /// It was intended and never confirmed.
     Abandoned,
+    /// It is said to be the device's, or is to be: nobody here read or wrote it.
+    Told,
 }
 
 /// A public key that a device has, had, or was to have.

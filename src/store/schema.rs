@@ -23,6 +23,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "repair",
         sql: REPAIR,
     },
+    Migration { name: "move", sql: MOVE },
+    Migration {
+        name: "packets",
+        sql: PACKETS,
+    },
     Migration {
         name: "protection",
         sql: PROTECTION,
@@ -38,6 +43,7 @@ pub(super) const PROJECTIONS: &[(&str, &[&str])] = &[
     ("item", &["id"]),
     ("undo", &["run"]),
     ("restore", &["run"]),
+    ("packet", &["id"]),
 ];
 
 const FIRST: &str = r"
@@ -250,6 +256,133 @@ CREATE TABLE restore (
     sealed_at    INTEGER NOT NULL,
     destroyed_at INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX restore_kept ON restore (run) WHERE destroyed_at IS NULL;
+";
+
+/// Devices that are moved from one product to another, a last look at those that were given back, and the reference under
+/// which a device was returned.
+const MOVE: &str = r"
+ALTER TABLE run ADD COLUMN reference TEXT;
+CREATE TABLE item_3 (
+    id           TEXT PRIMARY KEY,
+    run          TEXT    NOT NULL REFERENCES run (id),
+    device       TEXT    NOT NULL REFERENCES device (id),
+    product      TEXT,
+    kind         TEXT    NOT NULL CHECK (kind IN ('import', 'key', 'release', 'remove', 'claim', 'restore', 'confirm')),
+    errand       TEXT    NOT NULL,                 -- JSON
+    follows      TEXT,                             -- the item before it in its chain
+    fingerprint  TEXT,                             -- of the key, if it is about a key
+    state        TEXT    NOT NULL CHECK (state IN ('held', 'queued', 'sent', 'accepted', 'refused', 'withdrawn')),
+    attempts     INTEGER NOT NULL,
+    open_attempt INTEGER,                          -- sent and not answered
+    ambiguous    INTEGER NOT NULL,                 -- how many attempts may or may not have arrived
+    refusals     INTEGER NOT NULL DEFAULT 0,       -- how many definite refusals; the second one settles it
+    next_at      INTEGER,                          -- not before, as the cloud asked
+    last_answer  TEXT,                             -- JSON
+    why          TEXT,                             -- of a withdrawal
+    queued_at    INTEGER NOT NULL,
+    sent_at      INTEGER,
+    answered_at  INTEGER,
+    settled_at   INTEGER,
+    CHECK ((state IN ('accepted', 'refused', 'withdrawn')) = (settled_at IS NOT NULL)),
+    CHECK ((kind = 'key') = (fingerprint IS NOT NULL)),
+    CHECK ((state = 'sent') = (open_attempt IS NOT NULL))
+) STRICT;
+INSERT INTO item_3 (id, run, device, product, kind, errand, follows, fingerprint, state, attempts, open_attempt, ambiguous, refusals,
+    next_at, last_answer, why, queued_at, sent_at, answered_at, settled_at)
+    SELECT id, run, device, product, kind, errand, follows, fingerprint, state, attempts, open_attempt, ambiguous, refusals,
+    next_at, last_answer, why, queued_at, sent_at, answered_at, settled_at FROM item;
+DROP TABLE item;
+ALTER TABLE item_3 RENAME TO item;
+CREATE INDEX item_unsettled ON item (run) WHERE settled_at IS NULL;
+CREATE INDEX item_device ON item (device);
+CREATE INDEX item_owed ON item (device) WHERE settled_at IS NULL;
+";
+
+/// Packets: they owe items and take devices from their owners as runs do, so these two need not be a run's any more. Which
+/// words a column may hold is for the types to say, not for the tables: a new one needs no new table then.
+const PACKETS: &str = r"
+CREATE TABLE packet (
+    id          TEXT PRIMARY KEY,                  -- of the kind of a run's, and no run's
+    device      TEXT    NOT NULL REFERENCES device (id),
+    fingerprint TEXT    NOT NULL,
+    product     TEXT,
+    manifest    TEXT,                              -- JSON
+    unchecked   TEXT    NOT NULL,                  -- JSON
+    reference   TEXT,
+    vouched_by  TEXT,
+    operator    TEXT,
+    taken_at    INTEGER NOT NULL,
+    ended_at    INTEGER,
+    result      TEXT,
+    code        TEXT,
+    why         TEXT,
+    CHECK ((ended_at IS NULL) = (result IS NULL) AND (reference IS NULL) = (vouched_by IS NULL))
+) STRICT;
+CREATE INDEX packet_device ON packet (device);
+CREATE INDEX packet_open ON packet (id) WHERE ended_at IS NULL;
+CREATE TABLE key_2 (
+    device      TEXT    NOT NULL REFERENCES device (id),
+    fingerprint TEXT    NOT NULL,
+    kind        TEXT    NOT NULL,
+    spki        BLOB    NOT NULL,
+    origin      TEXT    NOT NULL,
+    state       TEXT    NOT NULL,
+    first_seen  INTEGER NOT NULL,
+    last_seen   INTEGER NOT NULL,
+    accepted_at INTEGER,
+    PRIMARY KEY (device, fingerprint)
+) STRICT;
+INSERT INTO key_2 (device, fingerprint, kind, spki, origin, state, first_seen, last_seen, accepted_at)
+    SELECT device, fingerprint, kind, spki, origin, state, first_seen, last_seen, accepted_at FROM key;
+DROP TABLE key;
+ALTER TABLE key_2 RENAME TO key;
+CREATE INDEX key_fingerprint ON key (fingerprint);
+CREATE TABLE item_4 (
+    id           TEXT PRIMARY KEY,
+    run          TEXT    NOT NULL,                 -- the run or the packet that owes it
+    device       TEXT    NOT NULL REFERENCES device (id),
+    product      TEXT,
+    kind         TEXT    NOT NULL,
+    errand       TEXT    NOT NULL,                 -- JSON
+    follows      TEXT,                             -- the item before it in its chain
+    fingerprint  TEXT,                             -- of the key, if it is about a key
+    state        TEXT    NOT NULL CHECK (state IN ('held', 'queued', 'sent', 'accepted', 'refused', 'withdrawn')),
+    attempts     INTEGER NOT NULL,
+    open_attempt INTEGER,                          -- sent and not answered
+    ambiguous    INTEGER NOT NULL,                 -- how many attempts may or may not have arrived
+    refusals     INTEGER NOT NULL DEFAULT 0,       -- how many definite refusals; the second one settles it
+    next_at      INTEGER,                          -- not before, as the cloud asked
+    last_answer  TEXT,                             -- JSON
+    why          TEXT,                             -- of a withdrawal
+    queued_at    INTEGER NOT NULL,
+    sent_at      INTEGER,
+    answered_at  INTEGER,
+    settled_at   INTEGER,
+    CHECK ((state IN ('accepted', 'refused', 'withdrawn')) = (settled_at IS NOT NULL)),
+    CHECK ((kind = 'key') = (fingerprint IS NOT NULL)),
+    CHECK ((state = 'sent') = (open_attempt IS NOT NULL))
+) STRICT;
+INSERT INTO item_4 (id, run, device, product, kind, errand, follows, fingerprint, state, attempts, open_attempt, ambiguous,
+    refusals, next_at, last_answer, why, queued_at, sent_at, answered_at, settled_at)
+    SELECT id, run, device, product, kind, errand, follows, fingerprint, state, attempts, open_attempt, ambiguous,
+    refusals, next_at, last_answer, why, queued_at, sent_at, answered_at, settled_at FROM item;
+DROP TABLE item;
+ALTER TABLE item_4 RENAME TO item;
+CREATE INDEX item_unsettled ON item (run) WHERE settled_at IS NULL;
+CREATE INDEX item_device ON item (device);
+CREATE INDEX item_owed ON item (device) WHERE settled_at IS NULL;
+CREATE TABLE restore_2 (
+    run          TEXT PRIMARY KEY,                 -- the run or the packet that takes the device from its owner
+    device       TEXT    NOT NULL,
+    sha256       TEXT    NOT NULL,                 -- of the sealed file
+    sealed_at    INTEGER NOT NULL,
+    destroyed_at INTEGER
+) STRICT, WITHOUT ROWID;
+INSERT INTO restore_2 (run, device, sha256, sealed_at, destroyed_at)
+    SELECT run, device, sha256, sealed_at, destroyed_at FROM restore;
+DROP TABLE restore;
+ALTER TABLE restore_2 RENAME TO restore;
 CREATE INDEX restore_kept ON restore (run) WHERE destroyed_at IS NULL;
 ";
 

@@ -358,6 +358,7 @@ mod tests {
                 operator: None,
                 work_order: None,
                 accepted: None,
+                reference: None,
             },
         )
     }

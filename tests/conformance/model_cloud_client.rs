@@ -44,7 +44,7 @@ impl Desk {
     }
 
     fn survey(&self, device: &str, product: Option<&ProductId>) -> (Shown, RestoreData) {
-        match self.api.survey(id(device), product) {
+        match self.api.survey(id(device), product, &[]) {
             Surveyed {
                 survey: Survey::Seen(shown),
                 restore: Some(restore),
@@ -184,7 +184,7 @@ fn a_survey_tells_where_a_device_is() {
     let (shown, _) = desk.survey(ELSEWHERE, Some(&product()));
     assert_eq!((shown.membership, shown.owner), (in_product(OTHER), OwnerKind::Nobody));
     assert_eq!(shown.protection.as_deref(), Some("active"));
-    let unseen = |desk: &Desk, device| matches!(desk.api.survey(id(device), None).survey, Survey::Unseen);
+    let unseen = |desk: &Desk, device| matches!(desk.api.survey(id(device), None, &[]).survey, Survey::Unseen);
     assert!(unseen(&desk, "ffffffffffffffffffffffff"));
 
     let desk = Desk::at(Shop::with(|setup| {
@@ -245,7 +245,7 @@ fn a_customers_device_gets_its_key_and_goes_back_in_few_calls() {
         ],
         "nobody's for three calls"
     );
-    assert_eq!(sent.len(), 10, "{sent:#?}");
+    assert_eq!(sent.len(), 11, "{sent:#?}");
     assert!(!sent.concat().contains('@'), "no address is ever in a path");
 }
 

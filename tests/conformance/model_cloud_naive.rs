@@ -181,3 +181,44 @@ fn a_transfer_request_mails_the_owner_and_brings_nothing() {
     assert_eq!(shop.place(ANNS).1.as_deref(), Some(SNATCHER));
     assert_eq!(shop.moves(ANNS).last(), Some(&Moved::TransferRequested));
 }
+
+#[test]
+fn a_key_between_two_products_is_refused_and_so_is_an_import_before_the_removal() {
+    // 2.4, 3.3
+    let shop = Shop::open();
+    let (_, pem) = key();
+    assert_eq!(
+        shop.import(ELSEWHERE).1["invalidDeviceIds"],
+        json!([ELSEWHERE]),
+        "it is in the other product still"
+    );
+    let remove = WireRequest::new("DELETE", &format!("/v1/products/{OTHER}/devices/{ELSEWHERE}"));
+    assert_eq!(shop.send(remove).0, 204);
+    assert_eq!(shop.place(ELSEWHERE), (None, None));
+    assert_eq!(shop.upload(ELSEWHERE, &pem, Some(SLUG)), 403);
+    assert_eq!(shop.upload(ELSEWHERE, &pem, Some("other")), 403);
+    assert_eq!(shop.import(ELSEWHERE).1["updated"], json!(1));
+    assert_eq!(shop.upload(ELSEWHERE, &pem, Some(SLUG)), 200);
+    assert_eq!(
+        shop.cloud.attributes(id(ELSEWHERE)).unwrap().groups.len(),
+        0,
+        "its groups did not follow"
+    );
+}
+
+#[test]
+fn a_customer_of_the_old_product_is_none_of_the_new_one() {
+    // 1.5, 3.7
+    let shop = Shop::open();
+    let customer = shop.anns_token();
+    shop.release(ANNS);
+    assert_eq!(shop.send(WireRequest::new("DELETE", &member(ANNS))).0, 204);
+    let other = WireRequest::new("POST", &format!("/v1/products/{OTHER}/devices")).form(&[("id", ANNS)]);
+    assert_eq!(shop.send(other).1["updated"], json!(1));
+    assert_eq!(
+        shop.send_as(&customer, claim(ANNS)).0,
+        403,
+        "the token is for the old product"
+    );
+    assert_eq!(shop.place(ANNS), (Some(OTHER), None), "and nobody has it");
+}

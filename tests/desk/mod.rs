@@ -256,6 +256,7 @@ fn begin(n: u8) -> [Fact; 2] {
             operator: Some("eva".into()),
             work_order: None,
             accepted: None,
+            reference: None,
         },
     ]
 }

@@ -128,10 +128,16 @@ pub(crate) struct Served {
 impl Served {
     /// Serves a scenario.
     pub(crate) fn start(home: &Path, scenario: &str) -> Self {
+        Self::with(home, scenario, &[])
+    }
+
+    /// Serves a scenario with more options.
+    pub(crate) fn with(home: &Path, scenario: &str, more: &[&str]) -> Self {
         let file = home.join("scenario.toml");
         std::fs::write(&file, scenario).unwrap();
         let folder = home.join("world");
-        let arguments = ["sim", "world", text(&folder), "--scenario", text(&file)];
+        let mut arguments = vec!["sim", "world", text(&folder), "--scenario", text(&file)];
+        arguments.extend(more);
         let mut program = Program::start(&arguments, home);
         let serving = program.wait_for(|line| line["event"] == "serving");
         assert!(serving.is_some(), "the world ended: {}", program.complaints());

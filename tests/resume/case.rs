@@ -1,7 +1,7 @@
 //! What is combined: family, key policy, what the key slot holds at the start, whether the cloud takes a new key, and
 //! whether a device that boots has the time to make a key of its own.
 
-use std::{fmt, sync::Arc, sync::Mutex, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use keyrack::{
     cli::rig::{Options, Rig, Stored},
@@ -13,6 +13,8 @@ use keyrack::{
         world::{World, scenario::Scenario},
     },
 };
+
+use crate::witness::Seeded;
 
 /// One combination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,29 +149,6 @@ impl Case {
         if self.key == StartKey::Blank && self.boots == Boots::AndMakesKey {
             let now = world.clock().now();
             world.with_device(device, |device| device.press(now, Press::Dfu));
-        }
-    }
-}
-
-/// Randomness that is the same each time, so that every run goes the way that the traced one went, up to its cut.
-pub(crate) struct Seeded(Mutex<u64>);
-
-impl Seeded {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(Mutex::new(seed))
-    }
-}
-
-impl Entropy for Seeded {
-    fn fill(&self, buffer: &mut [u8]) {
-        let mut state = self.0.lock().unwrap();
-        for chunk in buffer.chunks_mut(8) {
-            // SplitMix64 (Steele, Lea, Flood 2014).
-            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = *state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            chunk.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes()[..chunk.len()]);
         }
     }
 }

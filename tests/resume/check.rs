@@ -1,34 +1,30 @@
 //! What must hold at the instant of a cut, and at the end of every run.
 
-use std::{collections::BTreeSet, fs, io::BufRead};
-
 use keyrack::{
     keys::ServerFound,
-    model::{Fact, KeyKind, Platform, Verdict, recipe::KeyPolicy, recipe::ServerSettings},
+    model::{Fact, Verdict, recipe::KeyPolicy, recipe::ServerSettings},
     store::{DeviceRow, Standing, UndoVault},
 };
 
 use crate::{
     bench::{Bench, Ended},
     case::{Case, Cloud, Prepared, StartKey},
-    probe::{Probe, Way, fingerprint},
+    probe::{Probe, Way},
+    witness::{Secrets, Witness, fingerprint, private_slot},
 };
 
-/// Secret bytes that were in the slot at some time.
-pub(crate) type Secrets = BTreeSet<Vec<u8>>;
-
 /// What is asked after the station was cut, with nothing but the disk left of it.
-pub(crate) fn at_cut(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, secrets: &mut Secrets) {
-    note_secret(case, bench, prepared, secrets);
+pub(crate) fn at_cut(case: &Case, prepared: &Prepared, bench: &Bench, seen: &Witness, secrets: &mut Secrets) {
+    note_secrets(case, prepared, seen, secrets);
     let read = bench.facts(prepared.device).iter().any(|f| matches!(f, Fact::KeyRead { .. }));
-    if let Some(spki) = probe.slot_key() {
+    if let Some(spki) = seen.slot_key() {
         let by_itself = prepared.spki.as_ref() == Some(&spki) || made_by_device(bench, prepared);
-        if !(probe.ledger.exists() && probe.in_ledger(&spki)) && (read && prepared.spki.as_ref() == Some(&spki) || !by_itself) {
-            probe.wrong("I3: at the cut the slot holds a key that the ledger does not know".to_owned());
+        if !(seen.ledger.exists() && seen.in_ledger(&spki)) && (read && prepared.spki.as_ref() == Some(&spki) || !by_itself) {
+            seen.wrong("I3: at the cut the slot holds a key that the ledger does not know".to_owned());
         }
     }
-    for secret in leaked(bench, secrets) {
-        probe.wrong(format!("I6: at the cut, {secret}"));
+    for secret in secrets.leaked(bench) {
+        seen.wrong(format!("I6: at the cut, {secret}"));
     }
 }
 
@@ -42,13 +38,14 @@ pub(crate) fn at_end(
     end: Ended,
     calm: Option<Verdict>,
 ) {
-    let wrong = |what: String| probe.wrong(what);
+    let seen = &probe.witness;
+    let wrong = |what: String| seen.wrong(what);
     let device = prepared.device;
-    note_secret(case, bench, prepared, secrets);
+    note_secrets(case, prepared, seen, secrets);
     if end != Ended::Idle {
         wrong(format!("I1: it ended {end:?}"));
     }
-    let Some(row) = probe.ask(|reader| reader.device(device).unwrap()) else {
+    let Some(row) = seen.ask(|reader| reader.device(device).unwrap()) else {
         return wrong("I1: the ledger does not know the device".to_owned());
     };
     let Some(verdict) = row.last_verdict else {
@@ -58,22 +55,22 @@ pub(crate) fn at_end(
     if !allowed(case, calm, way).contains(&verdict) {
         wrong(format!("I1: {verdict} ({:?}) where {calm:?} was to come", row.last_code));
     }
-    let history = probe.ask(|reader| reader.history(device).unwrap().expect("the device is known"));
+    let history = seen.ask(|reader| reader.history(device).unwrap().expect("the device is known"));
     if history.runs.iter().any(|run| run.verdict.is_none()) {
         wrong("I1: a run is open".to_owned());
     }
-    keys(case, prepared, bench, probe, &row, verdict);
-    writes(case, prepared, bench, probe);
-    around(case, prepared, bench, probe, verdict);
-    undo(probe, verdict);
-    for secret in leaked(bench, secrets) {
+    keys(case, prepared, bench, seen, &row, verdict);
+    writes(case, prepared, seen);
+    around(case, prepared, seen, verdict);
+    undo(seen, verdict);
+    for secret in secrets.leaked(bench) {
         wrong(format!("I6: {secret}"));
     }
-    imports(bench, probe, &row, verdict);
-    for difference in probe.ask(|reader| reader.verify(&mut |_| {}).unwrap()) {
+    imports(bench, seen, &row, verdict);
+    for difference in seen.ask(|reader| reader.verify(&mut |_| {}).unwrap()) {
         wrong(format!("I8: {difference}"));
     }
-    let on_disk = probe.ask(|reader| reader.records(0, u32::MAX).unwrap());
+    let on_disk = seen.ask(|reader| reader.records(0, u32::MAX).unwrap());
     if *bench.records.lock().unwrap() != on_disk {
         wrong("I8: the journal is not what the station said".to_owned());
     }
@@ -95,14 +92,14 @@ fn allowed(case: &Case, calm: Option<Verdict>, way: Option<Way>) -> Vec<Verdict>
     allowed
 }
 
-fn keys(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, row: &DeviceRow, verdict: Verdict) {
-    let wrong = |what: String| probe.wrong(what);
-    let slot = probe.slot_key();
+fn keys(case: &Case, prepared: &Prepared, bench: &Bench, seen: &Witness, row: &DeviceRow, verdict: Verdict) {
+    let wrong = |what: String| seen.wrong(what);
+    let slot = seen.slot_key();
     let registered = bench.rig.cloud.registered(prepared.device);
     let uploads = bench.rig.cloud.uploads(prepared.device);
     let print = slot.as_deref().map(fingerprint);
     if let Some(spki) = &slot
-        && !probe.in_ledger(spki)
+        && !seen.in_ledger(spki)
         && !(case.key == StartKey::Blank && verdict != Verdict::Pass && made_by_device(bench, prepared))
         && verdict != Verdict::Fault
     {
@@ -121,7 +118,7 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, row: &De
         if row.standing != Standing::Agreed {
             wrong(format!("I2: PASS, and the standing is {:?}", row.standing));
         }
-        let differences = server_differences(case, prepared, bench);
+        let differences = server_differences(case, bench, seen);
         if !differences.is_empty() {
             wrong(format!("I2: PASS with a wrong server: {}", differences.join(", ")));
         }
@@ -138,85 +135,88 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, row: &De
         wrong("I4: the key of the start is gone, and the cloud never had it".to_owned());
     }
     if case.policy != KeyPolicy::Generate && case.key == StartKey::Good && slot != prepared.spki {
-        let lost = probe.world.with_device(prepared.device, |d| d.counters().torn).unwrap() > 0;
+        let lost = seen.world.with_device(prepared.device, |d| d.counters().torn).unwrap() > 0;
         if !(lost && made_by_device(bench, prepared)) {
             wrong(format!("I9: {} replaced a valid key", case.policy));
         }
     }
 }
 
-fn writes(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe) {
-    let counters = probe.world.with_device(prepared.device, |d| d.counters().clone()).unwrap();
+fn writes(case: &Case, prepared: &Prepared, seen: &Witness) {
+    let counters = seen.world.with_device(prepared.device, |d| d.counters().clone()).unwrap();
     if case.key == StartKey::AllZero && counters.dct_writes > 0 {
-        probe.wrong(format!(
+        seen.wrong(format!(
             "I9: {} writes to a key store that cannot be read",
             counters.dct_writes
         ));
     }
     if case.policy == KeyPolicy::Read && counters.key_writes > counters.keys_made {
-        let (slot, start) = (private_slot(case, &dct(bench, prepared)), private_slot(case, &prepared.dct));
+        let (slot, start) = (
+            private_slot(case.platform, &seen.dct()),
+            private_slot(case.platform, &prepared.dct),
+        );
         if counters.torn == 0 || slot != start {
-            probe.wrong("I9: a recipe that only reads wrote to the key slot".to_owned());
+            seen.wrong("I9: a recipe that only reads wrote to the key slot".to_owned());
         }
     }
 }
 
 /// Nothing around the key slot is lost but what a recipe writes over.
-fn around(case: &Case, prepared: &Prepared, bench: &Bench, probe: &Probe, verdict: Verdict) {
+fn around(case: &Case, prepared: &Prepared, seen: &Witness, verdict: Verdict) {
     if !matches!(verdict, Verdict::Pass | Verdict::RolledBack) {
         return;
     }
     let segments = case.platform.key_segments(case.platform.row().transport);
     let written = [segments.private, segments.server_key, segments.server_address];
-    let dct = dct(bench, prepared);
+    let dct = seen.dct();
     let lost = prepared.dct.iter().zip(&dct).enumerate().filter(|(at, (start, now))| {
         let written = written.iter().any(|s| (s.offset..s.offset + s.len).contains(&(*at as u32)));
         !written && **start != 0xff && **now == 0xff
     });
     if let Some((at, _)) = lost.clone().next() {
-        probe.wrong(format!(
+        seen.wrong(format!(
             "I10: {verdict}, and {} bytes around the key slot are lost, the first at {at}",
             lost.count()
         ));
     }
 }
 
-fn undo(probe: &Probe, verdict: Verdict) {
-    let files = UndoVault::open(&probe.undo).unwrap().list().unwrap();
-    let kept = probe.ask(|reader| reader.kept_undo_copies().unwrap());
+fn undo(seen: &Witness, verdict: Verdict) {
+    let files = UndoVault::open(&seen.undo).unwrap().list().unwrap();
+    let kept = seen.ask(|reader| reader.kept_undo_copies().unwrap());
     let kept: Vec<_> = kept.into_iter().map(|row| (row.run, row.device)).collect();
     let files: Vec<_> = files.into_iter().map(|file| (file.run, file.device)).collect();
     if matches!(verdict, Verdict::Pass | Verdict::RolledBack) && !files.is_empty() {
-        probe.wrong(format!("I7: {verdict}, and {} undo copies are left", files.len()));
+        seen.wrong(format!("I7: {verdict}, and {} undo copies are left", files.len()));
     }
     if files != kept {
-        probe.wrong(format!("I7: {} undo copies on disk, {} on record", files.len(), kept.len()));
+        seen.wrong(format!("I7: {} undo copies on disk, {} on record", files.len(), kept.len()));
     }
 }
 
-fn imports(bench: &Bench, probe: &Probe, row: &DeviceRow, verdict: Verdict) {
+fn imports(bench: &Bench, seen: &Witness, row: &DeviceRow, verdict: Verdict) {
     use keyrack::sim::cloud::ImportList;
-    let imports = bench.rig.cloud.imports(probe.device);
+    let imports = bench.rig.cloud.imports(seen.device);
     let joined = imports.iter().filter(|import| import.list == ImportList::Updated).count();
-    let place = bench.rig.cloud.place(probe.device).and_then(|(product, _)| product);
+    let place = bench.rig.cloud.place(seen.device).and_then(|(product, _)| product);
     if verdict == Verdict::Pass && place.is_none() {
-        probe.wrong("I8: PASS, and the device is in no product".to_owned());
+        seen.wrong("I8: PASS, and the device is in no product".to_owned());
     }
     if joined > 1 || imports.iter().any(|import| Some(import.product) != place && place.is_some()) {
-        probe.wrong(format!("I8: the device joined {joined} times: {imports:?}"));
+        seen.wrong(format!("I8: the device joined {joined} times: {imports:?}"));
     }
     if verdict == Verdict::Pass && row.accepted_product.as_ref().map(|p| p.0.clone()) != place.map(|p| p.to_string()) {
-        probe.wrong(format!(
+        seen.wrong(format!(
             "I8: the ledger says product {:?}, the cloud {place:?}",
             row.accepted_product
         ));
     }
 }
 
-fn server_differences(case: &Case, prepared: &Prepared, bench: &Bench) -> Vec<String> {
+fn server_differences(case: &Case, bench: &Bench, seen: &Witness) -> Vec<String> {
     let transport = case.platform.row().transport;
     let segments = case.platform.key_segments(transport);
-    let dct = dct(bench, prepared);
+    let dct = seen.dct();
     let part =
         |segment: keyrack::model::platform::Segment| &dct[segment.offset as usize..(segment.offset + segment.len) as usize];
     let tcp = transport == keyrack::model::platform::Transport::Tcp;
@@ -243,55 +243,7 @@ fn made_by_device(bench: &Bench, prepared: &Prepared) -> bool {
         > 0
 }
 
-fn dct(bench: &Bench, prepared: &Prepared) -> Vec<u8> {
-    bench.rig.world.with_device(prepared.device, |d| d.dct().to_vec()).unwrap()
-}
-
-fn private_slot(case: &Case, dct: &[u8]) -> Vec<u8> {
-    let private = case.platform.key_segments(case.platform.row().transport).private;
-    dct[private.offset as usize..(private.offset + private.len) as usize].to_vec()
-}
-
-fn note_secret(case: &Case, bench: &Bench, prepared: &Prepared, secrets: &mut Secrets) {
-    secrets.extend(secret(case.platform, &private_slot(case, &prepared.dct)));
-    secrets.extend(secret(case.platform, &private_slot(case, &dct(bench, prepared))));
-}
-
-/// Bytes from the middle of the private numbers: of the scalar, or of the first prime (device-protocol.md 4.3).
-fn secret(platform: Platform, slot: &[u8]) -> Option<Vec<u8>> {
-    let at = match platform.key_kind() {
-        KeyKind::P256 => 10,
-        KeyKind::Rsa1024 => 290,
-    };
-    let bytes = slot[at..at + 20].to_vec();
-    (bytes.iter().any(|b| *b != 0xff) && bytes.iter().any(|b| *b != 0)).then_some(bytes)
-}
-
-/// Private bytes in any file of ledger or undo folder, as they are, in hexadecimal, or as a list of numbers.
-fn leaked(bench: &Bench, secrets: &Secrets) -> Vec<String> {
-    let mut found = Vec::new();
-    for folder in [&bench.ledger, &bench.undo] {
-        for entry in fs::read_dir(folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            // A file that is not there any more holds nothing.
-            let Ok(bytes) = fs::read(&path) else { continue };
-            for secret in secrets {
-                let hex: String = secret.iter().map(|b| format!("{b:02x}")).collect();
-                if holds(&bytes, secret) || holds(&bytes, hex.as_bytes()) {
-                    found.push(format!("{} holds bytes of a private key", path.display()));
-                }
-            }
-        }
-    }
-    found
-}
-
-fn holds(mut bytes: &[u8], wanted: &[u8]) -> bool {
-    // The library's own search for a byte is fast even where nothing is optimised.
-    while bytes.skip_until(wanted[0]).unwrap() > 0 {
-        if bytes.starts_with(&wanted[1..]) {
-            return true;
-        }
-    }
-    false
+fn note_secrets(case: &Case, prepared: &Prepared, seen: &Witness, secrets: &mut Secrets) {
+    secrets.note(case.platform, &prepared.dct);
+    secrets.note(case.platform, &seen.dct());
 }

@@ -6,10 +6,8 @@ use crate::{
     case::{Boots, Case, Prepared, StartKey},
     probe::{Passed, Point, Way, When},
     run::run,
+    witness::Wrong,
 };
-
-/// A run that went wrong: its name, what was wrong, and its journal.
-pub(crate) type Wrong = (String, Vec<String>, String);
 
 /// What came of all runs.
 #[derive(Default)]
@@ -27,21 +25,6 @@ impl fmt::Display for Total {
         let ends: Vec<String> = self.verdicts.iter().map(|(verdict, n)| format!("{n} {verdict}")).collect();
         let (cuts, ends) = (cuts.join(", "), ends.join(", "));
         write!(f, "cuts: {cuts} ({} left out), {} runs ({ends})", self.left_out, self.runs)
-    }
-}
-
-impl Total {
-    pub(crate) fn report(&self) -> String {
-        // One of each sort is enough to begin with.
-        let mut sorts: BTreeMap<String, Vec<&Wrong>> = BTreeMap::new();
-        for one in &self.wrong {
-            sorts.entry(one.1.join(" / ")).or_default().push(one);
-        }
-        let show = |(sort, all): (&String, &Vec<&Wrong>)| {
-            let names: Vec<&str> = all.iter().take(6).map(|(name, ..)| name.as_str()).collect();
-            format!("{} x {sort}\n    {}\n{}\n", all.len(), names.join("\n    "), all[0].2)
-        };
-        sorts.iter().take(12).map(show).collect()
     }
 }
 

@@ -1,23 +1,18 @@
-//! Where a run can be cut: it counts the points of a run, and cuts at one of them. At every write to a key store it also
-//! checks what must be on disk before.
+//! Where a run can be cut: it counts the points of a run, and cuts at one of them.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use keyrack::{
     edge::{Http, HttpError, Request, Response, http::Body},
-    model::{DeviceId, Fact, Fingerprint, Record, RunId, StepKind},
+    model::{Fact, Record, RunId, StepKind},
     sim::{
         clock::Group,
-        cloud::{DirectHttp, StandIn},
-        world::{Cut, Moment, POWER_CUT, Phase, TransferPoint, World},
+        cloud::DirectHttp,
+        world::{Cut, Moment, POWER_CUT, TransferPoint},
     },
-    store::Reader,
 };
-use sha2::{Digest, Sha256};
+
+use crate::witness::Witness;
 
 /// A place where a run can be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,21 +82,13 @@ pub(crate) enum Broken {
 
 /// Watches one run.
 pub(crate) struct Probe {
-    pub(crate) world: World,
-    pub(crate) cloud: StandIn,
-    pub(crate) device: DeviceId,
-    pub(crate) ledger: PathBuf,
-    pub(crate) undo: PathBuf,
+    pub(crate) witness: Witness,
     pub(crate) group: Arc<Group>,
     pub(crate) cut: Option<(Point, Way)>,
     pub(crate) broken: Option<Broken>,
     /// The only key that the cloud takes, if it refuses others.
     pub(crate) takes: Option<Option<Vec<u8>>>,
     pub(crate) state: Mutex<State>,
-    /// One connection for all questions of a run.
-    pub(crate) reader: Mutex<Option<Reader>>,
-    /// The keys of slots that were asked before: deriving one takes longer than all the rest.
-    pub(crate) derived: Mutex<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
 }
 
 /// What it saw.
@@ -116,16 +103,11 @@ pub(crate) struct State {
     /// The cut was made.
     pub(crate) done: bool,
     pub(crate) passed: Vec<Passed>,
-    pub(crate) wrong: Vec<String>,
 }
 
 impl Probe {
     fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
         look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn wrong(&self, what: String) {
-        self.with(|state| state.wrong.push(what));
     }
 
     /// True if this is the point to cut at, which it is once.
@@ -146,7 +128,7 @@ impl Probe {
     /// Cuts here and now, from a thread of the station.
     fn strike(&self, way: Way) {
         if way.cut() != Cut::Station {
-            self.world.power_cut(None, POWER_CUT);
+            self.witness.world.power_cut(None, POWER_CUT);
         }
         if way.station() {
             self.group.kill();
@@ -157,19 +139,19 @@ impl Probe {
     fn spoil(&self, fact: &Fact) {
         match (self.broken, fact) {
             (Some(Broken::LosesUndo), Fact::UndoSealed { run, device, .. }) => {
-                std::fs::remove_file(self.undo.join(format!("{run}.{device}.undo"))).unwrap();
+                std::fs::remove_file(self.witness.undo.join(format!("{run}.{device}.undo"))).unwrap();
             }
             (Some(Broken::KeepsUndo), Fact::RunEnded { run, device, .. }) => {
                 std::fs::write(
-                    self.undo
+                    self.witness
+                        .undo
                         .join(format!("{}.{device}.undo", RunId(uuid::Uuid::from_u128(run.0.as_u128() + 1)))),
                     "",
                 )
                 .unwrap();
             }
             (Some(Broken::KeepsPrivateKey), Fact::KeyRead { .. }) => {
-                let dct = self.world.with_device(self.device, |device| device.dct().to_vec()).unwrap();
-                std::fs::write(self.ledger.join("trace.log"), dct).unwrap();
+                std::fs::write(self.witness.ledger.join("trace.log"), self.witness.dct()).unwrap();
             }
             _ => {}
         }
@@ -194,7 +176,7 @@ impl Probe {
         // All of a transaction are on disk when the first of them is shown: only the last one is a place of its own.
         let last = match self.cut {
             Some((wanted, _)) => wanted == Point::Record(record.seq),
-            None => self.ask(|reader| reader.records(record.seq, 1).unwrap().is_empty()),
+            None => self.witness.ask(|reader| reader.records(record.seq, 1).unwrap().is_empty()),
         };
         if !last {
             self.with(|state| state.quiet = false);
@@ -205,15 +187,7 @@ impl Probe {
 
     /// Asked by the world at each moment of each transfer.
     pub(crate) fn transfer(&self, at: &TransferPoint) -> Cut {
-        let key = at.phase == Some(Phase::KeyWrite);
-        let writes = key || at.phase == Some(Phase::DctWrite);
-        if writes {
-            match at.moment {
-                Moment::Before => self.before_write(key),
-                Moment::During => {}
-                Moment::After => self.after_write(),
-            }
-        }
+        let writes = self.witness.transfer(at);
         let point = self.with(|state| {
             let open = state.open;
             let when = match at.moment {
@@ -228,73 +202,6 @@ impl Probe {
         });
         let way = point.and_then(|point| self.reach(point, writes));
         way.map_or(Cut::None, Way::cut)
-    }
-
-    /// Asks the disk.
-    pub(crate) fn ask<R>(&self, question: impl FnOnce(&Reader) -> R) -> R {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        question(reader.get_or_insert_with(|| Reader::open(&self.ledger).expect("a ledger")))
-    }
-
-    /// The key that the slot holds now.
-    pub(crate) fn slot_key(&self) -> Option<Vec<u8>> {
-        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        let dct = self
-            .world
-            .with_device(self.device, |device| device.dct()[..SLOTS_END].to_vec())
-            .unwrap();
-        let derive = || self.world.with_device(self.device, |device| device.key_spki()).unwrap();
-        derived.entry(dct).or_insert_with(derive).clone()
-    }
-
-    /// True if the ledger has this key of the device.
-    pub(crate) fn in_ledger(&self, spki: &[u8]) -> bool {
-        let rows = self.ask(|reader| reader.key_rows(fingerprint(spki)).unwrap());
-        rows.iter().any(|row| row.device == self.device)
-    }
-
-    /// Nothing is written to a key store before the old state is accounted for.
-    fn before_write(&self, key: bool) {
-        let kept = self.ask(|reader| reader.kept_undo_copies().unwrap());
-        let kept = kept.into_iter().find(|row| row.device == self.device);
-        let Some(kept) = kept else {
-            return self.wrong("I4: a write to the key store without an undo copy on record".to_owned());
-        };
-        let path = self.undo.join(format!("{}.{}.undo", kept.run, self.device));
-        let sealed = std::fs::read(&path).unwrap_or_default();
-        if Sha256::digest(&sealed)[..] != kept.sha256.0 {
-            self.wrong("I4: a write to the key store without its undo copy on disk".to_owned());
-        }
-        let Some(spki) = self.slot_key() else { return };
-        if !self.in_ledger(&spki) {
-            self.wrong("I3: a write to the key store while the slot holds a key that the ledger does not know".to_owned());
-        }
-        let rows = self.ask(|reader| reader.key_rows(fingerprint(&spki)).unwrap());
-        let made_here = rows.iter().any(|row| row.origin == keyrack::store::Origin::Made);
-        let accepted = self
-            .cloud
-            .uploads(self.device)
-            .iter()
-            .any(|upload| upload.accepted && upload.spki == spki);
-        // One that the device made after a write had lost its key store is worth less than the key of before.
-        let stopgap = self
-            .world
-            .with_device(self.device, |device| {
-                device.counters().torn > 0 && device.counters().keys_made > 0
-            })
-            .unwrap();
-        if key && !made_here && !accepted && !stopgap {
-            self.wrong("I4: a key that the cloud never accepted is overwritten".to_owned());
-        }
-    }
-
-    /// Whatever was written is in the ledger since before.
-    fn after_write(&self) {
-        if let Some(spki) = self.slot_key()
-            && !self.in_ledger(&spki)
-        {
-            self.wrong("I3: a key was written that the ledger does not know".to_owned());
-        }
     }
 }
 
@@ -346,10 +253,3 @@ fn refusal() -> Response {
         body: br#"{"ok":false,"error":"this key will not do"}"#.to_vec(),
     }
 }
-
-pub(crate) fn fingerprint(spki: &[u8]) -> Fingerprint {
-    Fingerprint(Sha256::digest(spki).into())
-}
-
-/// The private key slots of both transports end before this (device-protocol.md 4.1).
-const SLOTS_END: usize = 3298;

@@ -13,9 +13,10 @@ use keyrack::{
 
 use crate::{
     bench::Bench,
-    case::{Case, Cloud, Prepared, Seeded},
-    check::{self, Secrets},
+    case::{Case, Cloud, Prepared},
+    check,
     probe::{Broken, Line, Passed, Point, Probe, Way},
+    witness::{Secrets, Seeded, Witness},
 };
 
 /// What came of one run.
@@ -44,18 +45,12 @@ pub(crate) fn run_with(
     let entropy: Arc<dyn Entropy> = Arc::new(Seeded::new(prepared.seed));
     Bench::again(&prepared.rack, &entropy, |bench| {
         let probe = Arc::new(Probe {
-            world: bench.rig.world.clone(),
-            cloud: bench.rig.cloud.clone(),
-            device: prepared.device,
-            ledger: bench.ledger.clone(),
-            undo: bench.undo.clone(),
+            witness: Witness::new(bench, prepared.device),
             group: bench.clock.group(),
             cut,
             broken,
             takes: (case.cloud == Cloud::RefusesNew).then(|| prepared.spki.clone()),
             state: Mutex::default(),
-            reader: Mutex::default(),
-            derived: Mutex::default(),
         });
         case.begin(&bench.rig.world, prepared.device);
         let line = || -> Arc<dyn Http> {
@@ -68,11 +63,11 @@ pub(crate) fn run_with(
         bench.watch(Arc::new(move |record| watcher.record(record)));
         let observer = Arc::clone(&probe);
         bench.rig.world.observe(Arc::new(move |at| observer.transfer(at)));
-        let mut secrets = Secrets::new();
+        let mut secrets = Secrets::default();
         let mut end = bench.work_in(&probe.group, line(), LONGEST);
         let done = probe.state.lock().unwrap().done;
         if done && cut.is_some_and(|(_, way)| way.station()) {
-            check::at_cut(case, prepared, bench, &probe, &mut secrets);
+            check::at_cut(case, prepared, bench, &probe.witness, &mut secrets);
             if cut.is_some_and(|(_, way)| way == Way::BothLate) {
                 bench.clock.sleep(Duration::from_secs(90));
             }
@@ -82,17 +77,14 @@ pub(crate) fn run_with(
         // The world holds the observer, which holds the world.
         bench.rig.world.observe_no_more();
         let verdict = bench.verdict(prepared.device).map(|(verdict, _)| verdict);
+        let wrong = probe.witness.take_wrong();
         let mut state = probe.state.lock().unwrap();
         Outcome {
             verdict,
             passed: std::mem::take(&mut state.passed),
             cut: done,
-            story: if state.wrong.is_empty() {
-                String::new()
-            } else {
-                bench.story()
-            },
-            wrong: std::mem::take(&mut state.wrong),
+            story: if wrong.is_empty() { String::new() } else { bench.story() },
+            wrong,
         }
     })
 }

@@ -61,6 +61,7 @@ pub(super) fn run(args: &ScreenArgs, context: &Context) -> Result<ExitCode, CliE
                 operator: None,
                 work_order: None,
                 accepted: None,
+                reference: None,
             },
         };
         past.apply(&record).expect("a run that begins fits");

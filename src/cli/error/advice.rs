@@ -4,6 +4,7 @@ use super::CliError;
 use crate::{
     cli::{exit::ExitCode, packet::ListTrouble},
     cloud::{login::LoginError, token::SecretFileError},
+    sim::world::vhci::NoController,
     station::StationError,
     store::StoreError,
 };
@@ -16,7 +17,6 @@ impl CliError {
             | Self::Config { .. }
             | Self::NoState
             | Self::Missing { .. }
-            | Self::Absent { .. }
             | Self::CloudSetup(_)
             | Self::Named { .. }
             | Self::UnknownDevice { .. }
@@ -30,8 +30,9 @@ impl CliError {
             | Self::Shelf(_)
             | Self::StationKey(_)
             | Self::Scenario(_)
+            | Self::NotAttachable { .. }
             | Self::Overwrite { .. } => ExitCode::Usage,
-            Self::Bus(_) | Self::StandIn(_) => ExitCode::Fault,
+            Self::Bus(_) | Self::Usb(_) | Self::StandIn(_) | Self::NoController(_) => ExitCode::Fault,
             Self::World { .. } => ExitCode::Failed,
             Self::Token(_) | Self::Client { .. } | Self::Login(_) | Self::Cloud { .. } => ExitCode::Cloud,
             Self::Store(_)
@@ -57,11 +58,18 @@ impl CliError {
             Self::Config { .. } => "correct the file and run `keyrack check`",
             Self::NoState => "name a directory with --state DIR",
             Self::Missing { next, .. } => next,
-            Self::Absent { .. } | Self::Interrupted => return None,
+            Self::Interrupted => return None,
             Self::Shelf(_) => "correct the recipe; `keyrack check` names every problem",
             Self::StationKey(_) => "correct undo_key in station.toml, or the permissions of the file",
             Self::Bus(_) => "run `keyrack check`",
+            Self::Usb(error) => error.next(),
             Self::StandIn(_) => "choose another port with --port",
+            Self::NoController(NoController::Absent) => {
+                "load the module as root: `modprobe vhci-hcd`; where the kernel has none, `scripts/usb-lab` boots one that has"
+            }
+            Self::NoController(NoController::Forbidden(_)) => "run it as root: only root may attach devices",
+            Self::NoController(NoController::Unknown(_)) => "report it with the kernel's version",
+            Self::NotAttachable { .. } => "leave `port` out of the scenario's slots, and let there be at most 120 of them",
             Self::Scenario(_) => "correct the scenario file",
             Self::World { .. } => "look at what is said above; --keep DIR leaves the simulated world for a look",
             Self::Store(error) | Self::Station(StationError::Store(error)) => of_store(error),

@@ -8,9 +8,9 @@ use crate::{
     cli::{error::CliError, small_file::SmallFileError},
     keys::{
         PublicKeyError,
-        packet::check::{self, Given, Known, Packet, Refusal, Unchecked},
+        packet::check::{self, Given, Known, Packet, Refusal},
     },
-    model::{DeviceId, ProductId, platform::Transport},
+    model::{DeviceId, ProductId, packet::Unchecked, platform::Transport},
     store::Reader,
 };
 

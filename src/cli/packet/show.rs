@@ -10,8 +10,7 @@ use crate::{
         print::{Paint, Printer, Text},
         table::Table,
     },
-    keys::packet::check::Unchecked,
-    model::{DeviceId, Fingerprint, KeyKind, Platform, ProductId, StationId, Wall},
+    model::{DeviceId, Fingerprint, KeyKind, Platform, ProductId, StationId, Wall, packet::Unchecked},
 };
 
 /// A possible packet as `--json` prints it.

@@ -37,6 +37,8 @@ impl Rig {
         TokenFile::new(token, self.scenario.cloud.owner.clone())
             .write(&folder.join("token"))
             .map_err(io::Error::other)?;
+        // For clients that log in by themselves.
+        write_private(&folder.join("password"), self.password.expose().as_bytes())?;
         for (product, client) in cloud::clients(&self.scenario) {
             let text = format!("{}\n{}\n", client.id, client.secret.expose());
             write_private(&folder.join(client_file(product)), text.as_bytes())?;

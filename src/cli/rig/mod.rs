@@ -17,15 +17,15 @@ use crate::{
     model::{
         DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
         platform::{Network, Transport},
-        recipe::{Aim, FirmwareFile, KeyPolicy, ProtectedPolicy, Recipe, ServerPolicy, ServerSettings, Timeouts, Wifi},
+        recipe::{Aim, FirmwareFile, KeyPolicy, ProtectedPolicy, Recipe, Repair, ServerPolicy, ServerSettings, Timeouts, Wifi},
     },
     rack::{Book, Setting},
     sim::{
         cloud::StandIn,
         device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
         world::{
-            World, hubs,
-            scenario::{Scenario, Slot},
+            World,
+            scenario::{self, Scenario, Slot},
         },
     },
     station::{
@@ -37,7 +37,8 @@ use crate::{
 /// How the recipes of a rig differ from the usual.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What the runs are for. A repair finds the product by itself, and flashes nothing.
+    /// What the runs are for, unless the scenario says it. A repair flashes nothing, and finds the product by itself
+    /// unless devices are moved to it; that of a scenario is for the product of its platform.
     pub aim: Aim,
     /// What to do with keys.
     pub keys: KeyPolicy,
@@ -237,7 +238,7 @@ impl Rig {
                 self.scenario
                     .slots
                     .get(&n)
-                    .map_or_else(|| hubs::default_port(n), |slot| slot.port.clone()),
+                    .map_or_else(|| self.scenario.topology.port(n), |slot| slot.port.clone()),
             )
         });
         slots.collect()
@@ -262,6 +263,14 @@ impl Rig {
             .keys
             .as_ref()
             .map_or(options.keys, |text| text.parse().expect("a scenario names a key policy"));
+        let (aim, named) = match &self.scenario.repair {
+            Some(repair) => (Aim::Repair(written(repair)), true),
+            None => (
+                options.aim.clone(),
+                !matches!(&options.aim, Aim::Repair(repair) if repair.from.is_empty()),
+            ),
+        };
+        let repairs = aim != Aim::Provision;
         let finish_owed = options.finish_owed || self.scenario.finish_owed;
         let protected = if self.scenario.service_mode {
             ProtectedPolicy::ServiceMode
@@ -275,7 +284,7 @@ impl Rig {
                 continue;
             }
             let mut listed = Vec::new();
-            if options.firmware {
+            if options.firmware && !repairs {
                 let mut files = Vec::new();
                 if let Some(folder) = &options.real_firmware {
                     files = firmware::real(folder, platform, &mut self.notes)?;
@@ -313,11 +322,9 @@ impl Rig {
                 hash: sha256_of(text.as_bytes()),
                 text,
                 platform,
-                aim: options.aim.clone(),
-                product: product
-                    .filter(|_| options.aim == Aim::Provision)
-                    .map(|number| ProductId(number.to_string())),
-                activate_sim: platform.row().network == Network::Cellular,
+                aim: aim.clone(),
+                product: product.filter(|_| named).map(|number| ProductId(number.to_string())),
+                activate_sim: !repairs && platform.row().network == Network::Cellular,
                 firmware: listed,
                 keys,
                 server,
@@ -373,6 +380,16 @@ impl Stored {
             password: self.password.clone(),
             notes: Vec::new(),
         }
+    }
+}
+
+/// What a scenario says of its repairs, as a recipe has it.
+fn written(repair: &scenario::Repair) -> Repair {
+    let word = serde_json::Value::from(repair.work.as_str());
+    Repair {
+        work: serde_json::from_value(word).expect("a scenario names a work of recipes"),
+        from: repair.from.iter().map(|number| ProductId(number.to_string())).collect(),
+        reference: None,
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn begin(n: u8) -> Vec<Fact> {
             operator: None,
             work_order: None,
             accepted: None,
+            reference: None,
         },
     ]
 }

@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::{Manifest, PacketError};
 use crate::{
     keys::{PublicKeyError, parse_public},
-    model::{DeviceId, Fingerprint, KeyKind, Platform, PublicKey},
+    model::{DeviceId, Fingerprint, KeyKind, Platform, PublicKey, packet::Unchecked},
 };
 
 /// A key as it came.
@@ -46,16 +44,6 @@ pub struct Known {
     pub accepted: Option<Fingerprint>,
     /// Other devices that had or have this key.
     pub others: Vec<DeviceId>,
-}
-
-/// What cannot be checked of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Unchecked {
-    /// That the device held the key: there is no manifest.
-    Possession,
-    /// That the key is of the kind that the device needs: nobody here knows its platform.
-    Kind,
 }
 
 /// Why a key is not taken.
@@ -247,16 +235,6 @@ fn of_kind(platform: Platform, wanted: KeyKind, key: &PublicKey) -> Result<(), R
         found: key.kind,
         wanted,
     })
-}
-
-impl Unchecked {
-    /// In words, behind "not checked:".
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Possession => "that the device holds this key (no manifest)",
-            Self::Kind => "that the key is of the kind that the device needs (platform unknown here)",
-        }
-    }
 }
 
 #[cfg(test)]

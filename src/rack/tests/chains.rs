@@ -13,26 +13,27 @@ fn drive(holds: SlotContent) -> Drive {
     drive
 }
 
-fn refuse(code: Code) -> Answer {
+pub(super) fn refuse(code: Code) -> Answer {
     Answer::Refused {
         code,
         reason: "no".into(),
     }
 }
 
-fn lost() -> Answer {
+pub(super) fn lost() -> Answer {
     Answer::Ambiguous { why: "lost".into() }
 }
 
-fn is(call: &Call, word: &str) -> bool {
+pub(super) fn is(call: &Call, word: &str) -> bool {
     match call {
+        Call::Import { items, .. } => items.iter().any(|out| out.item.0.ends_with(word)),
         Call::Errand { item, .. } => item.0.ends_with(word),
         Call::Upload { .. } => word == "key",
         _ => false,
     }
 }
 
-fn once(errands: &[String]) -> Vec<&str> {
+pub(super) fn once(errands: &[String]) -> Vec<&str> {
     let mut once: Vec<&str> = errands.iter().map(String::as_str).collect();
     once.dedup();
     once
@@ -100,6 +101,32 @@ fn without_what_it_takes_to_give_it_back_nothing_is_taken() {
         assert_eq!(verdict.and_then(|(_, code)| code), Some(code));
         assert!(drive.errands.is_empty());
     }
+}
+
+#[test]
+fn what_was_obtained_for_a_device_that_left_meanwhile_is_not_kept() {
+    let mut drive = drive(valid(1));
+    drive.plug();
+    let asked = (0..200).find_map(|_| {
+        let at = drive
+            .effects
+            .iter()
+            .position(|e| matches!(e, Effect::Call(Call::Secure { .. })));
+        let asked = at.map(|at| drive.effects.remove(at));
+        if asked.is_none() && !drive.answer_one(&mut by_the_book) {
+            drive.pass_time(Duration::from_secs(1));
+        }
+        asked
+    });
+    // The device leaves while the answer is under way.
+    drive.unplug();
+    let Some(Effect::Call(call)) = asked else { panic!("asked") };
+    drive.reply(&call, &mut by_the_book);
+    drive.answer_all(&mut by_the_book);
+    assert_eq!(drive.ended_custody, [true], "revoked and destroyed");
+    assert_eq!(drive.count(|f| matches!(f, Fact::RestoreSealed { .. })), 0);
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)), "it has both anew");
+    assert_eq!(drive.ended_custody, [true, true]);
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(super) fn shown(owner: OwnerKind) -> Shown {
         protection: None,
         status: None,
         at: Wall::from_millis(1_800_000_000_000),
+        movable: false,
     }
 }
 
@@ -163,6 +164,7 @@ fn every_combination_has_one_trouble_and_a_flow_that_fits_its_owner() {
                         assert!(matches!(owner, OwnerKind::Account | OwnerKind::Team) && product, "{case}");
                     }
                     Some(Flow::ProductUnclaimed) => assert!(owner == OwnerKind::Nobody && product, "{case}"),
+                    Some(Flow::Move) => panic!("nothing is to be moved: {case}"),
                     Some(Flow::Customer) => assert!(owner == OwnerKind::Customer && product, "{case}"),
                 }
                 assert!(

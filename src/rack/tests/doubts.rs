@@ -52,6 +52,21 @@ fn device_and_cloud_agree_only_on_a_key_that_is_known_of_both() {
 }
 
 #[test]
+fn a_pair_that_is_written_in_another_layout_replaces_no_key() {
+    let keys = |intended: u8, written: Option<u8>| Keys {
+        before: Some(valid(1)),
+        intended: Some(key(intended)),
+        written: written.map(|n| key(n).fingerprint),
+        ..Keys::default()
+    };
+    assert!(!keys(1, Some(1)).overwrote_valid() && !keys(1, Some(1)).unsettled());
+    assert!(keys(2, Some(2)).overwrote_valid() && keys(2, Some(2)).unsettled());
+    for torn in [keys(1, None), keys(2, None)] {
+        assert!(torn.overwrote_valid() && torn.unsettled(), "it may be gone");
+    }
+}
+
+#[test]
 fn a_slot_that_cannot_be_read_tells_nothing_and_takes_nothing_away() {
     let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
     drive.run(&mut by_the_book);
@@ -157,6 +172,7 @@ fn a_new_key_that_another_device_has_is_not_gone_on_with() {
         operator: None,
         work_order: None,
         accepted: None,
+        reference: None,
     };
     let read = Fact::KeyRead {
         run,

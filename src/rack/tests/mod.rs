@@ -8,8 +8,10 @@ mod diagnoses;
 mod doubts;
 mod guards;
 mod looks;
+mod moves;
 mod newcomers;
 mod owing;
+mod packets;
 mod pictures;
 mod retries;
 mod returns;
@@ -519,6 +521,7 @@ impl Drive {
             Call::Import { items, .. } => {
                 let answer = cloud(call).unwrap_or(accepted);
                 for out in items {
+                    self.errands.push(out.item.0.rsplit('/').next().unwrap().to_owned());
                     self.give(&Input::Cloud(Reply::Item {
                         item: out.item.clone(),
                         attempt: out.attempt,

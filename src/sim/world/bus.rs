@@ -119,6 +119,11 @@ struct UnderWay {
 }
 
 impl WorldPipe {
+    /// The device that the world knows at the other end, whatever id it shows.
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
     /// How to end a transfer from outside.
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()

@@ -21,6 +21,40 @@ pub fn default_port(slot: u16) -> PortPath {
     PortPath::new(CONTROLLER, [hub, port])
 }
 
+/// How the slots of a scenario are spread over ports, where it does not name the ports itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Topology {
+    /// On hubs ([`default_port`]).
+    #[default]
+    Hubs,
+    /// On the root ports of the kernel's virtual host controllers, one controller after the other.
+    RootPorts {
+        /// Ports of each controller.
+        each: u8,
+    },
+}
+
+impl Topology {
+    /// What the name of each virtual host controller begins with in a port path; its number follows.
+    pub const PLATFORM: &str = "platform-vhci_hcd.";
+
+    /// The port of a slot (from 1).
+    ///
+    /// # Panics
+    /// As [`default_port`] does.
+    pub fn port(self, slot: u16) -> PortPath {
+        let Self::RootPorts { each } = self else {
+            return default_port(slot);
+        };
+        let (index, each) = (
+            slot.checked_sub(1).expect("slots are numbered from 1"),
+            u16::from(each.max(1)),
+        );
+        let port = u8::try_from(index % each + 1).expect("a controller has at most 255 ports");
+        PortPath::new(format!("{}{}", Self::PLATFORM, index / each), [port])
+    }
+}
+
 /// True if the port is behind the hub at `chain` of the controller; an empty chain is the controller itself.
 pub fn behind(port: &PortPath, controller: &str, chain: &[u8]) -> bool {
     port.controller() == controller && port.chain().starts_with(chain)

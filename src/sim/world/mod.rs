@@ -18,6 +18,7 @@ pub mod scenario;
 mod seat;
 mod state;
 pub mod store;
+pub mod vhci;
 
 #[cfg(test)]
 mod tests;

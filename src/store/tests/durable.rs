@@ -296,7 +296,10 @@ fn an_older_ledger_is_copied_before_it_is_changed_and_a_failed_step_changes_noth
 fn a_ledger_of_the_first_schema_is_brought_up_to_date_and_its_tables_are_right() {
     let mut bench = Bench::new();
     let (device, run) = (s::device(1), s::run(1));
-    bench.append(s::started(run, device));
+    let key = s::key(1);
+    bench.all([s::started(run, device), s::read(run, device, &key)]);
+    let item = s::item(run, device, &key);
+    bench.all([s::queued(item.clone()), s::sent(&item.id, 1)]);
     bench.append(s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)));
     for (n, protection) in [(2, Protection::Service), (3, Protection::Service), (3, Protection::Protected)] {
         bench.append(s::shows(s::device(n), protection));
@@ -304,12 +307,17 @@ fn a_ledger_of_the_first_schema_is_brought_up_to_date_and_its_tables_are_right()
     let older = "DROP INDEX device_unprotected; ALTER TABLE device DROP COLUMN unprotected_since;
         ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
         ALTER TABLE run DROP COLUMN released_by; ALTER TABLE run DROP COLUMN released_why;
-        ALTER TABLE run DROP COLUMN diagnosis; ALTER TABLE run DROP COLUMN product; DROP TABLE restore; PRAGMA user_version = 1";
+        ALTER TABLE run DROP COLUMN diagnosis; ALTER TABLE run DROP COLUMN product; ALTER TABLE run DROP COLUMN reference;
+        DROP TABLE restore; DROP TABLE packet; PRAGMA user_version = 1";
     bench.store.conn.execute_batch(older).unwrap();
-    let bench = bench.reopen();
+    let mut bench = bench.reopen();
     assert_eq!(bench.store.device(device).unwrap().unwrap().quarantined, Some(run));
     let unprotected = |n| bench.store.device(s::device(n)).unwrap().unwrap().unprotected_since.is_some();
     assert_eq!((unprotected(1), unprotected(2), unprotected(3)), (false, true, false));
+    bench.verified();
+    bench.append(s::answered(&item.id, 1, s::accepted()));
+    bench.append(s::taken(s::packet(1), device, &s::key(2), None));
+    bench.append(s::queued(s::item(s::packet(1), device, &s::key(2))));
     bench.verified();
 }
 

@@ -121,8 +121,15 @@ fn one_of_each() -> Vec<Fact> {
             key: Some(new.fingerprint),
         },
         Fact::ProtectedAgain { run, device },
+        Fact::KeyGiven {
+            run,
+            device,
+            key: s::key(3),
+        },
         s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)),
         s::released(run, device),
+        s::taken(s::packet(1), device, &s::key(4), Some(80)),
+        s::packet_ended(s::packet(1), device),
     ]
 }
 
@@ -171,7 +178,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 31, "one of each kind");
+    assert_eq!(kinds.len(), 34, "one of each kind");
 
     let records = bench.reader().records(1, 100).unwrap();
     assert_eq!(
@@ -181,9 +188,9 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     assert_eq!(records[0].seq, 2);
     assert_eq!((records[0].at, &records[0].station), (s::second(2), &s::station()));
     let of_run = bench.store.run_records(s::run(1)).unwrap();
-    assert_eq!(of_run.len(), 28, "all but start, recipe and arrival");
+    assert_eq!(of_run.len(), 29, "all but start, recipe, arrival and packet");
     let about = bench.reader().device_records(s::device(1), None, 100).unwrap();
-    assert_eq!(about.len(), 29, "those and the arrival");
+    assert_eq!(about.len(), 32, "those, the arrival and the packet");
     assert!(about.is_sorted_by_key(|record| std::cmp::Reverse(record.seq)));
     let page = bench.reader().device_records(s::device(1), Some(about[4].seq), 2).unwrap();
     assert_eq!(page, about[5..7]);
@@ -349,6 +356,37 @@ fn a_chain_is_kept_with_its_order_and_a_vague_claim_is_no_refusal() {
         s::answered(&claim.id, 5, s::refused()),
     ]);
     assert!(bench.store.unsettled_items().unwrap().is_empty());
+    bench.verified();
+}
+
+#[test]
+fn an_errand_of_every_kind_is_kept_and_a_run_with_its_reference() {
+    let mut bench = Bench::new();
+    let (device, run) = (s::device(1), s::run(1));
+    let mut started = s::started(run, device);
+    if let Fact::RunStarted { reference, .. } = &mut started {
+        *reference = Some("RMA-17".to_owned());
+    }
+    bench.append(started);
+    let before = s::hash(8);
+    let errands = [
+        Errand::Release { before },
+        Errand::Remove { before },
+        Errand::Import { activate_sim: false },
+        Errand::Claim { before },
+        Errand::Restore { before },
+    ];
+    for errand in errands {
+        let item = Item {
+            id: ItemId(format!("{run}/{}", errand.word())),
+            errand,
+            ..s::import(run, device)
+        };
+        bench.append(s::queued(item));
+    }
+    assert_eq!(bench.store.unsettled_items().unwrap().len(), 5);
+    let history = bench.reader().history(device).unwrap().unwrap();
+    assert_eq!(history.runs[0].reference.as_deref(), Some("RMA-17"));
     bench.verified();
 }
 
@@ -846,4 +884,93 @@ fn devices_and_runs_are_found_as_people_look_for_them() {
     let counts = reader.counts().unwrap();
     assert_eq!((counts.records, counts.devices, counts.open), (bench.store.last_seq(), 4, 0));
     assert_eq!(reader.history(s::device(2)).unwrap().unwrap().runs.len(), 2);
+}
+
+#[test]
+fn a_packet_owes_as_a_run_does_and_is_read_only_where_its_device_signed() {
+    for signed in [None, Some(500)] {
+        let mut bench = Bench::new();
+        let (device, run, packet, old, new) = (s::device(1), s::run(1), s::packet(1), s::key(1), s::key(2));
+        bench.all([s::started(run, device), s::read(run, device, &old)]);
+        bench.append(s::ended(run, device, Verdict::Pass, None));
+        bench.append(s::taken(packet, device, &new, signed));
+        let item = s::item(packet, device, &new);
+        assert_eq!(bench.open_runs(), BTreeSet::from([packet]), "a start takes it up");
+        bench.append(s::queued(item.clone()));
+        let history = bench.reader().history(device).unwrap().unwrap();
+        assert_eq!(
+            history.device.key_in_slot,
+            Some(old.fingerprint),
+            "somebody's word changes nothing"
+        );
+        let row = history.keys.iter().find(|row| row.key == new).unwrap();
+        assert_eq!((row.origin, row.state), (Origin::Packet, KeyState::Told));
+        assert!(history.items[0].from_packet);
+        let told = &history.packets[0];
+        assert_eq!((told.id, told.fingerprint, told.end), (packet, new.fingerprint, None));
+        assert_eq!(told.proof.manifest.is_some(), signed.is_some());
+        assert_eq!(told.voucher.as_ref().map(|v| v.by.as_str()), Some("eva"));
+        bench.all([s::sent(&item.id, 1), s::answered(&item.id, 1, s::accepted())]);
+        bench.append(s::packet_ended(packet, device));
+        let row = bench.store.device(device).unwrap().unwrap();
+        assert_eq!(row.key_accepted, Some(new.fingerprint));
+        // Without a manifest nobody knows that the device holds what the cloud accepted.
+        let (in_slot, standing) = match signed {
+            Some(_) => (new.fingerprint, Standing::Agreed),
+            None => (old.fingerprint, Standing::Apart(crate::store::Apart::Differs)),
+        };
+        assert_eq!((row.key_in_slot, row.standing), (Some(in_slot), standing));
+        assert_eq!(
+            row.key_origin,
+            Some(if signed.is_some() { Origin::Packet } else { Origin::Read })
+        );
+        let ended = bench.reader().packet(packet).unwrap().unwrap();
+        assert_eq!(ended.end, Some(crate::model::packet::PacketEnd::Registered));
+        assert_eq!(bench.open_runs(), BTreeSet::new());
+        assert_eq!(bench.reader().device_records(device, None, 100).unwrap().len(), 8);
+        bench.verified();
+    }
+}
+
+#[test]
+fn a_packet_that_was_signed_before_the_last_reading_says_nothing_of_the_slot() {
+    let mut bench = Bench::new();
+    let (device, run, packet, old, new) = (s::device(1), s::run(1), s::packet(1), s::key(1), s::key(2));
+    bench.all([s::started(run, device), s::taken(packet, device, &new, Some(1))]);
+    bench.append(s::read(run, device, &old));
+    let item = s::item(packet, device, &new);
+    bench.append(s::queued(item.clone()));
+    bench.all([s::sent(&item.id, 1), s::answered(&item.id, 1, s::accepted())]);
+    let row = bench.store.device(device).unwrap().unwrap();
+    assert_eq!(row.key_in_slot, Some(old.fingerprint));
+    assert!(matches!(row.standing, Standing::Apart(_)));
+    bench.verified();
+}
+
+#[test]
+fn a_packet_is_taken_once_and_ends_once() {
+    let mut bench = Bench::new();
+    let (device, packet) = (s::device(1), s::packet(1));
+    let at = bench.tick();
+    let refused = |bench: &mut Bench, fact: Fact| match bench.store.append(at, &[fact]) {
+        Err(StoreError::Illegal { source, .. }) => source,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        refused(&mut bench, s::packet_ended(packet, device)),
+        Illegal::UnknownRun(packet)
+    );
+    let item = s::item(packet, device, &s::key(1));
+    assert_eq!(refused(&mut bench, s::queued(item)), Illegal::UnknownRun(packet));
+    bench.append(s::taken(packet, device, &s::key(1), None));
+    let again = s::taken(packet, device, &s::key(1), None);
+    assert_eq!(refused(&mut bench, again), Illegal::PacketTwice(packet));
+    bench.append(s::packet_ended(packet, device));
+    assert_eq!(
+        refused(&mut bench, s::packet_ended(packet, device)),
+        Illegal::PacketClosed(packet)
+    );
+    bench.append(s::started(s::run(1), device));
+    let run = s::taken(s::run(1), device, &s::key(1), None);
+    assert_eq!(refused(&mut bench, run), Illegal::PacketTwice(s::run(1)));
 }

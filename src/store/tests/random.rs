@@ -10,7 +10,7 @@ use crate::{
 
 /// Few devices, runs and keys, so that they meet.
 fn any_fact() -> impl Strategy<Value = Fact> {
-    (0..26_u8, 0..2_u8, 0..3_u8, 0..3_u8, 1..4_u32).prop_map(|(kind, device, run, key, attempt)| {
+    (0..34_u8, 0..2_u8, 0..3_u8, 0..3_u8, 1..4_u32).prop_map(|(kind, device, run, key, attempt)| {
         // A run keeps its device, as it does in life.
         let (run, device) = (s::run(run + 10 * device), s::device(device));
         let key = s::key(key);
@@ -18,6 +18,8 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         let (upload, import) = (ItemId::key(run, fingerprint), s::import(run, device));
         let content = |content| Fact::KeyRead { run, device, content };
         let why = "so".to_owned();
+        let packet = s::packet(attempt as u8 + 10 * device.bytes()[11]);
+        let brought = ItemId::key(packet, fingerprint);
         match kind {
             0 => s::seen(device),
             1 | 2 => s::started(run, device),
@@ -59,6 +61,17 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             22 => Fact::ItemWithdrawn { item: upload, why },
             23 => s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)),
             24 => s::released(run, device),
+            25 => Fact::KeyGiven { run, device, key },
+            26 | 27 => s::taken(packet, device, &key, (attempt > 1).then_some(attempt.into())),
+            28 => s::queued(s::item(packet, device, &key)),
+            29 => s::sent(&brought, 1),
+            30 => s::answered(&brought, 1, s::accepted()),
+            31 => s::packet_ended(packet, device),
+            32 => Fact::RestoreSealed {
+                run: packet,
+                device,
+                sha256: fingerprint,
+            },
             _ => Fact::UndoSealed {
                 run,
                 device,

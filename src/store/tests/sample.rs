@@ -12,6 +12,7 @@ use crate::{
         fact::{Identity, Protection},
         key::{KeyLayout, SlotContent},
         outbox::{Answer, Errand, Item, ItemId},
+        packet::{Manifest, PacketEnd, Proof, Unchecked, Voucher},
         platform::UsbMode,
         recipe::WorkOrder,
     },
@@ -155,6 +156,7 @@ pub(super) fn identity(device: DeviceId) -> Identity {
 pub(super) fn started(run: RunId, device: DeviceId) -> Fact {
     Fact::RunStarted {
         accepted: None,
+        reference: None,
         run,
         device,
         slot: SlotNo(3),
@@ -243,6 +245,53 @@ pub(super) fn intended(run: RunId, device: DeviceId, key: &PublicKey) -> Fact {
         device,
         key: key.clone(),
         item: item(run, device, key),
+    }
+}
+
+/// The id of a packet.
+pub(super) fn packet(n: u8) -> RunId {
+    run(100 + n)
+}
+
+/// A packet with a manifest that was signed at this second, if at all.
+pub(super) fn taken(packet: RunId, device: DeviceId, key: &PublicKey, signed: Option<i64>) -> Fact {
+    let manifest = signed.map(|at| Manifest {
+        packet: 1,
+        device,
+        platform: Platform::Boron,
+        kind: key.kind,
+        fingerprint: key.fingerprint,
+        station: StationId("field".to_owned()),
+        at: second(at),
+        signature: vec![1],
+    });
+    let unchecked = if manifest.is_some() {
+        vec![]
+    } else {
+        vec![Unchecked::Possession]
+    };
+    Fact::PacketTaken {
+        packet,
+        device,
+        key: key.clone(),
+        proof: Box::new(Proof { manifest, unchecked }),
+        product: Some(ProductId("4711".to_owned())),
+        voucher: Some(Voucher {
+            reference: "RMA-1".to_owned(),
+            by: "eva".to_owned(),
+        }),
+        operator: None,
+        accepted: None,
+    }
+}
+
+pub(super) fn packet_ended(packet: RunId, device: DeviceId) -> Fact {
+    Fact::PacketEnded {
+        packet,
+        device,
+        end: PacketEnd::Registered,
+        code: None,
+        why: "registered".to_owned(),
     }
 }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{edge::Attached, model::PortPath};
 
 pub use client::RemoteBus;
-pub use server::{Server, serve, serve_device};
+pub use server::{Server, Watcher, serve, serve_device};
 
 /// How a client begins.
 #[derive(Debug, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use std::{
 };
 
 use crate::{
-    edge::{Attached, Bus, Clock, Pipe, UsbError},
+    edge::{Attached, Bus, Clock, Pipe, Setup, UsbError},
     sim::world::{Canceller, World, WorldBus, WorldPipe, lock},
 };
 
@@ -124,7 +124,7 @@ fn attend(mut stream: UnixStream, bus: &WorldBus, clock: &Arc<dyn Clock>, shared
             match attached.and_then(|a: Attached| bus.open_pipe(&a).ok()) {
                 Some(pipe) => {
                     say(&mut stream, &Welcome::Opened)?;
-                    serve_device(stream, pipe, clock)
+                    serve_device(stream, pipe, clock, &nobody())
                 }
                 None => say(&mut stream, &Welcome::Gone),
             }
@@ -150,18 +150,26 @@ fn watch(mut stream: UnixStream, bus: &WorldBus, clock: &dyn Clock, shared: &Sha
     }
 }
 
+/// Is shown each control transfer of a device, with what came out of it.
+pub type Watcher = Arc<dyn Fn(Setup, &Result<Vec<u8>, UsbError>) + Send + Sync>;
+
+fn nobody() -> Watcher {
+    Arc::new(|_, _| {})
+}
+
 /// Serves one device with USB/IP until either side ends: the end of the attachment shuts the stream down, which a host
 /// controller takes for an unplug. The other end may as well be the descriptor that is attached to the kernel's vhci.
 ///
 /// # Errors
 /// Of the stream, and of a host that does not keep to the protocol.
-pub fn serve_device(stream: UnixStream, pipe: WorldPipe, clock: &Arc<dyn Clock>) -> io::Result<()> {
+pub fn serve_device(stream: UnixStream, pipe: WorldPipe, clock: &Arc<dyn Clock>, watcher: &Watcher) -> io::Result<()> {
     let canceller = pipe.canceller();
     let urbs = Arc::new(Urbs {
         out: Mutex::new(stream.try_clone()?),
         state: Mutex::default(),
         closed: AtomicBool::new(false),
         canceller: canceller.clone(),
+        watcher: Arc::clone(watcher),
     });
     let (submit, submitted) = mpsc::channel::<Submit>();
     let worker = {
@@ -176,6 +184,11 @@ pub fn serve_device(stream: UnixStream, pipe: WorldPipe, clock: &Arc<dyn Clock>)
     let result = loop {
         match Command::read(&mut input) {
             Ok(None) => break Ok(()),
+            Ok(Some(Command::Submit(urb))) if urb.endpoint != 0 => {
+                if let Err(error) = urbs.elsewhere(&urb) {
+                    break Err(error);
+                }
+            }
             Ok(Some(Command::Submit(urb))) => {
                 lock(&urbs.state).pending.insert(urb.seq);
                 if submit.send(urb).is_err() {
@@ -206,6 +219,7 @@ struct Urbs {
     state: Mutex<Pending>,
     closed: AtomicBool,
     canceller: Canceller,
+    watcher: Watcher,
 }
 
 #[derive(Default)]
@@ -230,6 +244,7 @@ impl Urbs {
                 return;
             }
             let result = transfer(&mut pipe, &urb);
+            (self.watcher)(urb.setup, &result);
             let mut state = lock(&self.state);
             state.current = None;
             // An unlink of this transfer that came too late must not hit the next one.
@@ -238,6 +253,17 @@ impl Urbs {
                 return;
             }
         }
+    }
+
+    /// A transfer on another endpoint than the control endpoint, those of the serial port: what is written is taken, and
+    /// what is asked for never comes, until the host unlinks it.
+    fn elsewhere(&self, urb: &Submit) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        if urb.is_in {
+            state.pending.insert(urb.seq);
+            return Ok(());
+        }
+        self.answer(urb, Ok(Vec::new()))
     }
 
     fn answer(&self, urb: &Submit, result: Result<Vec<u8>, UsbError>) -> io::Result<()> {
@@ -287,7 +313,7 @@ impl Urbs {
 
 /// Performs one transfer. The host has its own idea of a timeout, and unlinks.
 fn transfer(pipe: &mut WorldPipe, urb: &Submit) -> Result<Vec<u8>, UsbError> {
-    if urb.endpoint != 0 || urb.is_in != urb.setup.is_in() || urb.length < u32::from(urb.setup.length) {
+    if urb.is_in != urb.setup.is_in() || urb.length < u32::from(urb.setup.length) {
         return Err(UsbError::Stall);
     }
     let [interface, _] = urb.setup.index.to_le_bytes();

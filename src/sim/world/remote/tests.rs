@@ -235,9 +235,10 @@ fn host(bench: &Bench) -> (Host, crate::edge::clock::Joiner) {
     let pipe = bus.open_pipe(&bus.list().unwrap()[0]).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let clock = Arc::clone(&bench.clock);
+    let watcher: Watcher = Arc::new(|_, _| {});
     let joiner = bench
         .clock
-        .spawn("device", Box::new(move || drop(serve_device(theirs, pipe, &clock))));
+        .spawn("device", Box::new(move || drop(serve_device(theirs, pipe, &clock, &watcher))));
     (Host(ours), joiner)
 }
 

@@ -9,7 +9,7 @@ use crate::{
     sim::{
         device::{DeviceMishap, Press},
         world::{
-            hubs,
+            hubs::Topology,
             mishap::{Deed, Mishap, When},
             phase::Phase,
         },
@@ -112,7 +112,7 @@ enum InjectForm {
 
 impl RawMishap {
     /// The mishap in terms of devices and ports; `index` is its place in the file, from 0.
-    pub(super) fn resolve(self, index: usize, slots: &BTreeMap<u16, Slot>) -> Result<Mishap, ScenarioError> {
+    pub(super) fn resolve(self, index: usize, slots: &BTreeMap<u16, Slot>, topology: Topology) -> Result<Mishap, ScenarioError> {
         let what = format!("mishap {} ({})", index + 1, self.deed.word());
         let device_in = |slot: u16| {
             let device = slots.get(&slot).map(|s| s.id);
@@ -128,7 +128,7 @@ impl RawMishap {
             return Err(ScenarioError::NeedsSlot(what));
         }
         let deed = match self.deed {
-            RawDeed::Unplug(unplug) => unplug.resolve(&what, slots)?,
+            RawDeed::Unplug(unplug) => unplug.resolve(&what, slots, topology)?,
             RawDeed::Swap(swap) => Deed::Swap {
                 with: device_in(swap.with)?,
                 gap: millis(swap.gap_ms),
@@ -168,7 +168,7 @@ impl RawWhen {
 }
 
 impl RawUnplug {
-    fn resolve(self, what: &str, slots: &BTreeMap<u16, Slot>) -> Result<Deed, ScenarioError> {
+    fn resolve(self, what: &str, slots: &BTreeMap<u16, Slot>, topology: Topology) -> Result<Deed, ScenarioError> {
         if let Some(slot) = self.in_slot.filter(|slot| slots.contains_key(slot)) {
             let what = what.to_owned();
             return Err(ScenarioError::Occupied { what, slot });
@@ -178,7 +178,7 @@ impl RawUnplug {
         }
         Ok(Deed::Unplug {
             back_after: self.back_after_ms.map(millis),
-            port: self.in_slot.map(hubs::default_port),
+            port: self.in_slot.map(|slot| topology.port(slot)),
         })
     }
 }

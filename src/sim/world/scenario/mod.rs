@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::sim::device::{Device, StartServer, Timing};
 
-use super::{PortError, World, mishap::Mishap};
+use super::{PortError, World, hubs::Topology, mishap::Mishap};
 
 pub use expect::{EndKey, Ending, Expect};
 pub use platform::PlatformName;
@@ -29,8 +29,12 @@ pub struct Scenario {
     pub about: String,
     /// Decides everything that is random.
     pub seed: u64,
+    /// Where slots are that name no port.
+    pub topology: Topology,
     /// What the recipes do with keys, in their own words: passed on as it is. Without it the runner decides.
     pub keys: Option<String>,
+    /// What the recipes are for, if they repair: devices are theirs that the product of the recipe holds.
+    pub repair: Option<Repair>,
     /// Whether the recipes let a device go whose key is still owed to the cloud.
     pub finish_owed: bool,
     /// Whether the recipes let protected devices into Service Mode.
@@ -47,6 +51,17 @@ pub struct Scenario {
     pub mishaps: Vec<Mishap>,
     /// How it must end for the device that starts in each slot, by slot number. Each device has one.
     pub expect: BTreeMap<u16, Expect>,
+}
+
+/// What recipes that repair may do.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repair {
+    /// The work, in the recipes' own word: passed on as it is.
+    pub work: String,
+    /// Numbers of products from which devices are moved to that of the recipe for their platform.
+    #[serde(default)]
+    pub from: Vec<u32>,
 }
 
 /// How long devices take.
@@ -196,11 +211,19 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`], which names what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        Self::read_on(path, Topology::default())
+    }
+
+    /// Parses a file for a rack on other ports.
+    ///
+    /// # Errors
+    /// [`ScenarioError`], which names what is wrong with it.
+    pub fn read_on(path: &Path, topology: Topology) -> Result<Self, ScenarioError> {
         let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
             path: path.display().to_string(),
             source,
         })?;
-        Self::parse(&text)
+        Self::parse_on(&text, topology)
     }
 
     /// Parses the text of a file.
@@ -208,15 +231,27 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`], which names what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        Self::parse_on(text, Topology::default())
+    }
+
+    /// Parses the text of a file for a rack on other ports.
+    ///
+    /// # Errors
+    /// [`ScenarioError`], which names what is wrong with it.
+    pub fn parse_on(text: &str, topology: Topology) -> Result<Self, ScenarioError> {
         let raw: RawScenario = toml::from_str(text).map_err(|source| ScenarioError::Parse(Box::new(source)))?;
-        let slots = slot::place(&raw.slot, raw.seed)?;
+        let slots = slot::place(&raw.slot, raw.seed, topology)?;
         let mishaps = raw.mishap.into_iter().enumerate();
         Ok(Self {
-            mishaps: mishaps.map(|(n, m)| m.resolve(n, &slots)).collect::<Result<_, _>>()?,
+            mishaps: mishaps
+                .map(|(n, m)| m.resolve(n, &slots, topology))
+                .collect::<Result<_, _>>()?,
             expect: expect::resolve(raw.expect, &slots)?,
             about: raw.about,
             seed: raw.seed,
+            topology,
             keys: raw.keys,
+            repair: raw.repair,
             finish_owed: raw.finish_owed,
             service_mode: raw.service_mode,
             without_recipe: raw.without_recipe,
@@ -248,6 +283,7 @@ struct RawScenario {
     about: String,
     seed: u64,
     keys: Option<String>,
+    repair: Option<Repair>,
     #[serde(default, rename = "finish-owed")]
     finish_owed: bool,
     #[serde(default, rename = "service-mode")]

@@ -8,7 +8,7 @@ use crate::{
     model::{DeviceId, PortPath},
     sim::{
         device::{Spec, StartHelper, StartKey, StartServer},
-        world::hubs,
+        world::hubs::Topology,
     },
 };
 
@@ -207,13 +207,13 @@ pub(super) struct RawSlot {
     shows_id_of: Option<u16>,
 }
 
-pub(super) fn place(raw: &[RawSlot], seed: u64) -> Result<BTreeMap<u16, Slot>, ScenarioError> {
+pub(super) fn place(raw: &[RawSlot], seed: u64, topology: Topology) -> Result<BTreeMap<u16, Slot>, ScenarioError> {
     let mut slots: BTreeMap<u16, Slot> = BTreeMap::new();
     for slot in raw {
         if !(1..=LAST_SLOT).contains(&slot.number) {
             return Err(ScenarioError::SlotNumber(slot.number));
         }
-        let port = slot.port.clone().unwrap_or_else(|| hubs::default_port(slot.number));
+        let port = slot.port.clone().unwrap_or_else(|| topology.port(slot.number));
         let id = slot.id.unwrap_or_else(|| slot.platform.device_id(seed, slot.number));
         if slots.contains_key(&slot.number) || slots.values().any(|s| s.port == port || s.id == id) {
             return Err(ScenarioError::SlotTwice(slot.number));
