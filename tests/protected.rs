@@ -141,7 +141,9 @@ const PLATFORMS: [Platform; 4] = [Platform::Argon, Platform::Boron, Platform::P2
 #[test]
 fn each_family_is_let_in_for_each_work_and_protected_again() {
     // The bootloader of 6.1.1 neither tells its state in DFU mode nor ends Service Mode there.
-    let systems = PLATFORMS.into_iter().flat_map(|platform| [(platform, "6.2.0"), (platform, "6.1.1")]);
+    let systems = PLATFORMS
+        .into_iter()
+        .flat_map(|platform| [(platform, "6.2.0"), (platform, "6.1.1")]);
     for (platform, os) in systems {
         for job in [Job::Provision, Job::Mend, Job::NewKey, Job::Address] {
             Bench::run(scenario_with(platform, job, os), &options(job), |bench, end| {

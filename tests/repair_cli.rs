@@ -109,7 +109,7 @@ fn a_directory_of_packets_is_checked_one_by_one() {
     assert_eq!(lines[0]["fingerprint"], a.public().fingerprint.to_string());
     assert_eq!(lines[0]["product"], "1234");
     assert_eq!(lines[0]["signed"]["station"], "field");
-    assert_eq!(lines[0]["unchecked"].as_array().unwrap().len(), 0);
+    assert_eq!(lines[0]["unchecked"], serde_json::json!(["replacement"]));
     assert_eq!((&lines[2]["fits"], &lines[2]["left_alone"]), (&2.into(), &1.into()));
     assert!(!desk.dir.path().join("state").exists(), "nothing was put on record");
 
@@ -145,7 +145,10 @@ fn a_list_names_the_device_of_a_plain_key_and_a_file_name_does_not() {
         (&lines[0]["product"], &lines[0]["signed"]),
         (&"77".into(), &serde_json::Value::Null)
     );
-    assert_eq!(lines[0]["unchecked"], serde_json::json!(["possession", "kind"]));
+    assert_eq!(
+        lines[0]["unchecked"],
+        serde_json::json!(["possession", "kind", "replacement"])
+    );
     fs::write(field.dir.join("keys.csv"), format!("{}\n{};x\n", fresh(1), fresh(2))).unwrap();
     let (_, end) = field.import(&["keys.csv"], &[]);
     assert_eq!(end.code, 5);
@@ -480,6 +483,197 @@ fn a_field_bench_saves_packets_without_a_cloud_and_the_owner_takes_them() {
         pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()
     });
     assert_ne!(left.registered(device), left.held(device), "nothing was registered");
+}
+
+/// The other bench: it has the token, a ledger of its own, and no device.
+struct Owner<'a> {
+    world: &'a World,
+    state: String,
+}
+
+impl<'a> Owner<'a> {
+    fn of(world: &'a World) -> Self {
+        let state = text(&world.home.path().join("owner")).to_owned();
+        Self { world, state }
+    }
+
+    fn arguments<'b>(&'b self, command: &[&'b str], config: &'b Path) -> Vec<&'b str> {
+        [command, &["--config", text(config), "--state", &self.state]].concat()
+    }
+
+    fn run(&self, command: &[&str]) -> (Vec<Value>, desk::End) {
+        let config = self.world.folder().join("station.toml");
+        let arguments = [&self.arguments(command, &config)[..], &["--json"]].concat();
+        let end: desk::End = process::keyrack(self.world.home.path(), &arguments).into();
+        let lines = end.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (lines, end)
+    }
+}
+
+fn ends(lines: &[Value]) -> Vec<&str> {
+    results(lines).iter().map(|line| line["end"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn packets_of_a_field_bench_are_registered_by_the_owner_who_has_no_device() {
+    let customer = format!("owner = \"{CUSTOMER}\"\nregistered = \"before\"\nname = \"kitchen\"");
+    let world = World::of(&[
+        "registered = \"before\"",
+        &customer,
+        "owner = \"operator@bench.test\"",
+        "denied = true",
+    ]);
+    let dir = world.home.path().join("packets");
+    let (lines, end) = world.run(&["keys", "save", "--dir", text(&dir)]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let saved: Vec<DeviceId> = lines
+        .iter()
+        .filter(|line| line["event"] == "saved")
+        .map(|line| line["device"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(saved.len(), 4);
+    let owner = Owner::of(&world);
+    let (lines, end) = owner.run(&["packet", "import", text(&dir)]);
+    assert_eq!(end.code, 1, "the denied device is for a person: {} {}", end.out, end.err);
+    let told = results(&lines);
+    assert_eq!(told.len(), 4);
+    let refused: Vec<_> = told.iter().filter(|line| line["end"] == "refused").collect();
+    assert_eq!(
+        (refused.len(), &refused[0]["code"]),
+        (1, &"cloud-quarantine".into()),
+        "{told:?}"
+    );
+    let batch = lines.iter().find(|line| line["event"] == "batch").unwrap();
+    assert_eq!(
+        (&batch["registered"], &batch["not_registered"], &batch["owed"]),
+        (&3.into(), &1.into(), &0.into())
+    );
+    // A second time nothing is replaced: the ledger knows these very keys.
+    let (lines, end) = owner.run(&["packet", "import", text(&dir)]);
+    assert_eq!(end.code, 1, "{} {}", end.out, end.err);
+    assert_eq!(ends(&lines).iter().filter(|end| **end == "registered").count(), 3);
+    let (lines, _) = owner.run(&["devices"]);
+    assert!(lines.iter().all(|line| line["standing"]["standing"] != "apart"), "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line["key_origin"] == "packet").count(), 3);
+    let (lines, end) = owner.run(&["device", &saved[0].to_string()]);
+    assert_eq!(end.code, 0, "{}", end.err);
+    assert_eq!(lines[0]["packets"][0]["proof"]["manifest"]["device"], saved[0].to_string());
+    let (_, end) = owner.run(&["replay", "--verify"]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let (journal, _) = owner.run(&["replay"]);
+    assert!(
+        !format!("{journal:?}").contains(CUSTOMER),
+        "no address of a customer is on record"
+    );
+    let denied: DeviceId = refused[0]["device"].as_str().unwrap().parse().unwrap();
+    let (left, _home) = world.leave();
+    for device in saved.iter().filter(|device| **device != denied) {
+        assert_eq!(left.registered(*device), left.held(*device), "{device}");
+        assert!(left.held(*device).is_some());
+    }
+    let kitchen = saved.iter().find(|device| left.known(**device)["name"] == "kitchen").unwrap();
+    assert_eq!(left.known(*kitchen)["owner"]["customer"], CUSTOMER, "the customer's again");
+}
+
+#[test]
+fn a_kill_after_any_record_loses_no_packet_and_no_owner() {
+    let customer = format!("owner = \"{CUSTOMER}\"\nregistered = \"before\"");
+    let world = World::of(&[customer.as_str(); 12]);
+    let dir = world.home.path().join("packets");
+    let (_, end) = world.run(&["keys", "save", "--dir", text(&dir)]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let mut files: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.to_str().unwrap().ends_with(".pub.pem"));
+    assert_eq!(files.len(), 12);
+    let owner = Owner::of(&world);
+    let config = world.folder().join("station.toml");
+    for (n, file) in files.iter().enumerate() {
+        let arguments = owner.arguments(&["packet", "import", text(file)], &config);
+        let mut killed = process::Program::start(&arguments, world.home.path());
+        let mut facts = 0;
+        killed.wait_for(|line| {
+            facts += usize::from(line["event"] == "fact");
+            facts > n + 1
+        });
+        killed.signal("KILL");
+        killed.end();
+        // The last ones are left for whatever station comes next.
+        if n < 9 {
+            let (lines, end) = owner.run(&["packet", "import", text(file)]);
+            assert_eq!(
+                (end.code, ends(&lines)),
+                (0, vec!["registered"]),
+                "{n}: {} {}",
+                end.out,
+                end.err
+            );
+        }
+    }
+    let bus = world.folder().join("bus");
+    let arguments = owner.arguments(&["run", "--headless", "--world", text(&bus)], &config);
+    let mut station = process::Program::start(&arguments, world.home.path());
+    let mut owed = |_: &Value| owner.run(&["outbox"]).0.is_empty();
+    station.wait_for(&mut owed);
+    station.signal("TERM");
+    station.end();
+    let (_, end) = owner.run(&["replay", "--verify"]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let (left, _home) = world.leave();
+    for device in left.devices() {
+        assert_eq!(left.registered(device), left.held(device), "{device}");
+        assert_eq!(left.known(device)["owner"]["customer"], CUSTOMER, "{device}");
+    }
+}
+
+#[test]
+fn one_key_is_sent_and_what_nobody_could_check_is_said() {
+    let world = World::of(&["registered = \"before\"", "registered = \"present\""]);
+    let dir = world.home.path().join("packets");
+    let (lines, end) = world.run(&["keys", "save", "1", "--dir", text(&dir)]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let device = lines.iter().find(|line| line["event"] == "saved").unwrap()["device"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let plain = world.home.path().join("plain.pem");
+    fs::copy(dir.join(format!("{device}.pub.pem")), &plain).unwrap();
+    let owner = Owner::of(&world);
+    let (lines, end) = owner.run(&["keys", "send", &device, text(&plain)]);
+    assert_eq!((end.code, ends(&lines)), (0, vec!["registered"]), "{} {}", end.out, end.err);
+    let shown = lines.iter().find(|line| line["event"] == "packet").unwrap();
+    assert_eq!(shown["unchecked"], serde_json::json!(["possession", "kind", "replacement"]));
+    // Another key for it takes the place of one that the cloud accepted.
+    let other = pair();
+    fs::write(&plain, public_pem(&other.public())).unwrap();
+    let (_, end) = owner.run(&["keys", "send", &device, text(&plain)]);
+    assert_eq!(end.code, 5, "{} {}", end.out, end.err);
+    assert!(end.out.contains("it would replace key"), "{}", end.out);
+    let vouched = [
+        "keys",
+        "send",
+        &device,
+        text(&plain),
+        "--reference",
+        "RMA-1",
+        "--operator",
+        "eva",
+    ];
+    let (lines, end) = owner.run(&vouched);
+    assert_eq!((end.code, ends(&lines)), (0, vec!["registered"]), "{} {}", end.out, end.err);
+    let (lines, _) = owner.run(&["device", &device]);
+    assert_eq!(lines[0]["packets"][0]["voucher"]["reference"], "RMA-1");
+    // Its private half, and a token that nobody accepts.
+    let private = world.home.path().join("private.der");
+    fs::write(&private, encode(&other, 192).expose()).unwrap();
+    let (_, end) = owner.run(&["keys", "send", &device, text(&private)]);
+    assert_eq!(end.code, 5, "{} {}", end.out, end.err);
+    let mut token: Value = serde_json::from_str(&fs::read_to_string(world.folder().join("token")).unwrap()).unwrap();
+    token["access_token"] = "0123456789abcdef0123456789abcdef01234567".into();
+    fs::write(world.folder().join("token"), token.to_string()).unwrap();
+    fs::write(&plain, public_pem(&pair().public())).unwrap();
+    let (lines, end) = owner.run(&vouched);
+    assert_eq!((end.code, ends(&lines).len()), (4, 0), "{} {}", end.out, end.err);
+    assert_eq!(lines.iter().find(|line| line["event"] == "batch").unwrap()["owed"], 1);
 }
 
 #[test]

@@ -20,7 +20,10 @@ use crate::{
     cloud::{Api, Metered, client_file, limits::TokenBucket},
     config::{self, recipe_from_text},
     device::UsbBus,
-    edge::{Bus, Clock, Entropy, Http, HttpError, Request, Response, clock::SystemClock, entropy::SystemEntropy},
+    edge::{
+        Attached, Bus, BusError, Clock, Entropy, Http, HttpError, Pipe, Request, Response, Signal, UsbError, clock::SystemClock,
+        entropy::SystemEntropy,
+    },
     keys::seal::StationKey,
     model::{Fact, ProductId, Secret, SlotNo, recipe::WorkOrder},
     rack::Setting,
@@ -50,6 +53,8 @@ pub(super) struct Overrides {
     pub(super) job: Option<Job>,
     /// The only slots that count; none are all.
     pub(super) slots: Vec<SlotNo>,
+    /// Nothing is done with devices: there are neither slots nor ports, and no recipe but those of runs under way.
+    pub(super) no_devices: bool,
 }
 
 /// All that [`crate::station::Station::start`] takes.
@@ -84,10 +89,17 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
     if let Some(job) = &overrides.job {
         config.recipes = job.recipes(&config);
     }
+    if overrides.no_devices {
+        config.recipes.clear();
+        config.slots.clear();
+    }
     let counts = |slot: SlotNo| overrides.slots.is_empty() || overrides.slots.contains(&slot);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let bus = bus(overrides.world.as_deref(), &clock)?;
+    let bus = match overrides.no_devices {
+        true => Arc::new(NoPorts(Signal::new())),
+        false => bus(overrides.world.as_deref(), &clock)?,
+    };
     // A field bench has neither a token nor a cloud that it may talk to.
     let cloud = overrides.job.as_ref().is_none_or(Job::asks_the_cloud);
     let api = if cloud {
@@ -152,6 +164,23 @@ pub(super) fn bus(world: Option<&Path>, clock: &Arc<dyn Clock>) -> Result<Arc<dy
         Some(socket) => Arc::new(RemoteBus::connect(socket, Arc::clone(clock))?),
         None => Arc::new(UsbBus::start(Arc::clone(clock))?),
     })
+}
+
+/// The ports of a station without devices.
+struct NoPorts(Signal);
+
+impl Bus for NoPorts {
+    fn list(&self) -> Result<Vec<Attached>, BusError> {
+        Ok(Vec::new())
+    }
+
+    fn changed(&self) -> Signal {
+        self.0.clone()
+    }
+
+    fn open(&self, _: &Attached) -> Result<Box<dyn Pipe>, UsbError> {
+        Err(UsbError::Gone)
+    }
 }
 
 /// The way to the cloud of a command that has none.

@@ -13,16 +13,16 @@ use super::{
     table::Table,
 };
 use crate::{
-    model::{DeviceId, Record, sentence},
+    model::{DeviceId, Record, packet::PacketEnd, sentence},
     store::{
-        DeviceRow, KeyRow, KeyState, Origin, Reader, RunRow,
+        DeviceRow, KeyRow, KeyState, Origin, PacketRow, Reader, RunRow,
         read::{DeviceFilter, History},
     },
 };
 
 /// Show the whole history of one device
 ///
-/// What it is, its runs, every key that was seen on it or made for it, and what it owes or owed to the cloud. The device
+/// What it is, its runs, every key that was seen on it, made for it or sent for it, and what it owes or owed to the cloud. The device
 /// is named by its id, its serial number, or enough of the end of its id.
 #[derive(Args, Debug)]
 #[command(after_long_help = help::after(
@@ -74,6 +74,7 @@ pub(super) fn run(args: &DeviceArgs, context: &Context) -> Result<ExitCode, CliE
     identity(&history.device, printer);
     runs(&history, printer);
     keys(&history.keys, printer);
+    packets(&history.packets, printer);
     items(&history, printer);
     if args.facts {
         heading("facts", printer);
@@ -183,7 +184,9 @@ pub(super) fn identity(row: &DeviceRow, printer: &Printer) {
     line("first seen", row.first_seen.to_string().into());
     let slot = row.last_slot.map(|slot| format!(" in slot {slot}")).unwrap_or_default();
     line("last seen", format!("{}{slot}", row.last_seen).into());
-    line("key in slot", devices::key_in_slot(row).into());
+    let origin = row.key_origin.filter(|origin| *origin != Origin::Read);
+    let origin = origin.map_or_else(String::new, |of| format!(" ({})", devices::origin(of)));
+    line("key in slot", (devices::key_in_slot(row) + &origin).into());
     if let Some(key) = row.key_intended {
         line(
             "key intended",
@@ -295,16 +298,48 @@ fn keys(rows: &[KeyRow], printer: &Printer) {
             row.first_seen.to_string().into(),
             row.last_seen.to_string().into(),
             row.accepted_at.map(|at| at.to_string()).unwrap_or_default().into(),
-            match row.origin {
-                Origin::Read => "found in the slot",
-                Origin::Made => "made by the station",
-                Origin::Given => "given from a file",
-                Origin::Packet => "brought by a packet",
-            }
-            .into(),
+            devices::origin(row.origin).into(),
         ]);
     }
     table.print(printer);
+}
+
+fn packets(rows: &[PacketRow], printer: &Printer) {
+    if rows.is_empty() {
+        return;
+    }
+    heading("packets, newest first", printer);
+    let mut table = Table::new(["taken", "key", "signed", "not checked", "who stands for it", "result"]);
+    for row in rows {
+        let manifest = row.proof.manifest.as_ref();
+        let unchecked: Vec<_> = row.proof.unchecked.iter().map(|unchecked| unchecked.words()).collect();
+        let voucher = row.voucher.as_ref();
+        let why = row.why.as_deref().unwrap_or_default();
+        table.row([
+            row.taken_at.to_string().into(),
+            row.fingerprint.short().into(),
+            manifest
+                .map_or_else(String::new, |m| format!("by {} on {}", m.station, m.at))
+                .into(),
+            unchecked.join("; ").into(),
+            voucher
+                .map_or_else(String::new, |v| format!("{} under {}", v.by, v.reference))
+                .into(),
+            match row.end {
+                None => Text::new().paint(Paint::Busy, "open"),
+                Some(PacketEnd::Registered) if row.code.is_none() => Text::new().paint(Paint::Good, "registered"),
+                Some(end) => Text::new().paint(Paint::Bad, end.word()).then(format!(": {why}")),
+            },
+        ]);
+    }
+    table.print(printer);
+    if let Some(code) = rows.first().and_then(|row| row.code) {
+        printer.line(
+            Text::new()
+                .paint(Paint::Busy, "next:")
+                .then(format!(" {}", code.next_action())),
+        );
+    }
 }
 
 fn items(history: &History, printer: &Printer) {
@@ -316,7 +351,7 @@ fn items(history: &History, printer: &Printer) {
     for row in &history.items {
         table.row([
             row.queued_at.to_string().into(),
-            sentence::errand(&row.item).into(),
+            outbox::what(row).into(),
             outbox::state(row.state),
             outbox::attempts(row).into(),
             row.settled_at.map(|at| at.to_string()).unwrap_or_default().into(),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::Verdict,
-    store::{Apart, DeviceRow, Standing, read::DeviceFilter},
+    store::{Apart, DeviceRow, Origin, Standing, read::DeviceFilter},
 };
 
 /// List the devices of the ledger
@@ -110,7 +110,11 @@ fn table(rows: &[DeviceRow]) -> Table {
                 if released { text.then(", released") } else { text }
             }),
             code(row),
-            key_in_slot(row).into(),
+            match row.key_origin {
+                // What nobody at this station read or made is marked.
+                Some(Origin::Packet) => format!("{}, by a packet", key_in_slot(row)).into(),
+                _ => key_in_slot(row).into(),
+            },
             standing(row.standing),
             row.last_seen.to_string().into(),
         ]);
@@ -137,6 +141,16 @@ pub(super) fn key_in_slot(row: &DeviceRow) -> String {
         (Some(key), _) => key.short(),
         (None, Some(content)) => content.clone(),
         (None, None) => String::new(),
+    }
+}
+
+/// Where a key came from, in words.
+pub(super) const fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Read => "found in the slot",
+        Origin::Made => "made by the station",
+        Origin::Given => "given from a file",
+        Origin::Packet => "brought by a packet",
     }
 }
 

@@ -197,6 +197,10 @@ impl Events {
             Fact::Diagnosed { .. } | Fact::DeviceSeen { .. } | Fact::RunStarted { .. } | Fact::RunResumed { .. } => {
                 sentence::sentence(fact).into()
             }
+            Fact::PacketEnded { code, .. } => {
+                let next = code.map(|code| format!("; next: {}", code.next_action())).unwrap_or_default();
+                Text::new().then(sentence::sentence(fact)).then(next)
+            }
             Fact::KeyAbandoned { .. } | Fact::KeyRestored { .. } | Fact::HandshakeSeen { .. } => sentence::sentence(fact).into(),
             Fact::ItemAnswered { answer, .. } if !matches!(answer, Answer::Accepted { .. }) => {
                 Text::new().paint(Paint::Warn, sentence::sentence(fact))

@@ -83,7 +83,7 @@ pub(super) fn run(args: &OutboxArgs, context: &Context) -> Result<ExitCode, CliE
         table.row([
             row.item.device.to_string().into(),
             row.queued_at.to_string().into(),
-            sentence::errand(&row.item).into(),
+            what(row).into(),
             state(row.state),
             attempts(row).into(),
             row.next_at.map(|at| at.to_string()).unwrap_or_default().into(),
@@ -99,6 +99,16 @@ pub(super) fn run(args: &OutboxArgs, context: &Context) -> Result<ExitCode, CliE
         printer.note(format!("only the first {}: give a larger --limit", args.limit));
     }
     Ok(ExitCode::Passed)
+}
+
+/// What is owed, and that a packet owes it.
+pub(super) fn what(row: &ItemRow) -> String {
+    let errand = sentence::errand(&row.item);
+    if row.from_packet {
+        format!("{errand}, by a packet")
+    } else {
+        errand
+    }
 }
 
 /// The state of an item in one word, with its paint.

@@ -112,7 +112,7 @@ pub(super) fn run(args: &ReleaseArgs, context: &Context) -> Result<ExitCode, Cli
 }
 
 /// Words for a fact: facts are exported and replicated, so no address goes in.
-fn words(text: &str) -> Result<String, String> {
+pub(super) fn words(text: &str) -> Result<String, String> {
     let clean = sanitise(text);
     if clean.is_empty() {
         return Err("it says nothing".to_owned());

@@ -122,6 +122,7 @@ fn overrides(args: &RunArgs) -> Overrides {
         world: args.world.clone(),
         job: None,
         slots: Vec::new(),
+        no_devices: false,
     }
 }
 

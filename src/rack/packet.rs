@@ -13,7 +13,7 @@ use crate::model::{
     Code, DeviceId, Fact, Fingerprint, Mono, Platform, ProductId, PublicKey, RunId, Wall,
     diagnosis::Flow,
     outbox::{Answer, CloudDevice, Errand, Item, ItemId, ItemState},
-    packet::{PacketEnd, Proof, Unchecked, Voucher},
+    packet::{PacketEnd, Proof, Voucher},
     recipe::Sha256,
     survey::{Membership, OwnerKind, Shown, Survey},
 };
@@ -322,15 +322,11 @@ impl Rack {
 
 impl Turn {
     fn take(&mut self, packet: RunId, offer: &Offer, kept: &Kept) {
-        let mut proof = offer.proof.clone();
-        if kept.accepted.is_none() && !proof.unchecked.contains(&Unchecked::Replacement) {
-            proof.unchecked.push(Unchecked::Replacement);
-        }
         self.fact(Fact::PacketTaken {
             packet,
             device: offer.device,
             key: offer.key.clone(),
-            proof: Box::new(proof),
+            proof: Box::new(offer.proof.clone()),
             product: offer.product.clone(),
             voucher: offer.voucher.clone(),
             operator: self.rack.setting().operator.clone(),

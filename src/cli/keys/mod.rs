@@ -5,6 +5,7 @@ mod export;
 mod file;
 mod pair;
 mod save;
+mod send;
 mod server;
 
 use clap::{Args, Subcommand};
@@ -34,6 +35,7 @@ pub(super) struct KeysArgs {
 enum Errand {
     Export(export::ExportArgs),
     Save(save::SaveArgs),
+    Send(send::KeySendArgs),
     Generate(pair::GenerateArgs),
     Doctor(pair::DoctorArgs),
     Server(server::ServerArgs),
@@ -44,6 +46,7 @@ pub(super) fn run(args: &KeysArgs, context: &Context) -> Result<ExitCode, CliErr
     match &args.errand {
         Errand::Export(args) => export::run(args, context),
         Errand::Save(args) => save::run(args, context),
+        Errand::Send(args) => send::run(args, context),
         Errand::Generate(args) => pair::generate(args, context),
         Errand::Doctor(args) => pair::doctor(args, context),
         Errand::Server(args) => server::server(args, context),

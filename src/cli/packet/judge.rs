@@ -11,6 +11,7 @@ use crate::{
         packet::check::{self, Given, Known, Packet, Refusal},
     },
     model::{DeviceId, ProductId, packet::Unchecked, platform::Transport},
+    rack::Declined,
     store::Reader,
 };
 
@@ -52,6 +53,9 @@ pub(in crate::cli) enum Why {
     /// A rule.
     #[error("{0}")]
     Rule(#[source] Refusal),
+    /// What the station knows stands against it.
+    #[error("{}", .0.why)]
+    Declined(Declined),
 }
 
 impl Why {
@@ -60,6 +64,7 @@ impl Why {
         match self {
             Self::Unread(_) | Self::Manifest(_) => "look at the file and its permissions, or ask for it again",
             Self::Rule(refusal) => refusal.next(),
+            Self::Declined(declined) => declined.code.next_action(),
         }
     }
 

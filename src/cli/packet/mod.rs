@@ -3,20 +3,21 @@
 mod find;
 mod import;
 mod judge;
+pub(super) mod send;
 mod show;
 
 use clap::{Args, Subcommand};
 
 use super::{Context, error::CliError, exit::ExitCode, help};
 
-pub(super) use find::ListTrouble;
+pub(super) use find::{Found, ListTrouble, one};
 pub(super) use import::product;
 
 /// Keys that come from field benches
 #[derive(Args, Debug)]
 #[command(after_long_help = help::after(
-    &[("keyrack packet import --dry-run returned/", "checks every packet of a directory")],
-    &[ExitCode::Passed, ExitCode::Usage, ExitCode::Ledger],
+    &[("keyrack packet import returned/", "registers every packet of a directory")],
+    &ExitCode::ALL,
 ))]
 pub(super) struct PacketArgs {
     /// What to do with them.

@@ -64,13 +64,23 @@ pub(in crate::cli) fn batch(all: &[Judged], printer: &Printer) {
         }
     }
     table.print(printer);
-    for judged in all {
-        let file = judged.path.display();
-        match &judged.fate {
-            Fate::Fits(_) => {}
-            Fate::Repeated => printer.line(format!("{file}: the same packet came before; it counts once")),
-            Fate::Refused(why) => refused(judged, why, printer),
-        }
+    all.iter()
+        .filter(|judged| !matches!(judged.fate, Fate::Fits(_)))
+        .for_each(|judged| one(judged, printer));
+}
+
+/// Prints what is to become of one packet.
+pub(in crate::cli) fn one(judged: &Judged, printer: &Printer) {
+    if printer.is_json() {
+        return printer.object(&event(judged));
+    }
+    match &judged.fate {
+        Fate::Fits(_) => {}
+        Fate::Repeated => printer.line(format!(
+            "{}: the same packet came before; it counts once",
+            judged.path.display()
+        )),
+        Fate::Refused(why) => refused(judged, why, printer),
     }
 }
 

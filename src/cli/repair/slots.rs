@@ -63,6 +63,7 @@ impl SlotArgs {
             world: bench.world.clone(),
             job: Some(job),
             slots: self.slots.iter().copied().map(SlotNo).collect(),
+            no_devices: false,
         };
         let parts = assemble::station(&config, &overrides, context)?;
         let until = match bench.devices {

@@ -196,6 +196,9 @@ pub fn compare(packet: &Packet, known: &Known, vouched: bool) -> Result<Vec<Unch
             unchecked.push(Unchecked::Kind);
         }
     }
+    if known.accepted.is_none() {
+        unchecked.push(Unchecked::Replacement);
+    }
     Ok(unchecked)
 }
 
@@ -291,7 +294,7 @@ mod tests {
                 assert_eq!((packet.device, &packet.key), (device(1), &expected));
                 assert_eq!(
                     compare(&packet, &Known::default(), false),
-                    Ok(vec![]),
+                    Ok(vec![Unchecked::Replacement]),
                     "a manifest names the platform"
                 );
             }
@@ -329,12 +332,18 @@ mod tests {
         })
         .unwrap();
         let unchecked = |known: &Known| compare(&packet, known, false);
-        assert_eq!(unchecked(&Known::default()), Ok(vec![Unchecked::Possession, Unchecked::Kind]));
+        assert_eq!(
+            unchecked(&Known::default()),
+            Ok(vec![Unchecked::Possession, Unchecked::Kind, Unchecked::Replacement])
+        );
         let of = |platform| Known {
             platform: Some(platform),
             ..Known::default()
         };
-        assert_eq!(unchecked(&of(Platform::Boron)), Ok(vec![Unchecked::Possession]));
+        assert_eq!(
+            unchecked(&of(Platform::Boron)),
+            Ok(vec![Unchecked::Possession, Unchecked::Replacement])
+        );
         let refusal = Refusal::OtherKind {
             platform: Platform::Photon,
             found: KeyKind::P256,
