@@ -106,11 +106,13 @@ impl OverUplink {
         half: impl FnOnce(Mailbox<Result<T, Answer>>) -> Half,
     ) -> Result<T, (NoHelp, Option<Duration>)> {
         let reply = Mailbox::new();
-        self.jobs.send(Some(Job::Ask(Ask {
+        let ask = Job::Ask(Ask {
             device: self.device,
             product: self.product.clone(),
             half: half(reply.clone()),
-        })));
+        });
+        // A device waits for it, and not for long.
+        self.jobs.hurry(Some(ask));
         let no_answer = |reason: &str| NoHelp::NoAnswer {
             reason: reason.to_owned(),
         };

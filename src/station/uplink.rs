@@ -7,10 +7,10 @@ use crate::{
     cloud::answer::withheld,
     model::{
         fact::Protection,
-        outbox::{Answer, Attempt, ItemId, Looked},
+        outbox::{Answer, Attempt, Errand, ItemId, Looked},
         survey::Survey,
     },
-    rack::{Admitted, Book, Call, Input, Reply},
+    rack::{Admitted, Book, Call, Input, Outbox, Reply},
 };
 
 use super::{
@@ -58,9 +58,13 @@ impl Uplink {
         Self { jobs, threads }
     }
 
-    /// Hands over a call.
-    pub(super) fn call(&self, call: Call) {
-        self.jobs.send(Some(Job::Call(call)));
+    /// Hands over a call. One that brings a device nearer to its owner does not wait for those of others: until then
+    /// anybody may claim it.
+    pub(super) fn call(&self, call: Call, outbox: &Outbox) {
+        match hurries(&call, outbox) {
+            true => self.jobs.hurry(Some(Job::Call(call))),
+            false => self.jobs.send(Some(Job::Call(call))),
+        }
     }
 
     /// The queue, for the questions of workers.
@@ -230,6 +234,21 @@ impl Line {
                 found: api.glance(device, product.as_ref()),
             }],
         }
+    }
+}
+
+/// True if the call is for a device that was taken and lacks its owner or its product.
+fn hurries(call: &Call, outbox: &Outbox) -> bool {
+    let lacks = |item: &ItemId| item.run().is_some_and(|run| outbox.lacks(run));
+    match call {
+        // With this one it begins.
+        Call::Errand {
+            errand: Errand::Release { .. },
+            ..
+        } => false,
+        Call::Errand { item, .. } | Call::Upload { item, .. } => lacks(item),
+        Call::Import { items, .. } => items.iter().any(|out| lacks(&out.item)),
+        _ => false,
     }
 }
 

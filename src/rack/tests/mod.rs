@@ -10,6 +10,7 @@ mod guards;
 mod looks;
 mod moves;
 mod newcomers;
+mod orders;
 mod owing;
 mod packets;
 mod pictures;
@@ -26,8 +27,8 @@ use super::*;
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fingerprint, KeyKind, Mono, Outcome, Platform, ProductId, PublicKey, RunId, StepError, StepKind, Verdict,
-        Wall,
+        CloudState, Code, DeviceId, Fingerprint, KeyKind, Mono, Outcome, Platform, ProductId, PublicKey, RunId, ServerExam,
+        StepError, StepKind, Verdict, Wall,
         fact::{Identity, Protection},
         key::{KeyLayout, SlotContent},
         outbox::{Answer, CloudDevice, Errand, Item, ItemId, Looked},
@@ -130,6 +131,16 @@ struct Drive {
     errands: Vec<String>,
     /// What was kept to give a device back was done with; true where it was destroyed.
     ended_custody: Vec<bool>,
+    /// What the running device says of its connection, if anything.
+    says: CloudState,
+    /// Its server settings as they are examined.
+    exam: Option<ServerExam>,
+    /// This kind of step takes so long.
+    slow: Option<(StepKind, Duration)>,
+    /// It has no session and is not online when the proof is looked for.
+    stays_offline: bool,
+    /// The session that the cloud shows then, in place of one of that very moment.
+    proves_at: Option<Wall>,
     /// The worker reports this in place of doing this kind of step.
     fails: Option<(StepKind, StepError)>,
     /// What the device shows of its protection.
@@ -176,6 +187,11 @@ impl Drive {
             same_pair: false,
             errands: Vec::new(),
             ended_custody: Vec::new(),
+            says: CloudState::default(),
+            exam: None,
+            slow: None,
+            stays_offline: false,
+            proves_at: None,
             fails: None,
             shows: Protection::Open,
             early: false,
@@ -373,13 +389,20 @@ impl Drive {
                     return self.give(&Input::Report { slot, ticket, result });
                 }
                 let mut after = After::Stays;
+                if let Some((_, time)) = self.slow.filter(|(kind, _)| *kind == work.kind) {
+                    self.now = self.now + time;
+                }
                 match work.kind {
                     StepKind::ServiceMode | StepKind::ProtectAgain => after = self.guard(slot, ticket, work.kind),
+                    StepKind::Question if self.says.is_told() => {
+                        let (run, device, state) = (work.run, DEVICE, self.says);
+                        self.commit(slot, ticket, Fact::Questioned { run, device, state });
+                    }
                     StepKind::Examine => {
                         let content = self.holds.clone();
                         let (run, device) = (work.run, DEVICE);
                         self.commit(slot, ticket, Fact::KeyRead { run, device, content });
-                        let server = None;
+                        let server = self.exam.clone();
                         self.commit(slot, ticket, Fact::Examined { run, device, server });
                     }
                     StepKind::ReadKey => {
@@ -541,10 +564,11 @@ impl Drive {
             Call::Look { about, .. } => {
                 let device = CloudDevice {
                     last_handshake_at: match about {
-                        About::Proof(_) => at,
+                        About::Proof(_) if self.stays_offline => None,
+                        About::Proof(_) => self.proves_at.or(at),
                         About::Item(_) => self.session,
                     },
-                    online: Some(true),
+                    online: Some(!self.stays_offline),
                     product_id: Some(1234),
                     owner: Some("ann@home.example".into()),
                     ..CloudDevice::default()
