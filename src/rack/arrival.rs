@@ -6,7 +6,12 @@ use std::sync::Arc;
 
 use crate::{
     edge::Attached,
-    model::{Code, DeviceId, Fact, RunId, SlotNo, StepError, Verdict, fact::Identity, module::Dependency, recipe::Aim},
+    model::{
+        Code, DeviceId, Fact, RunId, SlotNo, StepError, Verdict,
+        fact::Identity,
+        module::Dependency,
+        recipe::{Aim, Work},
+    },
 };
 
 use super::{
@@ -185,6 +190,11 @@ impl Turn {
                 Aim::Provision => None,
             },
         });
+        if diagnose::work(&prepared.recipe) == Some(Work::GivenKey)
+            && let Err(error) = self.hand_over(run, identity.device, known)
+        {
+            return self.fail(slot, Some(attached.clone()), run, &error);
+        }
         if let Some(why) = unmet(&prepared.needs, identity) {
             return self.judge(
                 slot,
@@ -199,6 +209,23 @@ impl Turn {
             Guard::Aside { open: false } => self.set_aside(slot, attached, run),
             Guard::None | Guard::Aside { open: true } | Guard::Serviced { .. } => self.go_on(slot, attached, run),
         }
+    }
+}
+
+impl Turn {
+    /// Puts on record which pair was given for a device. One that the ledger knows on another device is never written.
+    fn hand_over(&mut self, run: RunId, device: DeviceId, known: &Known) -> Result<(), StepError> {
+        let Some(given) = &known.given else {
+            let doing = "take over the pair that is to be written: none that was given is for this device";
+            return Err(StepError::new(Code::GivenKeyAbsent, doing));
+        };
+        if let Some(other) = given.owners.iter().find(|owner| **owner != device) {
+            let doing = format!("compare with the ledger: device {other} has the key that was given");
+            return Err(StepError::new(Code::KeyDuplicate, doing));
+        }
+        let key = given.key.clone();
+        self.fact(Fact::KeyGiven { run, device, key });
+        Ok(())
     }
 }
 

@@ -71,6 +71,17 @@ pub struct Known {
     pub quarantined: Option<RunId>,
     /// It was in Service Mode, and has not shown since that it is protected.
     pub unprotected: bool,
+    /// The pair that was given to the station for it.
+    pub given: Option<Offered>,
+}
+
+/// The public half of a pair that was given to the station for a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// The key.
+    pub key: PublicKey,
+    /// Devices that the ledger knows with it.
+    pub owners: Vec<DeviceId>,
 }
 
 /// Which attempt an order belongs to. A late answer of an abandoned attempt is dropped.
