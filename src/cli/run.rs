@@ -204,11 +204,21 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
             let mut summary = events.into_summary();
             let here = summary.devices();
             for device in summary.known() {
-                match station.store().device(device)?.map(|row| row.standing) {
+                let Some(row) = station.store().device(device)? else {
+                    continue;
+                };
+                let is_here = here.contains(&device);
+                match row.standing {
                     // It may have happened long after its run.
-                    Some(Standing::Apart(Apart::Lost)) => summary.set_lost(device),
-                    Some(Standing::Apart(_)) if here.contains(&device) => summary.set_apart(device),
+                    Standing::Apart(Apart::Lost) => summary.set_lost(device),
+                    Standing::Apart(_) if is_here => summary.set_apart(device),
                     _ => {}
+                }
+                if is_here && row.unprotected_since.is_some() {
+                    summary.set_unprotected(device);
+                }
+                if row.unprotected_since.is_some() {
+                    summary.set_unprotected(device);
                 }
             }
             (end, summary)

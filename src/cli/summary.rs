@@ -34,6 +34,7 @@ pub(super) struct Summary {
     runs: BTreeMap<RunId, Line>,
     apart: BTreeSet<DeviceId>,
     lost: BTreeSet<DeviceId>,
+    unprotected: BTreeSet<DeviceId>,
     registered: BTreeSet<DeviceId>,
     handshakes: u64,
     retries: u64,
@@ -118,6 +119,11 @@ impl Summary {
         self.apart.insert(device);
     }
 
+    /// As [`Summary::set_apart`]: it may be open to everybody.
+    pub(super) fn set_unprotected(&mut self, device: DeviceId) {
+        self.unprotected.insert(device);
+    }
+
     /// Takes in what a view shows that no fact tells: devices that were not taken in.
     pub(super) fn view(&mut self, view: &RackView) {
         self.rejected
@@ -195,6 +201,7 @@ impl Summary {
             owed: of(Verdict::Owed),
             apart: self.apart.len(),
             lost: self.lost.iter().copied().collect(),
+            unprotected: self.unprotected.len(),
             interrupted: self.lines().filter(|line| line.verdict.is_none()).count(),
             registered: self.registered.len(),
             proved: self

@@ -140,6 +140,9 @@ pub fn sentence(fact: &Fact) -> String {
         }
         Fact::RestoreSealed { .. } => "what it must get back is sealed and read back".to_owned(),
         Fact::RestoreDestroyed { .. } => "what was kept to give it back is destroyed".to_owned(),
+        Fact::ServiceOpened { key: Some(key), .. } => format!("it is let into Service Mode; it signed with key {}", key.short()),
+        Fact::ServiceOpened { key: None, .. } => "it is in Service Mode".to_owned(),
+        Fact::ProtectedAgain { .. } => "it shows that it is protected".to_owned(),
         Fact::QuarantineReleased { by, why, .. } => format!("released from QUARANTINED by {by}: {why}"),
         Fact::OperatorNamed { operator } => match operator {
             Some(name) => format!("{name} is at the station"),

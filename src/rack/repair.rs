@@ -20,6 +20,7 @@ use crate::{
 use super::{
     Effect,
     diagnose::{self, Findings},
+    guard,
     input::Call,
     moving::{old_product, owner},
     packet::Packet,
@@ -47,7 +48,10 @@ impl Turn {
             given: run.keys.given.as_ref().map(|key| key.fingerprint),
         };
         let diagnosis = diagnose::diagnose(&findings);
-        let plan = diagnose::plan(&findings, &diagnosis);
+        let mut plan = diagnose::plan(&findings, &diagnosis);
+        if run.is_serviced() {
+            plan = guard::leave(plan);
+        }
         let goes_on = !plan.is_empty();
         self.fact(Fact::Diagnosed {
             run: run.id,

@@ -7,6 +7,7 @@
 
 mod admission;
 mod clients;
+mod countersign;
 mod custody;
 mod inbox;
 mod mailbox;
@@ -399,10 +400,10 @@ impl Station {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Order { slot, order } => {
-                let (world, shelf, inbox) = (&self.world, &self.shelf, &self.inbox);
+                let (world, shelf, inbox, jobs) = (&self.world, &self.shelf, &self.inbox, self.uplink.jobs());
                 self.workers
                     .entry(slot)
-                    .or_insert_with(|| Worker::start(slot, world, shelf, inbox))
+                    .or_insert_with(|| Worker::start(slot, world, shelf, inbox, jobs))
                     .order(order);
             }
             Effect::Committed { slot, ticket, reply } => {
@@ -471,6 +472,7 @@ impl Station {
                 .and(row.last_recipe),
             accepted: row.key_accepted.map(|key| (key, row.accepted_product)),
             quarantined: row.quarantined,
+            unprotected: row.unprotected_since.is_some(),
             given: None,
         }))
         .map(|known| Known { given, ..known })

@@ -33,6 +33,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: SHIFT,
     },
     Migration { name: "lost", sql: LOST },
+    Migration {
+        name: "protection",
+        sql: PROTECTION,
+    },
 ];
 
 /// The projected tables with their primary keys, in an order that satisfies their references.
@@ -414,4 +418,19 @@ ALTER TABLE device ADD COLUMN apart TEXT GENERATED ALWAYS AS (CASE
         WHEN slot_content <> 'valid' OR key_in_slot <> key_accepted THEN 'differs'
     END) VIRTUAL;
 CREATE INDEX device_apart ON device (id) WHERE apart IS NOT NULL;
+";
+
+/// A protected device that was open, and has not shown that it is protected since.
+const PROTECTION: &str = r"
+ALTER TABLE device ADD COLUMN unprotected_since INTEGER;
+UPDATE device SET unprotected_since = (
+    SELECT at FROM journal
+    WHERE journal.device = device.id AND run IS NULL AND kind = 'device-seen'
+        AND json_extract(CAST(body AS TEXT), '$.identity.protection') = 'service'
+        AND seq > coalesce((
+            SELECT max(seq) FROM journal
+            WHERE journal.device = device.id AND run IS NULL AND kind = 'device-seen'
+                AND json_extract(CAST(body AS TEXT), '$.identity.protection') = 'protected'), 0)
+    ORDER BY seq LIMIT 1);
+CREATE INDEX device_unprotected ON device (id) WHERE unprotected_since IS NOT NULL;
 ";
