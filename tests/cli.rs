@@ -23,6 +23,9 @@ fn every_command_explains_itself_with_an_example_and_its_exit_codes() {
         "",
         "run",
         "check",
+        "slots",
+        "slots learn",
+        "slots blink",
         "devices",
         "device",
         "release",
@@ -86,17 +89,23 @@ fn a_wrong_command_line_ends_with_2_on_standard_error() {
 
 #[test]
 fn where_there_is_no_usb_the_station_says_what_to_do_before_it_touches_anything() {
-    if Path::new("/sys/bus/usb/devices").exists() {
-        return; // It would begin to work.
-    }
     let desk = Desk::new();
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/station.toml");
+    if Path::new("/sys/bus/usb/devices").exists() {
+        // The others would begin to work.
+        let end = desk.run(&["slots", "--config", config]);
+        assert_eq!((end.code, end.err.as_str()), (0, ""), "{}", end.out);
+        return;
+    }
     for args in [
         &["run"][..],
         &[],
         &["repair"],
         &["keys", "doctor", "1"],
         &["keys", "save", "--dir", "d"],
+        &["slots"],
+        &["slots", "learn"],
+        &["slots", "blink", "1"],
     ] {
         let end = desk.run(&[args, &["--config", config]].concat());
         assert_eq!(end.code, 3, "{args:?}: {}", end.err);

@@ -255,6 +255,43 @@ fn a_stranger_on_the_bus_is_turned_away_by_name() {
 }
 
 #[test]
+fn a_device_that_comes_back_at_the_address_that_it_had_is_not_missed() {
+    Bench::with(scenario(TWO), &Options::default(), |bench| {
+        *bench.bus.lock().unwrap() = Arc::new(SameAddress(Arc::new(bench.rig.world.bus())));
+        assert_eq!(bench.work(Duration::from_secs(900)), Ended::Idle, "{}", bench.story());
+        assert_eq!(bench.judge(), Vec::<String>::new());
+        let failed =
+            |record: &keyrack::model::Record| matches!(record.fact, Fact::StepFailed { .. } | Fact::RunInterrupted { .. });
+        assert!(!bench.records.lock().unwrap().iter().any(failed), "{}", bench.story());
+    });
+}
+
+/// The ports of a controller that gives each of them an address for good. On one that is nearly full it comes to the same
+/// now and then: the address that a device had is the next free one when it is back.
+struct SameAddress(Arc<dyn Bus>);
+
+impl Bus for SameAddress {
+    fn list(&self) -> Result<Vec<Attached>, BusError> {
+        let address = |port: &PortPath| port.chain().iter().fold(0, |all, piece| all * 10 + u16::from(*piece));
+        let same = |attached: Attached| Attached {
+            address: address(&attached.port),
+            ..attached
+        };
+        Ok(self.0.list()?.into_iter().map(same).collect())
+    }
+
+    fn changed(&self) -> Signal {
+        self.0.changed()
+    }
+
+    fn open(&self, device: &Attached) -> Result<Box<dyn Pipe>, UsbError> {
+        let there = self.0.list().map_err(|_| UsbError::Io)?;
+        let there = there.into_iter().find(|attached| attached.port == device.port);
+        self.0.open(&there.ok_or(UsbError::Gone)?)
+    }
+}
+
+#[test]
 fn a_worker_that_hangs_costs_its_slot_until_replug_and_nothing_else() {
     Bench::with(scenario(TWO), &Options::default(), |bench| {
         let group = bench.clock.group();

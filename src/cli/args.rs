@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::{
     backup, bench, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, packet, release, repair, replay, run,
-    sim,
+    sim, slots,
 };
 
 /// keyrack: a provisioning station for a rack of Particle devices
@@ -80,6 +80,7 @@ pub(crate) enum ColorChoice {
 pub(super) enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Slots(slots::SlotsArgs),
     Devices(devices::DevicesArgs),
     Device(device::DeviceArgs),
     Keys(keys::KeysArgs),

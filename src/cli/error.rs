@@ -13,6 +13,7 @@ use super::{
     exit::ExitCode,
     packet::ListTrouble,
     print::{Paint, Text},
+    slots::BlinkError,
     small_file::SmallFileError,
 };
 use crate::{
@@ -143,6 +144,20 @@ pub enum CliError {
     /// There is nothing to work on.
     #[error("there is no device in any of the slots")]
     NoDevice,
+    /// There is no device in the slot that was named.
+    #[error("there is no device in slot {slot}")]
+    EmptySlot {
+        /// The slot.
+        slot: SlotNo,
+    },
+    /// A device does not show itself.
+    #[error("the device in slot {slot} does not show itself")]
+    Blink {
+        /// The slot.
+        slot: SlotNo,
+        /// Why.
+        source: BlinkError,
+    },
     /// Nobody knows such a light signal.
     #[error("there is no light signal \"{name}\"")]
     UnknownLight {

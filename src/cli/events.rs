@@ -15,13 +15,13 @@ use super::{
 use crate::{
     model::{Code, DeviceId, Fact, Record, RunId, SlotNo, outbox::Answer, sentence},
     rack::{
-        RackView,
+        Ordered, RackView,
         view::{Awaits, SlotView},
     },
     station::Event,
 };
 pub(super) use json::FactEvent;
-use json::{DurableEvent, LockEvent, ProgressEvent, SlotEvent};
+use json::{DurableEvent, LockEvent, OrderEvent, ProgressEvent, SlotEvent};
 
 /// Follows a station.
 pub(super) struct Events {
@@ -30,6 +30,7 @@ pub(super) struct Events {
     slots: BTreeMap<SlotNo, Shown>,
     devices: BTreeMap<DeviceId, SlotNo>,
     locked: Option<String>,
+    order: Option<Ordered>,
     held: Held,
     /// The screen says it all: nothing is printed.
     quiet: bool,
@@ -69,6 +70,7 @@ impl Events {
             slots: BTreeMap::new(),
             devices: BTreeMap::new(),
             locked: None,
+            order: None,
             held: Held::default(),
             quiet: false,
         }
@@ -213,12 +215,17 @@ impl Events {
     fn view(&mut self, view: &RackView) {
         *self.held.lock() = view.slots.iter().filter_map(SlotView::under_way).collect();
         self.summary.set_locked(view.locked.clone());
+        self.summary.view(view);
         if self.quiet {
             return;
         }
         if view.locked != self.locked {
             self.locked.clone_from(&view.locked);
             self.lock_changed();
+        }
+        if view.order != self.order {
+            self.order.clone_from(&view.order);
+            self.order_changed();
         }
         for slot in &view.slots {
             let shown = self.slots.entry(slot.slot).or_default();
@@ -248,6 +255,18 @@ impl Events {
                 .then(format!(": {why}; next: {}", Code::CloudAuth.next_action())),
             None => Text::new().paint(Paint::Good, "the cloud accepts the token again"),
         });
+    }
+
+    /// How far the work order is; in lines only when nothing is left of it.
+    fn order_changed(&self) {
+        let Some(order) = &self.order else { return };
+        if self.printer.is_json() {
+            return self.printer.object(&OrderEvent::new(order));
+        }
+        if order.left() == 0 {
+            let text = format!("work order {}: all {} devices are done", order.id, order.quantity);
+            self.printer.line(Text::new().paint(Paint::Good, text));
+        }
     }
 
     /// At most one line for each tenth of a step.

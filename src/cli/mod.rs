@@ -14,6 +14,7 @@
 //! | `devices.rs`, `device.rs`, `release.rs`, `outbox.rs`, `replay.rs`, `backup.rs` | the ledger |
 //! | `keys/`, `packet/` | the keys of devices, and those that come from elsewhere |
 //! | `small_file.rs` | files that come from elsewhere |
+//! | `slots/` | which slot is which port, and what is plugged in where |
 //! | `repair/` | what is wrong with a device's keys, and the ways to put it right |
 //! | `login.rs`, `prompt.rs`, `cloud.rs` | the token |
 //! | `face.rs` | whether a station is shown on the whole screen or told in lines |
@@ -53,6 +54,7 @@ pub mod rig;
 mod run;
 mod signals;
 mod sim;
+mod slots;
 mod small_file;
 mod stage;
 mod summary;
@@ -148,6 +150,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, CliError> {
         Command::Outbox(args) => outbox::run(&args, context),
         Command::Packet(args) => packet::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
+        Command::Slots(args) => slots::run(&args, context),
         Command::Backup(args) => backup::run(&args, context),
         Command::Login(args) => login::run(&args, context),
         Command::Logout(args) => login::logout(&args, context),

@@ -64,7 +64,7 @@ pub(super) struct RunArgs {
     /// What was ordered
     #[arg(long, value_name = "ID", requires = "quantity")]
     work_order: Option<String>,
-    /// How many devices are ordered
+    /// How many devices are ordered: when so many are done or under way, over all sessions, no further one is taken in
     #[arg(long, value_name = "N", requires = "work_order", value_parser = clap::value_parser!(u32).range(1..))]
     quantity: Option<u32>,
     /// End after this many verdicts; runs that are under way then are finished first
@@ -201,7 +201,7 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
     }
     let numbers = summary.numbers(clock.now().since(began).as_secs_f64());
     let results = summary.results();
-    summary::print(&results, &numbers, &context.printer);
+    summary::print(&results, &summary.rejected(), &numbers, &context.printer);
     let (met, empty) = presence.met();
     if until == Until::AllJudged && met > 0 && !empty.is_empty() {
         tell_empty(&empty, &context.printer);
@@ -236,7 +236,8 @@ struct EmptyEvent<'a> {
 /// How far the work order is, over all sessions.
 fn tell_order(order: &WorkOrder, ledger: &Path, printer: &Printer) -> Result<(), CliError> {
     let progress = Reader::open(ledger)?.order(&order.id)?;
-    let (passed, owed) = progress.as_ref().map_or((0, 0), |progress| (progress.passed, progress.owed));
+    let (passed, owed, done) = progress.map_or((0, 0, 0), |progress| (progress.passed, progress.owed, progress.done));
+    let left = u64::from(order.quantity).saturating_sub(done);
     if printer.is_json() {
         printer.object(&OrderEvent {
             event: "order",
@@ -244,10 +245,11 @@ fn tell_order(order: &WorkOrder, ledger: &Path, printer: &Printer) -> Result<(),
             quantity: order.quantity,
             passed,
             owed,
+            left,
         });
     } else {
         printer.line(format!(
-            "work order {}: {passed} of {} passed, {owed} owed",
+            "work order {}: {passed} of {} passed, {owed} owed, {left} left",
             order.id, order.quantity
         ));
     }
@@ -261,6 +263,7 @@ struct OrderEvent<'a> {
     quantity: u32,
     passed: u64,
     owed: u64,
+    left: u64,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What came of it: one line for each run, and the numbers.
 
+mod aside;
 mod line;
 mod numbers;
 
@@ -10,15 +11,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use aside::Rejected;
+
 use super::{
     print::{Paint, Printer, Text},
     table::Table,
 };
-use crate::model::{
-    Code, DeviceId, Fact, Platform, Record, RunId, Verdict,
-    diagnosis::Trouble,
-    outbox::{Answer, ItemId},
-    sentence::took,
+use crate::{
+    model::{
+        Code, DeviceId, Fact, Platform, Record, RunId, SlotNo, Verdict,
+        diagnosis::Trouble,
+        outbox::{Answer, ItemId},
+        sentence::took,
+    },
+    rack::RackView,
 };
 
 /// Accumulates what the facts of this session say.
@@ -32,6 +38,7 @@ pub(super) struct Summary {
     retries: u64,
     uploads: u64,
     locked: Option<String>,
+    rejected: BTreeMap<(SlotNo, Option<DeviceId>), Rejected>,
 }
 
 impl Summary {
@@ -110,6 +117,22 @@ impl Summary {
         self.apart.insert(device);
     }
 
+    /// Takes in what a view shows that no fact tells: devices that were not taken in.
+    pub(super) fn view(&mut self, view: &RackView) {
+        self.rejected
+            .extend(Rejected::of(view).map(|rejected| (rejected.place(), rejected)));
+    }
+
+    /// The devices that were not taken in, by slot, but for those of which a run began after all.
+    pub(super) fn rejected(&self) -> Vec<Rejected> {
+        let began = self.devices();
+        let rejected = self.rejected.values();
+        rejected
+            .filter(|rejected| rejected.device.is_none_or(|device| !began.contains(&device)))
+            .cloned()
+            .collect()
+    }
+
     /// Why nothing is sent, if so.
     pub(super) fn set_locked(&mut self, why: Option<String>) {
         self.locked = why;
@@ -178,11 +201,17 @@ impl Summary {
     }
 }
 
-/// Prints the table, the reasons, and the numbers.
-pub(super) fn print(lines: &[Line], numbers: &Numbers, printer: &Printer) {
+/// Prints the table, the reasons, the devices that a person has to see to, and the numbers.
+pub(super) fn print(lines: &[Line], rejected: &[Rejected], numbers: &Numbers, printer: &Printer) {
     if printer.is_json() {
         for line in lines {
             printer.object(&Result { event: "result", line });
+        }
+        for rejected in rejected {
+            printer.object(&TurnedAway {
+                event: "rejected",
+                rejected,
+            });
         }
         return printer.object(numbers);
     }
@@ -230,6 +259,7 @@ pub(super) fn print(lines: &[Line], numbers: &Numbers, printer: &Printer) {
                 .then(Code::CloudAuth.next_action()),
         );
     }
+    aside::print(lines, rejected, printer);
     printer.line(numbers.words());
 }
 
@@ -284,6 +314,13 @@ struct Result<'a> {
     event: &'static str,
     #[serde(flatten)]
     line: &'a Line,
+}
+
+#[derive(Serialize)]
+struct TurnedAway<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    rejected: &'a Rejected,
 }
 
 fn is_key(item: &ItemId) -> bool {

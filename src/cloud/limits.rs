@@ -81,7 +81,7 @@ pub const GENERAL_PER_SECOND: u32 = 20;
 
 /// Enough for a rack of 64 whose devices all ask at once, a few calls each: held back they would start one after the
 /// other. With 20 a second after it, five minutes of greed come to 6 256 of the 10 000.
-const GENERAL_BURST: u32 = 256;
+pub const GENERAL_BURST: u32 = 256;
 
 #[cfg(test)]
 mod tests {

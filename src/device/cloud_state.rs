@@ -10,9 +10,13 @@ use serde_json::{Map, Value};
 use crate::model::{
     Mono,
     cloud_state::{CloudError, CloudState, CloudStatus},
+    platform::Network,
 };
 
-use super::{Control, ControlError, RequestType, messages::config::GetConnectionStatusRequest};
+use super::{
+    Control, ControlError, RequestType,
+    messages::{config::GetConnectionStatusRequest, network::GetKnownNetworksRequest},
+};
 
 /// Asks a device once.
 ///
@@ -45,17 +49,49 @@ pub fn read(control: &mut Control<'_>) -> Result<CloudState, ControlError> {
 /// Asks a device again and again until it is connected, tells an error, or turns out not to tell anything; at the deadline
 /// at the latest. A device that has just started has no error to tell yet.
 ///
+/// One that is not even connecting is waiting for a network. For one that will not come nobody waits: a Wi-Fi device that
+/// knows no network, and a mesh device, are left at once, and any other after the time that a network takes to come up.
+///
 /// # Errors
 /// Only if nothing more can come of the link.
 pub fn watch(control: &mut Control<'_>, deadline: Mono) -> Result<CloudState, ControlError> {
+    let network_by = control.within(NETWORK);
+    let mut may_connect = None;
     loop {
         let state = read(control)?;
         let failed = state.error.is_some_and(|error| !error.is_none());
-        let left = deadline.since(control.link().now());
+        let now = control.link().now();
+        let left = deadline.since(now);
         if state.is_connected() || failed || !state.is_told() || left.is_zero() {
             return Ok(state);
         }
+        if state.status == Some(CloudStatus::Disconnected) {
+            let may = match may_connect {
+                Some(may) => may,
+                None => *may_connect.insert(knows_network(control)?),
+            };
+            if !may || now >= network_by {
+                return Ok(state);
+            }
+        }
         control.link().sleep(PAUSE.min(left));
+    }
+}
+
+/// False if a device has no network by which it could connect.
+fn knows_network(control: &mut Control<'_>) -> Result<bool, ControlError> {
+    match control.link().platform().row().network {
+        Network::Mesh => Ok(false),
+        Network::Cellular => Ok(true),
+        Network::Wifi => {
+            let deadline = control.within(LIMIT);
+            match control.call(&GetKnownNetworksRequest {}, deadline) {
+                Ok(reply) => Ok(!reply.networks.is_empty()),
+                Err(error) if error.is_final() => Err(error),
+                // An older system cannot be asked.
+                Err(_) => Ok(true),
+            }
+        }
     }
 }
 
@@ -81,6 +117,9 @@ const ATTEMPTS: &str = "cloud:connatt";
 
 /// The system thread of a device that is connecting may be slow to answer.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a network may take to come up, a device that has just started included.
+const NETWORK: Duration = Duration::from_secs(8);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -200,5 +239,43 @@ mod tests {
             with(&script, |c| watch(c, c.within(Duration::from_secs(60)))),
             Ok(CloudState::default())
         );
+    }
+
+    /// Disconnected, and no error; `times` looks, and then what is asked about networks.
+    fn waiting(platform: Platform, times: usize, networks: Result<&[u8], i32>) -> (CloudState, u64) {
+        let script = Script::new();
+        script.opening("2.3.1");
+        for n in 0..times {
+            script.request(300, &[], Ok(&[8, 0]));
+            script.request(100, &[], Ok(b"{\"cloud:err\":0}"));
+            if n == 0 && platform.row().network == Network::Wifi {
+                script.request(502, &[], networks);
+            }
+        }
+        let mut link = script.link(platform, UsbMode::Normal);
+        let mut control = Control::open(&mut link).unwrap();
+        let (began, deadline) = (control.link().now(), control.within(Duration::from_secs(20)));
+        let state = watch(&mut control, deadline).unwrap();
+        let took = control.link().now().since(began).as_secs();
+        drop(control);
+        script.done();
+        (state, took)
+    }
+
+    #[test]
+    fn nobody_waits_for_a_device_that_will_not_connect() {
+        let disconnected = Some(CloudStatus::Disconnected);
+        for (platform, looks, networks, seconds) in [
+            (Platform::Photon, 1, Ok(&[][..]), 0),
+            (Platform::Argon, 1, Ok(&[][..]), 0),
+            (Platform::Xenon, 1, Ok(&[][..]), 0),
+            // It knows a network, cannot be asked, or needs none: a network may still come up.
+            (Platform::Photon, 9, Ok(&hex("0a050a036e6574")[..]), 8),
+            (Platform::P2, 9, Err(-120), 8),
+            (Platform::Boron, 9, Ok(&[][..]), 8),
+        ] {
+            let (state, took) = waiting(platform, looks, networks);
+            assert_eq!((state.status, took), (disconnected, seconds), "{platform}");
+        }
     }
 }

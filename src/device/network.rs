@@ -11,7 +11,7 @@ use super::{
     control::REQUEST_LIMIT,
     messages::network::{
         ClearKnownNetworksRequest, Credentials, GetCurrentNetworkRequest, GetInterfaceListRequest, GetInterfaceRequest,
-        JoinNewNetworkRequest, RemoveKnownNetworkRequest, ScanNetworksRequest, SetCredentialsRequest,
+        GetKnownNetworksRequest, JoinNewNetworkRequest, RemoveKnownNetworkRequest, ScanNetworksRequest, SetCredentialsRequest,
     },
 };
 
@@ -60,6 +60,25 @@ pub fn forget_wifi(control: &mut Control<'_>, ssid: &str) -> Result<(), DeviceEr
         outcome => outcome.map(drop),
     };
     outcome.map_err(DeviceError::Network)
+}
+
+/// True if a device can be given a Wi-Fi network for a while without losing one of its own: it can forget a single one, or
+/// knows none.
+pub fn can_borrow_wifi(control: &mut Control<'_>, ssid: &str) -> Result<bool, DeviceError> {
+    let deadline = control.within(LIMIT);
+    let one = RemoveKnownNetworkRequest { ssid: ssid.to_owned() };
+    match control.call(&one, deadline) {
+        Ok(_) => return Ok(true),
+        Err(error) if error.is_result(ResultCode::NOT_FOUND) => return Ok(true),
+        Err(error) if error.is_result(ResultCode::NOT_SUPPORTED) => {}
+        Err(error) => return Err(DeviceError::Network(error)),
+    }
+    match control.call(&GetKnownNetworksRequest {}, deadline) {
+        Ok(reply) => Ok(reply.networks.is_empty()),
+        // What it does not tell it may have.
+        Err(error) if error.is_result(ResultCode::NOT_SUPPORTED) => Ok(false),
+        Err(error) => Err(DeviceError::Network(error)),
+    }
 }
 
 /// The name of the Wi-Fi network that a device is connected to; `None` if to none.
@@ -212,5 +231,27 @@ mod tests {
         let script = scripted();
         script.request(400, &[], Ok(&hex("0a0408011801")));
         assert_eq!(with(&script, mac_address), Ok(None));
+    }
+
+    #[test]
+    fn a_network_is_lent_only_to_who_keeps_its_own() {
+        let forget = |script: &Script, outcome: Result<&[u8], i32>| script.request(503, &hex("0a036e6574"), outcome);
+        for (one, known, may) in [
+            (Ok(&[][..]), None, Ok(true)),
+            (Err(-170), None, Ok(true)),
+            (Err(-120), Some(Ok(&[][..])), Ok(true)),
+            (Err(-120), Some(Ok(&hex("0a060a04686f6d65")[..])), Ok(false)),
+            (Err(-120), Some(Err(-120)), Ok(false)),
+            (Err(-110), None, Err(())),
+        ] {
+            let script = Script::new();
+            script.opening("6.2.0");
+            forget(&script, one);
+            if let Some(known) = known {
+                script.request(502, &[], known);
+            }
+            let found = with(&script, |c| can_borrow_wifi(c, "net"));
+            assert_eq!(found.map_err(drop), may);
+        }
     }
 }

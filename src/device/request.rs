@@ -45,6 +45,7 @@ requests! {
     InterfaceList = 400, "NETWORK_GET_INTERFACE_LIST";
     Interface = 401, "NETWORK_GET_INTERFACE";
     WifiJoinNew = 500, "WIFI_JOIN_NEW_NETWORK";
+    WifiKnown = 502, "WIFI_GET_KNOWN_NETWORKS";
     WifiRemoveKnown = 503, "WIFI_REMOVE_KNOWN_NETWORK";
     WifiClearKnown = 504, "WIFI_CLEAR_KNOWN_NETWORKS";
     WifiCurrent = 505, "WIFI_GET_CURRENT_NETWORK";

@@ -66,7 +66,8 @@ pub enum Blame {
 }
 
 /// Who takes the next action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Owner {
     /// Whoever loads the rack.
     Operator,
@@ -74,6 +75,17 @@ pub enum Owner {
     Technician,
     /// Whoever owns the recipe and the station.
     Engineer,
+}
+
+impl Owner {
+    /// The word for a person.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Technician => "technician",
+            Self::Engineer => "engineer",
+        }
+    }
 }
 
 macro_rules! codes {
@@ -151,6 +163,7 @@ codes! {
     VersionMismatch = "version-mismatch", Device, Technician, false, "After start the device reports another version than the one flashed.", "Flash the device again; if it repeats, set it aside.";
     NoStart = "no-start", Device, Technician, false, "The device did not start its application.", "Look at its light: dim D7 means that the bootloader is gone (SWD needed); else flash it again.";
     NoDfu = "no-dfu", Device, Operator, true, "The device does not enter DFU mode.", "Put it in DFU mode by its buttons: hold MODE, tap RESET, let MODE go when the light blinks yellow.";
+    OrderFilled = "order-filled", Station, Operator, false, "The work order has all the devices that it wants; this one was not touched.", "Take the device out, and start the station with the next work order, or with a larger --quantity.";
     RecipeGone = "recipe-gone", Station, Engineer, false, "The recipe of an unfinished run, or its firmware, is no longer here.", "Put the recipe's firmware back where it was and plug the device in again.";
     // keys
     KeyUnreadable = "key-unreadable", Station, Technician, true, "It cannot be told what the key slot holds; nothing was written.", "Plug the device in again; if it repeats, flash Device OS first (Photon, P1) or set it aside.";

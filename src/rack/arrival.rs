@@ -1,5 +1,6 @@
 //! Who is in a slot: asking a newcomer who it is, and taking up its run or starting one. It owns when a device is not taken
-//! in: unknown, a copy, without a recipe, quarantined, or one that falls off the bus again and again.
+//! in: unknown, a copy, without a recipe, quarantined, one more than the work order wants, or one that falls off the bus
+//! again and again.
 
 use std::sync::Arc;
 
@@ -55,29 +56,11 @@ impl Turn {
         let identity = match result {
             Ok(identity) => identity,
             Err(error) if error.transient() && asked < IDENTIFY_TRIES => return self.identify(slot, &attached, asked + 1),
-            Err(error) => {
-                self.set(
-                    slot,
-                    Slot::Rejected {
-                        attached,
-                        code: error.code,
-                        why: error.to_string(),
-                    },
-                );
-                return;
-            }
+            Err(error) => return self.reject(slot, attached, None, error.code, error.to_string()),
         };
         if self.is_elsewhere(slot, identity.device) {
             let why = format!("{} is already at work in another slot", identity.device);
-            self.set(
-                slot,
-                Slot::Rejected {
-                    attached,
-                    code: Code::DuplicateId,
-                    why,
-                },
-            );
-            return;
+            return self.reject(slot, attached, Some(identity.device), Code::DuplicateId, why);
         }
         self.fact(Fact::DeviceSeen {
             slot,
@@ -97,17 +80,24 @@ impl Turn {
                 let why = format!(
                     "the last run of {device} ended QUARANTINED: a named person decides, with `keyrack release {device} --by NAME --why TEXT`"
                 );
-                self.set(
-                    slot,
-                    Slot::Rejected {
-                        attached,
-                        code: Code::Quarantined,
-                        why,
-                    },
-                );
+                self.reject(slot, attached, Some(device), Code::Quarantined, why);
             }
-            None => self.start(slot, &attached, fresh, identity, known),
+            None => match self.rack.not_ordered(identity.device) {
+                Some(why) => self.reject(slot, attached, Some(identity.device), Code::OrderFilled, why),
+                None => self.start(slot, &attached, fresh, identity, known),
+            },
         }
+    }
+
+    /// A device is not taken in.
+    pub(super) fn reject(&mut self, slot: SlotNo, attached: Attached, device: Option<DeviceId>, code: Code, why: String) {
+        let rejected = Slot::Rejected {
+            attached,
+            device,
+            code,
+            why,
+        };
+        self.set(slot, rejected);
     }
 
     /// True if the device is plugged in at another slot as well. One that left its slot in the middle of a run, and is here
@@ -170,15 +160,7 @@ impl Turn {
         let setting = Arc::clone(&self.rack.setting);
         let Some(prepared) = setting.book.for_platform(identity.platform) else {
             let why = format!("no recipe for platform {}", identity.platform);
-            self.set(
-                slot,
-                Slot::Rejected {
-                    attached: attached.clone(),
-                    code: Code::NoRecipe,
-                    why,
-                },
-            );
-            return;
+            return self.reject(slot, attached.clone(), Some(identity.device), Code::NoRecipe, why);
         };
         let hash = prepared.recipe.hash;
         let repair = prepared.recipe.aim != Aim::Provision;

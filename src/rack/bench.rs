@@ -88,9 +88,10 @@ impl Turn {
                 aborted,
                 ..
             } => {
-                let Some(found) = found.filter(|f| Some(f.address) != left) else {
+                let Some(found) = found else { return self.has_left(slot) };
+                if Some(found.address) == left {
                     return;
-                };
+                }
                 match told_id(found) {
                     Some(other) if other != device => {
                         if aborted {
@@ -135,6 +136,14 @@ impl Turn {
                     _ => {}
                 }
             }
+        }
+    }
+
+    /// The device that is waited for is off the bus: whatever comes there now is its return. On a full controller its old
+    /// address is the next free one before long.
+    fn has_left(&mut self, slot: SlotNo) {
+        if let Some(Slot::AwaitingReturn { left, .. }) = self.rack.slots.get_mut(&slot) {
+            *left = None;
         }
     }
 
@@ -187,14 +196,7 @@ impl Turn {
                 Slot::Identifying { attached, .. } => {
                     self.effects.push(Effect::Abandon(slot));
                     let why = "the device did not tell who it is in time".to_owned();
-                    self.set(
-                        slot,
-                        Slot::Rejected {
-                            attached,
-                            code: Code::Wedged,
-                            why,
-                        },
-                    );
+                    self.reject(slot, attached, None, Code::Wedged, why);
                 }
                 Slot::Running {
                     attached,

@@ -263,8 +263,7 @@ impl Turn {
         };
         let given = Given {
             before: run.handshake_before,
-            // Where nothing had to be uploaded, a session counts that is newer than the survey.
-            uploaded: run.keys.accepted.map_or_else(|| surveyed_at(&run), |(_, date)| date),
+            uploaded: run.keys.accepted.map_or_else(|| held_by_the_cloud(&run), |(_, date)| date),
             key_changed: run.keys.changed(),
         };
         let at = match judge(&given, device) {
@@ -396,13 +395,19 @@ impl Turn {
         shown: Shown,
         network: Network,
     ) {
-        // A device whose key did not change may have resumed the session that it had before (ARCHITECTURE.md 4.6).
-        if shown == Shown::Resumed || network == Network::Mesh {
-            let why = if shown == Shown::Resumed {
-                "not proved: the key did not change, and the device resumed the session that it had before"
-            } else {
-                "not proved: a mesh device does not connect by itself"
-            };
+        let without = match network {
+            // A device whose key did not change may have resumed the session that it had before (ARCHITECTURE.md 4.6).
+            _ if shown == Shown::Resumed => {
+                Some("not proved: the key did not change, and the device resumed the session that it had before")
+            }
+            Network::Mesh => Some("not proved: a mesh device does not connect by itself"),
+            // What comes back from the field has its network elsewhere.
+            Network::Wifi if shown == Shown::NoSession && run.diagnosis.is_some() && run.joined() != Some(true) => {
+                Some("not proved: it was given no Wi-Fi network, and it did not connect by one of its own")
+            }
+            Network::Wifi | Network::Cellular => None,
+        };
+        if let Some(why) = without {
             self.fact(ended(
                 run.id,
                 step,
@@ -418,17 +423,24 @@ impl Turn {
         } else {
             Code::NoHandshake
         };
-        let error = StepError::new(code, "wait for a handshake newer than the upload");
+        let than = match run.keys.accepted {
+            Some(_) => "the upload",
+            None => "the last look at its key",
+        };
+        let error = StepError::new(code, format!("wait for a handshake newer than {than}"));
         self.give_up(slot, attached, run.id, step, since, &error);
     }
 }
 
-/// The cloud's date of the survey of a repair.
-fn surveyed_at(run: &Run) -> Option<Wall> {
-    match run.signs.survey.as_ref()? {
-        Survey::Seen(shown) => shown.at,
-        Survey::Unseen | Survey::Failed(_) => None,
-    }
+/// Where nothing was uploaded a session counts that is newer than the last hold of the device, when its key store was read
+/// or written: by the clock of the cloud, which dates sessions, and of which the survey tells how far it is from the
+/// station's. It tells whole seconds, so the next one counts.
+fn held_by_the_cloud(run: &Run) -> Option<Wall> {
+    let Survey::Seen(shown) = run.signs.survey.as_ref()? else {
+        return None;
+    };
+    let since = run.held?.millis() - run.signs.surveyed?.millis();
+    Wall::from_millis(shown.at?.millis() + since.max(0) + 1000)
 }
 
 /// Why a look that failed says nothing of the device.

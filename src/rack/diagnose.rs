@@ -5,9 +5,10 @@
 
 use crate::model::{
     CloudState, Diagnosis, Fingerprint, Platform, ProductId, ServerExam, StepKind,
-    cloud_state::{Footing, Suspect},
+    cloud_state::{CloudStatus, Footing, Suspect},
     diagnosis::{Flow, Sureness, Trouble},
     key::{KeyLayout, SlotContent},
+    platform::Network,
     recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Work},
     server::ServerFinding,
     survey::{Membership, OwnerKind, Shown, Survey},
@@ -61,9 +62,38 @@ pub fn diagnose(findings: &Findings<'_>) -> Diagnosis {
 /// The steps of a flow, in order.
 pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
     let recipe = findings.recipe;
-    let Some(flow) = diagnosis.flow.filter(|_| changes(recipe)) else {
+    if !changes(recipe) {
         return Vec::new();
+    }
+    let taken = matches!(diagnosis.flow, Some(Flow::Customer | Flow::Move));
+    let mut plan = match diagnosis.flow {
+        Some(flow) => mending(findings, flow),
+        // What the ledger alone says is put to the proof.
+        None if diagnosis.trouble == Trouble::Nothing && diagnosis.sureness < Sureness::Certain && recipe.prove => Vec::new(),
+        None => return Vec::new(),
     };
+    plan.push(StepKind::Boot);
+    if taken {
+        // A claim that was refused offline is asked for again when the device is online.
+        plan.push(StepKind::GiveBack);
+    }
+    let joins_network = recipe.prove && recipe.wifi.is_some() && recipe.platform.row().network == Network::Wifi;
+    if joins_network {
+        plan.push(StepKind::JoinNetwork);
+    }
+    plan.push(StepKind::Check);
+    if recipe.prove {
+        plan.push(StepKind::Prove);
+    }
+    if joins_network {
+        plan.push(StepKind::ForgetNetwork);
+    }
+    plan
+}
+
+/// What a flow does while the device is held.
+fn mending(findings: &Findings<'_>, flow: Flow) -> Vec<StepKind> {
+    let recipe = findings.recipe;
     let key = findings.content.key();
     let server = matches!(recipe.server, ServerPolicy::Set(_));
     let mut plan = Vec::new();
@@ -96,15 +126,6 @@ pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
         if server {
             plan.push(StepKind::ServerKey);
         }
-    }
-    plan.push(StepKind::Boot);
-    if matches!(flow, Flow::Customer | Flow::Move) {
-        // A claim that was refused offline is asked for again when the device is online.
-        plan.push(StepKind::GiveBack);
-    }
-    plan.push(StepKind::Check);
-    if recipe.prove {
-        plan.push(StepKind::Prove);
     }
     plan
 }
@@ -239,6 +260,9 @@ fn of_connection(findings: &Findings<'_>) -> Finding {
         None => "The cloud tells of no session.".to_owned(),
     });
     let differs = findings.accepted.is_some() && findings.accepted != present;
+    let tried = findings
+        .cloud
+        .is_some_and(|state| state.status == Some(CloudStatus::Connecting) || state.error.is_some_and(|error| !error.is_none()));
     let (trouble, sureness) = match hint.map(|hint| (hint.suspect, hint.footing)) {
         _ if findings.cloud.is_some_and(CloudState::is_connected) => (Trouble::Nothing, Sureness::Certain),
         _ if differs => (Trouble::KeyUnknown, Sureness::Likely),
@@ -246,7 +270,9 @@ fn of_connection(findings: &Findings<'_>) -> Finding {
         Some((Suspect::ServerKey, _)) => (Trouble::NotKeys, Sureness::Likely),
         Some((Suspect::DeviceKey | Suspect::EitherKey, Footing::Field)) => (Trouble::KeyUnknown, Sureness::Likely),
         Some((Suspect::DeviceKey | Suspect::EitherKey, Footing::Inferred)) => (Trouble::KeyUnknown, Sureness::Possible),
-        None if findings.accepted.is_some() => (Trouble::NotKeys, Sureness::Likely),
+        None if findings.accepted.is_some() && tried => (Trouble::NotKeys, Sureness::Likely),
+        // It is not connected, and that alone speaks against nothing.
+        None if findings.accepted.is_some() => (Trouble::Nothing, Sureness::Likely),
         None if session.is_none() => (Trouble::KeyUnknown, Sureness::Likely),
         None => (Trouble::KeyUnknown, Sureness::Possible),
     };

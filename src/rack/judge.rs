@@ -237,7 +237,7 @@ pub(super) fn undo_is_over(run: &Run) -> bool {
 
 /// The index of the step that takes the bench network away again, if the network may be on the device.
 fn to_clean_up(run: &Run) -> Option<u8> {
-    let joined = run.step(StepKind::JoinNetwork).is_some_and(|s| s.attempts > 0);
+    let joined = run.joined() == Some(true);
     let forget = run.step(StepKind::ForgetNetwork)?;
     let open = matches!(forget.state, StepState::Pending | StepState::Started);
     (joined && open).then(|| run.index(StepKind::ForgetNetwork)).flatten()
@@ -263,6 +263,10 @@ fn summary(run: &Run) -> String {
     });
     if run.keys.accepted.is_some() {
         parts.push("registered".to_owned());
+    } else if run.diagnosis.is_some() && run.keys.agreed() {
+        parts.push("registered in an earlier run".to_owned());
+    } else if run.diagnosis.is_some() && run.handshake.is_none() {
+        parts.push("nothing says that the cloud does not know it".to_owned());
     }
     if run.handshake.is_some() {
         parts.push("proved by a handshake".to_owned());

@@ -12,6 +12,7 @@ pub mod input;
 mod judge;
 mod look;
 mod moving;
+mod order;
 pub mod packet;
 pub mod plan;
 mod proof;
@@ -28,11 +29,15 @@ mod turn;
 pub mod upload;
 pub mod view;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::edge::Attached;
 use crate::model::{
-    Fact, Mono, PortPath, RunId, SlotNo, StationId, Wall,
+    DeviceId, Fact, Mono, PortPath, RunId, SlotNo, StationId, Wall,
     outbox::{Answer, ItemId},
     recipe::WorkOrder,
 };
@@ -41,6 +46,7 @@ pub use input::{
     About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Offered, Order, Outgoing, Reply, Report, Ticket,
     Work,
 };
+pub use order::Ordered;
 pub use packet::{Declined, Kept, Offer, Packet, Taken};
 pub use plan::{Book, Prepared};
 pub use replay::Past;
@@ -81,6 +87,8 @@ pub struct Rack {
     sentences: BTreeMap<RunId, judge::Sentence>,
     /// Looks before an upload.
     looks: BTreeMap<ItemId, look::Look>,
+    /// Devices that are done for the work order.
+    done: Arc<BTreeSet<DeviceId>>,
     /// Questions of packets that owe nothing yet.
     asks: BTreeMap<RunId, packet::Ask>,
     /// Set by [`Command::Finish`] and [`Command::Quit`].
@@ -110,6 +118,7 @@ impl Rack {
             orders: 0,
             sentences: BTreeMap::new(),
             looks: BTreeMap::new(),
+            done: Arc::default(),
             asks: BTreeMap::new(),
             ending: None,
         }
@@ -191,12 +200,16 @@ impl Rack {
             return Arc::make_mut(packet).apply(fact);
         }
         match self.runs.get_mut(&id) {
-            Some(run) => Arc::make_mut(run).apply(fact),
-            None => Err(Illegal {
-                run: id,
-                what: "it is unknown",
-            }),
+            Some(run) => Arc::make_mut(run).apply(at, fact)?,
+            None => {
+                return Err(Illegal {
+                    run: id,
+                    what: "it is unknown",
+                });
+            }
         }
+        self.count_done(fact);
+        Ok(())
     }
 
     /// The runs that the core still knows.

@@ -2,7 +2,7 @@
 
 use crate::model::{
     CloudState, Code, DeviceId, Diagnosis, Fact, Fingerprint, Outcome, ProductId, PublicKey, RunId, ServerExam, SlotNo,
-    StepError, StepKind, Verdict, Wall, diagnosis::Flow, key::SlotContent, recipe::Sha256, survey::Survey,
+    StepError, StepKind, Verdict, Wall, diagnosis::Flow, key::SlotContent, platform::UsbMode, recipe::Sha256, survey::Survey,
 };
 
 /// One go at provisioning one device.
@@ -18,6 +18,8 @@ pub struct Run {
     pub started: Wall,
     /// Its recipe.
     pub recipe: Sha256,
+    /// The work order that it is for, by its number or name.
+    pub order: Option<String>,
     /// The announced plan with what became of each step.
     pub steps: Vec<Step>,
     /// Where it stands.
@@ -36,6 +38,8 @@ pub struct Run {
     pub handshake_before: Option<Wall>,
     /// How often it got its device back since a step ended last.
     pub returns: u8,
+    /// When its device was held last: its key store was read or written, by the station's clock.
+    pub held: Option<Wall>,
     /// The handshake that proved it.
     pub handshake: Option<Wall>,
     /// Sentences worth showing at the end: warnings and skips.
@@ -47,6 +51,8 @@ pub struct Run {
 pub struct Signs {
     /// What the cloud says.
     pub survey: Option<Survey>,
+    /// When it said so, by the station's clock.
+    pub surveyed: Option<Wall>,
     /// What the device says of its connection.
     pub cloud: Option<CloudState>,
     /// Its server settings, compared with the wanted ones.
@@ -202,6 +208,7 @@ impl Run {
             slot,
             recipe,
             plan,
+            work_order,
             accepted,
             ..
         } = fact
@@ -214,6 +221,7 @@ impl Run {
             slot: *slot,
             started: at,
             recipe: *recipe,
+            order: work_order.as_ref().map(|order| order.id.clone()),
             steps: plan.iter().copied().map(Step::pending).collect(),
             state: State::Active,
             keys: Keys {
@@ -226,6 +234,7 @@ impl Run {
             restore: None,
             handshake_before: None,
             returns: 0,
+            held: None,
             handshake: None,
             notes: Vec::new(),
         })
@@ -251,6 +260,12 @@ impl Run {
         u8::try_from(i).ok()
     }
 
+    /// True if the device was given the bench network, or may have been; false if it was not; `None` if nobody meant to.
+    pub fn joined(&self) -> Option<bool> {
+        let step = self.step(StepKind::JoinNetwork)?;
+        Some(step.attempts > 0 && !matches!(step.state, StepState::Ended(Outcome::Skipped { .. })))
+    }
+
     /// The flow that is under way.
     pub fn flow(&self) -> Option<Flow> {
         self.diagnosis.as_ref()?.flow
@@ -262,7 +277,7 @@ impl Run {
     }
 
     /// Takes in one fact of this run.
-    pub fn apply(&mut self, fact: &Fact) -> Result<(), Illegal> {
+    pub fn apply(&mut self, at: Wall, fact: &Fact) -> Result<(), Illegal> {
         let illegal = |what| Err(Illegal { run: self.id, what });
         if self.ended()
             && !matches!(
@@ -299,6 +314,9 @@ impl Run {
                     self.notes.push(why.clone());
                 }
                 step.state = StepState::Ended(outcome.clone());
+                if step.kind.needs() == Some(UsbMode::Dfu) {
+                    self.held = Some(at);
+                }
                 self.returns = 0;
             }
             Fact::StepFailed { step, error, .. } => {
@@ -382,7 +400,7 @@ impl Run {
                 if let Survey::Seen(shown) = survey {
                     self.handshake_before = shown.last_handshake_at;
                 }
-                self.signs.survey = Some(survey.clone());
+                (self.signs.survey, self.signs.surveyed) = (Some(survey.clone()), Some(at));
             }
             // It is for somebody else to believe.
             Fact::PacketSigned { .. } | Fact::KeyEscrowed { .. } => {}

@@ -99,6 +99,8 @@ pub enum Slot {
     Rejected {
         /// Where the device is.
         attached: Attached,
+        /// Which device, if it told.
+        device: Option<DeviceId>,
         /// Why.
         code: Code,
         /// Why, in words.

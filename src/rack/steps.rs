@@ -337,6 +337,9 @@ fn before(run: &Run, kind: StepKind, recipe: &Recipe, mode: Option<UsbMode>, owe
             _ => Before::Go,
         },
         StepKind::Question if mode != Some(UsbMode::Normal) => Before::Skip("the device is not running".to_owned()),
+        StepKind::ForgetNetwork if run.joined() == Some(false) => {
+            Before::Skip("the bench network was not given to it".to_owned())
+        }
         StepKind::Prove if owed => Before::Skip("the key is still owed to the cloud: there is nothing to prove yet".to_owned()),
         StepKind::Boot if mode == Some(UsbMode::Normal) => Before::Skip("the application is already running".to_owned()),
         _ => Before::Go,

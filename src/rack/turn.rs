@@ -69,6 +69,7 @@ impl Rack {
             Input::Command(command) => turn.command(*command),
             Input::Tick => turn.tick(),
         }
+        turn.ask_back();
         turn.pump();
         turn.finish()
     }

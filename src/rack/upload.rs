@@ -143,6 +143,8 @@ impl Outbox {
                 importing.push(product.clone());
             }
         }
+        let releases = |entry: &&&Entry| matches!(entry.item.errand, Errand::Release { .. });
+        let mut releasing = queue.iter().filter(|e| e.state == ItemState::Sent).filter(releases).count();
         // What waits for another item, or must wait, keeps nobody back.
         queue.retain(|entry| self.ready(entry));
         let mut imports: BTreeMap<(ProductId, bool), Vec<Outgoing>> = BTreeMap::new();
@@ -161,6 +163,12 @@ impl Outbox {
                 continue;
             }
             let (id, attempt, device) = (entry.item.id.clone(), entry.attempts + 1, entry.item.device);
+            if let Errand::Release { .. } = entry.item.errand {
+                if releasing >= MOST_RELEASES {
+                    continue;
+                }
+                releasing += 1;
+            }
             match (&entry.item.errand, &entry.item.product) {
                 (Errand::Key { key }, product) => {
                     let product = product.clone();
@@ -348,6 +356,10 @@ pub(super) fn back_off(attempts: u32) -> u64 {
 
 /// How long after a refusal it is asked for again.
 const BETWEEN_REFUSALS_MS: u64 = 10_000;
+
+/// So many devices are being released at the same time: what comes after each release must find a free line to the cloud,
+/// for until its claim the device is nobody's.
+const MOST_RELEASES: usize = 2;
 
 /// A wait longer than any that this program asks for is the mark of a wall clock that jumped back: send now.
 const LONGEST_WAIT_MS: i64 = 35 * 60 * 1000;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::{Code, DeviceId, RunId, SlotNo, StepKind, Verdict, outbox::ItemState};
 
 use super::{
-    Ending, Rack,
+    Ending, Ordered, Rack,
     run::{Run, State, StepState},
     slot::{Cancelled, Doing, Slot},
 };
@@ -21,6 +21,8 @@ pub struct RackView {
     pub owed: usize,
     /// Why nothing is sent, if the token is not accepted.
     pub locked: Option<String>,
+    /// How far the work order is, if there is one.
+    pub order: Option<Ordered>,
     /// How the station is coming to its end, if it is.
     pub ending: Option<Ending>,
 }
@@ -193,6 +195,7 @@ impl Rack {
                 .collect(),
             owed: self.outbox.open().filter(|entry| entry.state != ItemState::Held).count() + self.unasked().count(),
             locked: self.outbox.locked.clone(),
+            order: self.ordered(),
             ending: self.ending,
         }
     }
@@ -211,7 +214,9 @@ impl Rack {
                     (view.code, view.why) = (*code, why.clone());
                 }
             }
-            Slot::Rejected { code, why, .. } => (view.code, view.why) = (Some(*code), why.clone()),
+            Slot::Rejected { device, code, why, .. } => {
+                (view.device, view.code, view.why) = (*device, Some(*code), why.clone());
+            }
             Slot::Set { run, code, .. } => {
                 (view.run, view.code, view.why) = (Some(*run), Some(*code), code.what().to_owned());
             }

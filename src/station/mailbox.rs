@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
@@ -10,11 +10,34 @@ use crate::{
     model::Mono,
 };
 
-/// A queue with one reader. Clones are the same queue.
+/// A queue. Clones are the same queue.
 #[derive(Debug)]
 pub struct Mailbox<T> {
-    queue: Arc<Mutex<VecDeque<T>>>,
+    queue: Arc<Mutex<Queue<T>>>,
     bell: Signal,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    items: VecDeque<T>,
+    /// So many at its head are in a hurry.
+    hurried: usize,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            items: VecDeque::new(),
+            hurried: 0,
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    fn next(&mut self) -> Option<T> {
+        self.hurried = self.hurried.saturating_sub(1);
+        self.items.pop_front()
+    }
 }
 
 impl<T> Mailbox<T> {
@@ -33,20 +56,34 @@ impl<T> Mailbox<T> {
 
     /// Puts something in.
     pub fn send(&self, item: T) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(item);
+        self.lock().items.push_back(item);
+        self.bell.raise();
+    }
+
+    /// Puts something in that must not wait for others: it comes after those that were in a hurry before it, and before
+    /// all the rest.
+    pub fn hurry(&self, item: T) {
+        {
+            let mut queue = self.lock();
+            let at = queue.hurried;
+            queue.items.insert(at, item);
+            queue.hurried += 1;
+        }
         self.bell.raise();
     }
 
     /// Takes everything out that is there.
     pub fn drain(&self) -> Vec<T> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+        let mut queue = self.lock();
+        queue.hurried = 0;
+        queue.items.drain(..).collect()
     }
 
     /// Waits for the next thing; `None` when the deadline came first.
     pub fn receive(&self, clock: &dyn Clock, deadline: Option<Mono>) -> Option<T> {
         loop {
             let seen = self.bell.raised();
-            if let Some(item) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+            if let Some(item) = self.lock().next() {
                 return Some(item);
             }
             if deadline.is_some_and(|at| clock.now() >= at) {
@@ -54,6 +91,11 @@ impl<T> Mailbox<T> {
             }
             clock.wait(&self.bell, seen, deadline);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<T>> {
+        // A queue is whole after any panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,5 +111,28 @@ impl<T> Clone for Mailbox<T> {
 impl<T> Default for Mailbox<T> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::clock::SystemClock;
+
+    #[test]
+    fn what_is_in_a_hurry_overtakes_the_rest_and_nothing_of_its_kind() {
+        let box_ = Mailbox::new();
+        let next = || box_.receive(&SystemClock::new(), Some(Mono::default()));
+        (0..3).for_each(|n| box_.send(n));
+        box_.hurry(10);
+        box_.hurry(11);
+        assert_eq!(next(), Some(10));
+        box_.hurry(12);
+        box_.send(3);
+        assert_eq!([next(), next(), next()], [Some(11), Some(12), Some(0)]);
+        assert_eq!(box_.drain(), [1, 2, 3]);
+        box_.hurry(13);
+        box_.send(4);
+        assert_eq!([next(), next(), next()], [Some(13), Some(4), None]);
     }
 }

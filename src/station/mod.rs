@@ -141,7 +141,11 @@ impl Station {
         tuning: &Tuning,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, StationError> {
+        let order = setting.work_order.as_ref().map(|order| order.id.clone());
         let mut rack = Rack::new(setting);
+        if let Some(order) = order {
+            rack.has_done(store.done_for(&order)?);
+        }
         for record in store.open_records()?.iter() {
             rack.apply(record.at, &record.fact)?;
         }
@@ -341,7 +345,7 @@ impl Station {
                     worker.stop();
                 }
             }
-            Effect::Call(call) => self.uplink.call(call),
+            Effect::Call(call) => self.uplink.call(call, self.rack.outbox()),
             Effect::DestroyUndo { run, device } => self.world.undo.destroy(run, device),
         }
     }

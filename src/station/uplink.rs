@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     cloud::answer::withheld,
     model::{
-        outbox::{Answer, Attempt, ItemId, Looked},
+        outbox::{Answer, Attempt, Errand, ItemId, Looked},
         survey::Survey,
     },
-    rack::{Admitted, Book, Call, Input, Reply},
+    rack::{Admitted, Book, Call, Input, Outbox, Reply},
 };
 
 use super::{
@@ -48,9 +48,13 @@ impl Uplink {
         Self { calls, threads }
     }
 
-    /// Hands over a call.
-    pub(super) fn call(&self, call: Call) {
-        self.calls.send(Some(call));
+    /// Hands over a call. One that brings a device nearer to its owner does not wait for those of others: until then
+    /// anybody may claim it.
+    pub(super) fn call(&self, call: Call, outbox: &Outbox) {
+        match hurries(&call, outbox) {
+            true => self.calls.hurry(Some(call)),
+            false => self.calls.send(Some(call)),
+        }
     }
 
     /// Lets the threads end after what they have been handed.
@@ -195,6 +199,21 @@ impl Line {
                 found: api.glance(device, product.as_ref()),
             }],
         }
+    }
+}
+
+/// True if the call is for a device that was taken and lacks its owner or its product.
+fn hurries(call: &Call, outbox: &Outbox) -> bool {
+    let lacks = |item: &ItemId| item.run().is_some_and(|run| outbox.lacks(run));
+    match call {
+        // With this one it begins.
+        Call::Errand {
+            errand: Errand::Release { .. },
+            ..
+        } => false,
+        Call::Errand { item, .. } | Call::Upload { item, .. } => lacks(item),
+        Call::Import { items, .. } => items.iter().any(|out| lacks(&out.item)),
+        _ => false,
     }
 }
 

@@ -58,6 +58,7 @@ pub use self::{
     backup::{Copied, Progress},
     connect::Durability,
     error::{BadKey, BadRecord, Illegal, StoreError},
+    lock::is_in_use,
     read::Reader,
     report::{Counts, OrderProgress, Yield},
     row::{
@@ -264,6 +265,17 @@ impl Store {
     /// The sealed restore data that are not destroyed.
     pub fn kept_restore_data(&self) -> Result<Vec<RestoreRow>, StoreError> {
         many(&self.conn, "WHERE destroyed_at IS NULL ORDER BY run", [])
+    }
+
+    /// The devices that are done for a work order: those of its runs that ended PASS or OWED.
+    pub fn done_for(&self, work_order: &str) -> Result<Vec<DeviceId>, StoreError> {
+        self.conn
+            .prepare_cached("SELECT DISTINCT device FROM run WHERE order_id = ?1 AND verdict IN ('pass', 'owed')")
+            .and_then(|mut query| {
+                let rows = query.query_map([work_order], |row| Ok(row.get::<_, Word<DeviceId>>(0)?.0))?;
+                rows.collect()
+            })
+            .map_err(sql("counting the devices of a work order"))
     }
 }
 

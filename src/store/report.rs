@@ -61,6 +61,8 @@ pub struct OrderProgress {
     pub passed: u64,
     /// Devices that are done but for what they owe to the cloud.
     pub owed: u64,
+    /// Devices that passed or owe.
+    pub done: u64,
 }
 
 impl Reader {
@@ -117,7 +119,8 @@ impl Reader {
                 "SELECT order_quantity, order_product,
                      (SELECT count(DISTINCT device) FROM run WHERE order_id = ?1),
                      (SELECT count(DISTINCT device) FROM run WHERE order_id = ?1 AND verdict = 'pass'),
-                     (SELECT count(DISTINCT device) FROM run WHERE order_id = ?1 AND verdict = 'owed')
+                     (SELECT count(DISTINCT device) FROM run WHERE order_id = ?1 AND verdict = 'owed'),
+                     (SELECT count(DISTINCT device) FROM run WHERE order_id = ?1 AND verdict IN ('pass', 'owed'))
                  FROM run WHERE order_id = ?1 ORDER BY started DESC, id DESC LIMIT 1",
             )
             .and_then(|mut query| {
@@ -129,6 +132,7 @@ impl Reader {
                             devices: row.get::<_, i64>(2)?.cast_unsigned(),
                             passed: row.get::<_, i64>(3)?.cast_unsigned(),
                             owed: row.get::<_, i64>(4)?.cast_unsigned(),
+                            done: row.get::<_, i64>(5)?.cast_unsigned(),
                         })
                     })?
                     .next()

@@ -10,9 +10,13 @@
 //! | `screen.rs` | painting the screen |
 //! | `wire.rs` | control transfers for each page that is written |
 //! | `ledger.rs` | commits, and a ledger of a million devices |
+//! | `repair.rs` | what repairs ask of the cloud, and how long they take |
+//! | `rehearsal.rs` | a station on a simulated rack in virtual time |
 
 mod ledger;
 mod rack;
+mod rehearsal;
+mod repair;
 mod screen;
 mod session;
 mod wire;
@@ -33,6 +37,7 @@ use super::{Context, error::CliError, exit::ExitCode, help};
     &[
         ("keyrack bench rack", "racks of 1, 8 and 64 simulated devices in real time: minutes"),
         ("keyrack bench ledger --devices 10000", "start and look-up with a ledger of this size"),
+        ("keyrack bench repair", "repairs in virtual time: the figures are the same on every machine"),
     ],
     &ENDS,
 ))]
@@ -62,6 +67,12 @@ enum Part {
         &ENDS,
     ))]
     Tui(screen::ScreenArgs),
+    /// Repairs: each flow, a customer's device without its owner, and a thousand devices that get new keys
+    #[command(after_long_help = help::after(
+        &[("keyrack bench repair --devices 64", "one rack full of devices gets new keys")],
+        &ENDS,
+    ))]
+    Repair(repair::RepairArgs),
 }
 
 pub(super) fn run(args: &BenchArgs, context: &Context) -> Result<ExitCode, CliError> {
@@ -69,6 +80,7 @@ pub(super) fn run(args: &BenchArgs, context: &Context) -> Result<ExitCode, CliEr
         Part::Rack(args) => rack::run(args, context),
         Part::Ledger(args) => ledger::run(args, context),
         Part::Tui(args) => screen::run(args, context),
+        Part::Repair(args) => repair::run(args, context),
     }
 }
 

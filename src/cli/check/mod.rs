@@ -153,7 +153,7 @@ fn look(args: &CheckArgs, context: &Context) -> Vec<Finding> {
     };
     let now = SystemClock::new().wall();
     findings.extend(cloud::look(args, station.as_ref(), &recipes, context, now));
-    findings.extend(usb::look(usb::Roots::default(), station.as_ref()));
+    findings.extend(usb::look(&usb::Roots::default(), station.as_ref()));
     findings
 }
 

@@ -1,10 +1,7 @@
-//! The USB ports of this machine: whether there are any, and whether this user may open the devices on them. Reads what
-//! the kernel shows; opens no device.
+//! The USB ports of this machine: whether there are any, whether this user may open the devices on them, and what will go
+//! wrong with the hubs. Reads what the kernel shows; opens no device.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
@@ -12,7 +9,13 @@ use super::Finding;
 use crate::{
     cli::exit::ExitCode,
     config::Station,
-    model::{platform::PARTICLE_VENDOR, sentence::count},
+    device::usb::{
+        NODES,
+        preflight::preflight,
+        sysfs::{self, Node},
+        topology::Topology,
+    },
+    model::{PortPath, SlotNo, platform::PARTICLE_VENDOR, sentence::count},
 };
 
 const ABOUT: &str = "USB";
@@ -27,40 +30,42 @@ pub(super) struct Roots {
 impl Default for Roots {
     fn default() -> Self {
         Self {
-            devices: "/sys/bus/usb/devices".into(),
-            nodes: "/dev/bus/usb".into(),
+            devices: sysfs::DEVICES.into(),
+            nodes: NODES.into(),
         }
     }
 }
 
 /// Looks at the bus.
-pub(super) fn look(roots: Roots, station: Option<&Station>) -> Vec<Finding> {
-    let slots = station.map_or(0, |station| station.slots.len());
-    let Ok(listed) = fs::read_dir(&roots.devices) else {
+pub(super) fn look(roots: &Roots, station: Option<&Station>) -> Vec<Finding> {
+    let slots: Vec<(SlotNo, PortPath)> = station.map_or_else(Vec::new, |station| {
+        station.slots.iter().map(|slot| (slot.number, slot.port.clone())).collect()
+    });
+    let (Ok(nodes), Ok(topology)) = (sysfs::nodes(&roots.devices), Topology::read(&roots.devices)) else {
         let what = format!("this machine has no USB ports: there is no \"{}\"", roots.devices.display());
         let next = "use a machine with USB for real devices; `keyrack demo` needs none";
         return vec![Finding::warning(ABOUT, what, next)];
     };
-    let devices: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
-    let particle: Vec<&PathBuf> = devices
-        .iter()
-        .filter(|path| number(path, "idVendor", 16) == Some(PARTICLE_VENDOR.into()))
-        .collect();
-    let mut findings: Vec<Finding> = particle.iter().filter_map(|path| closed(path, &roots.nodes)).collect();
+    let particle: Vec<&Node> = nodes.iter().filter(|node| node.vendor == PARTICLE_VENDOR).collect();
+    let mut findings: Vec<Finding> = particle.iter().filter_map(|node| closed(node, &roots.nodes)).collect();
     if findings.is_empty() {
         let plugged = count(particle.len(), "Particle device");
         findings.push(Finding::fine(
             ABOUT,
-            format!("{plugged} plugged in, {} configured", count(slots, "slot")),
+            format!("{plugged} plugged in, {} configured", count(slots.len(), "slot")),
         ));
     }
+    findings.extend(
+        preflight(&topology, &slots)
+            .iter()
+            .map(|trouble| Finding::warning(ABOUT, trouble.to_string(), trouble.next())),
+    );
     findings
 }
 
 /// A finding if this user may not open the device.
-fn closed(device: &Path, nodes: &Path) -> Option<Finding> {
-    let (bus, address) = (number(device, "busnum", 10)?, number(device, "devnum", 10)?);
-    let node = nodes.join(format!("{bus:03}/{address:03}"));
+fn closed(device: &Node, nodes: &Path) -> Option<Finding> {
+    let node = nodes.join(format!("{:03}/{:03}", device.bus, device.number));
     access(&node, Access::READ_OK | Access::WRITE_OK).err()?;
     Some(Finding::error(
         ABOUT,
@@ -70,15 +75,12 @@ fn closed(device: &Path, nodes: &Path) -> Option<Finding> {
     ))
 }
 
-fn number(device: &Path, name: &str, radix: u32) -> Option<u32> {
-    let text = fs::read_to_string(device.join(name)).ok()?;
-    u32::from_str_radix(text.trim(), radix).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::cli::check::Level;
+    use crate::{cli::check::Level, config};
 
     fn roots(top: &Path) -> Roots {
         Roots {
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_usb_says_so() {
-        let found = look(roots(Path::new("/no/such/place")), None);
+        let found = look(&roots(Path::new("/no/such/place")), None);
         assert_eq!(found.len(), 1);
         assert!(found[0].level == Level::Warning && found[0].what.contains("no USB ports"));
     }
@@ -101,15 +103,32 @@ mod tests {
         for (name, vendor) in [("1-1", "2b04"), ("1-2", "046d")] {
             let dir = roots.devices.join(name);
             fs::create_dir_all(&dir).unwrap();
-            for (file, text) in [("idVendor", vendor), ("busnum", "1"), ("devnum", &name[2..])] {
+            for (file, text) in [("idVendor", vendor), ("idProduct", "c00c"), ("devnum", &name[2..])] {
                 fs::write(dir.join(file), format!("{text}\n")).unwrap();
             }
         }
-        let found = look(roots.clone(), None);
+        let found = look(&roots, None);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].exit == ExitCode::Fault && found[0].what.contains("001/001"));
         fs::create_dir_all(roots.nodes.join("001")).unwrap();
         fs::write(roots.nodes.join("001/001"), "").unwrap();
-        assert_eq!(look(roots, None)[0].level, Level::Fine);
+        assert_eq!(look(&roots, None)[0].level, Level::Fine);
+    }
+
+    #[test]
+    fn a_rack_that_is_not_there_is_a_warning_with_what_to_do() {
+        let top = tempfile::tempdir().unwrap();
+        let roots = roots(top.path());
+        fs::create_dir_all(&roots.devices).unwrap();
+        let shipped = config::parse("station.toml", include_str!("../../../station.toml")).unwrap();
+        let found = look(&roots, Some(&shipped));
+        let [fine, warning] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(fine.what, "0 Particle devices plugged in, 8 slots configured");
+        assert_eq!(warning.level, Level::Warning);
+        assert_eq!(
+            warning.what,
+            "this machine has no USB controller sim-0, where slots 1 to 8 are"
+        );
+        assert!(warning.next.as_ref().unwrap().contains("keyrack slots learn"));
     }
 }

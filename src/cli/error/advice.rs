@@ -26,6 +26,7 @@ impl CliError {
             | Self::ServerKey { .. }
             | Self::UnknownSlot { .. }
             | Self::NoDevice
+            | Self::EmptySlot { .. }
             | Self::TooManyPackets { .. }
             | Self::Recipient(_)
             | Self::Shelf(_)
@@ -33,7 +34,7 @@ impl CliError {
             | Self::Scenario(_)
             | Self::NotAttachable { .. }
             | Self::Overwrite { .. } => ExitCode::Usage,
-            Self::Bus(_) | Self::Usb(_) | Self::StandIn(_) | Self::NoController(_) => ExitCode::Fault,
+            Self::Bus(_) | Self::Usb(_) | Self::Blink { .. } | Self::StandIn(_) | Self::NoController(_) => ExitCode::Fault,
             Self::World { .. } => ExitCode::Failed,
             Self::Token(_) | Self::Client { .. } | Self::Login(_) | Self::Cloud { .. } => ExitCode::Cloud,
             Self::Store(_)
@@ -93,6 +94,8 @@ impl CliError {
             } => "run `chmod 600` on the file; if others use this machine, make a new client in the console",
             Self::Client { .. } => "put id and secret of a two-legged (server) client of this product into the file, mode 600",
             Self::UnknownSlot { .. } => "look at the [[slot]] tables of station.toml",
+            Self::EmptySlot { .. } => "look with `keyrack slots` where the device is",
+            Self::Blink { source, .. } => source.next(),
             Self::NoDevice => {
                 "plug the device in, and look at its cable; `keyrack repair --lights` says what one that does not show on USB means"
             }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     model::{Code, DeviceId, Fact, Record, RunId, SlotNo, StationId, StepKind, Wall},
-    rack::view::SlotView,
+    rack::{Ordered, view::SlotView},
 };
 
 /// A record as an event: the same from a running station and from `replay`.
@@ -86,6 +86,30 @@ impl<'a> SlotEvent<'a> {
 pub(super) struct LockEvent<'a> {
     pub(super) event: &'static str,
     pub(super) locked: Option<&'a str>,
+}
+
+/// How far the work order is.
+#[derive(Serialize)]
+pub(super) struct OrderEvent<'a> {
+    event: &'static str,
+    id: &'a str,
+    quantity: u64,
+    done: u64,
+    under_way: u64,
+    left: u64,
+}
+
+impl<'a> OrderEvent<'a> {
+    pub(super) fn new(order: &'a Ordered) -> Self {
+        Self {
+            event: "order",
+            id: &order.id,
+            quantity: order.quantity,
+            done: order.done,
+            under_way: order.under_way,
+            left: order.left(),
+        }
+    }
 }
 
 /// How long facts waited for the disk: one for each commit.

@@ -19,7 +19,7 @@ use crate::{
 /// What became of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Written {
+pub(in crate::cli) enum Written {
     /// It was made.
     New,
     /// It held the same already.
@@ -77,14 +77,14 @@ pub(super) fn directory(dir: &Path) -> Result<(), CliError> {
 }
 
 /// Has the names of a directory on disk.
-pub(super) fn sync(dir: &Path) -> Result<(), CliError> {
+pub(in crate::cli) fn sync(dir: &Path) -> Result<(), CliError> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(failed("sync the directory", dir))
 }
 
 /// Writes a file whole under its name or not at all; `may` tells whether something else there may be replaced.
-fn put(path: &Path, content: &[u8], mode: u32, may: &dyn Fn(&[u8]) -> bool) -> Result<Written, CliError> {
+pub(in crate::cli) fn put(path: &Path, content: &[u8], mode: u32, may: &dyn Fn(&[u8]) -> bool) -> Result<Written, CliError> {
     let end = match fs::read(path) {
         Ok(there) if there == content => return Ok(Written::Same),
         Ok(there) if !may(&there) => return Ok(Written::Left),
@@ -118,7 +118,7 @@ fn put(path: &Path, content: &[u8], mode: u32, may: &dyn Fn(&[u8]) -> bool) -> R
 }
 
 /// An error of a file, with what we were doing.
-pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CliError {
+pub(in crate::cli) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CliError {
     let path = path.to_owned();
     move |source| CliError::File { doing, path, source }
 }

@@ -2,7 +2,7 @@
 //! group of them.
 
 mod export;
-mod file;
+pub(super) mod file;
 mod given;
 mod load;
 mod pair;

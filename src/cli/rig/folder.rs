@@ -11,7 +11,10 @@ use std::{
 use super::{Rig, cloud};
 use crate::{
     cloud::{login::Token, token::TokenFile},
-    model::{platform::Transport, recipe::ServerPolicy},
+    model::{
+        platform::Transport,
+        recipe::{Aim, ServerPolicy},
+    },
 };
 
 impl Rig {
@@ -82,11 +85,15 @@ impl Rig {
             if let Some(product) = &recipe.product {
                 let _ = writeln!(text, "product = {product}");
             }
-            let _ = writeln!(
-                text,
-                "activate_sim = {}\nkeys = \"{}\"\nprove = {}",
-                recipe.activate_sim, recipe.keys, recipe.prove
-            );
+            match &recipe.aim {
+                Aim::Provision => _ = writeln!(text, "activate_sim = {}", recipe.activate_sim),
+                Aim::Repair(repair) => {
+                    let work = serde_json::to_string(&repair.work).expect("a work is a word");
+                    let from: Vec<_> = repair.from.iter().map(|product| product.0.as_str()).collect();
+                    let _ = writeln!(text, "aim = \"repair\"\nwork = {work}\nfrom = [{}]", from.join(", "));
+                }
+            }
+            let _ = writeln!(text, "keys = \"{}\"\nprove = {}", recipe.keys, recipe.prove);
             if recipe.finish_owed {
                 text.push_str("finish_owed = true\n");
             }

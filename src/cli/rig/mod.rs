@@ -17,7 +17,7 @@ use crate::{
     model::{
         DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
         platform::{Network, Transport},
-        recipe::{Aim, FirmwareFile, KeyPolicy, Recipe, Repair, ServerPolicy, ServerSettings, Timeouts, Wifi},
+        recipe::{Aim, FirmwareFile, KeyPolicy, Recipe, Repair, ServerPolicy, ServerSettings, Timeouts, Wifi, WorkOrder},
     },
     rack::{Book, Setting},
     sim::{
@@ -221,7 +221,11 @@ impl Rig {
             ports: self.ports(),
             book: book.clone(),
             operator: None,
-            work_order: None,
+            work_order: self.scenario.ordered.map(|quantity| WorkOrder {
+                id: "scenario".to_owned(),
+                product: None,
+                quantity,
+            }),
             import_chunk: 500,
         }
     }

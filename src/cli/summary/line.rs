@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::model::{
     Code, DeviceId, Diagnosis, Fact, Outcome, Platform, RunId, ServerExam, SlotNo, StepKind, Verdict, Wall, key::SlotContent,
-    outbox::ItemId, sentence::lower,
+    outbox::ItemId, sentence::lower, verdict::Owner,
 };
 
 /// What came of one run.
@@ -30,6 +30,8 @@ pub(in crate::cli) struct Line {
     pub(in crate::cli) done: String,
     /// The one next action.
     pub(in crate::cli) next: Option<&'static str>,
+    /// Who takes it.
+    pub(in crate::cli) person: Option<Owner>,
     /// What was wrong with it, if that was looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) diagnosis: Option<Diagnosis>,
@@ -72,6 +74,7 @@ impl Line {
             why: String::new(),
             done: String::new(),
             next: None,
+            person: None,
             diagnosis: None,
             server: None,
             ownerless_ms: None,
@@ -96,7 +99,7 @@ impl Line {
         match fact {
             Fact::RunResumed { slot, .. } => {
                 self.slot = *slot;
-                (self.code, self.why, self.next) = (None, String::new(), None);
+                (self.code, self.why, self.next, self.person) = (None, String::new(), None, None);
             }
             Fact::RunInterrupted { code, .. } => {
                 let next = match code {
@@ -105,6 +108,7 @@ impl Line {
                     other => other.next_action(),
                 };
                 (self.code, self.why, self.next) = (Some(*code), lower(code.what()), Some(next));
+                self.person = Some(code.owner());
             }
             Fact::StepEnded { step, outcome, .. } => self.deed(self.step(*step), outcome),
             Fact::KeyRead {
@@ -127,6 +131,7 @@ impl Line {
             } => {
                 (self.verdict, self.code, self.proved) = (Some(*verdict), *code, *proved);
                 self.next = code.map(Code::next_action);
+                self.person = code.map(Code::owner);
                 // It was only looked at, and there is a way.
                 let only = |found: &Diagnosis| found.flow.is_some() && found.trouble.code() == *code;
                 if self.diagnosis.as_ref().is_some_and(only) {

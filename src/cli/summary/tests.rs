@@ -9,6 +9,7 @@ use crate::{
         key::{KeyLayout, SlotContent},
         platform::UsbMode,
     },
+    rack::view::{Awaits, SlotView},
 };
 
 pub(crate) fn device(n: u8) -> DeviceId {
@@ -161,7 +162,7 @@ fn what_was_done_is_told_of_each_device_and_counted() {
     );
     assert_eq!(numbers.exit(), ExitCode::Failed);
     let (printer, out, _) = printer(false, 0);
-    print(&summary.results(), &numbers, &printer);
+    print(&summary.results(), &[], &numbers, &printer);
     assert_eq!(
         out.text(),
         "\n\
@@ -171,6 +172,10 @@ fn what_was_done_is_told_of_each_device_and_counted() {
          3     e00fce68000000000000ab03  boron     waits for its device               nothing\n\
          slot 2 00ab02: the key slot holds no usable key and the recipe does not allow a new one\n\
          \u{20} next: Use a recipe with key policy read-or-generate.\n\
+         \n\
+         set aside, each for the person who has to see to it:\n\
+         for the     slot  device                    code         because\n\
+         technician  2     e00fce68000000000000ab02  key-corrupt  the key slot holds no usable key and the recipe does not allow a new one\n\
          3 devices, 1 PASS, 1 FAIL, 1 waiting for their device; registered 1, proved 1, handshakes 1, uploads 2, retries 2; 2.5 s\n"
     );
 }
@@ -182,7 +187,7 @@ fn the_last_object_is_the_summary() {
     let mut summary = sums(facts);
     summary.set_apart(device(1));
     let (printer, out, _) = printer(true, 0);
-    print(&summary.results(), &summary.numbers(0.1), &printer);
+    print(&summary.results(), &[], &summary.numbers(0.1), &printer);
     let lines: Vec<serde_json::Value> = out.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&lines[0]["event"], &lines[0]["verdict"]), (&"result".into(), &"owed".into()));
     let last = lines.last().unwrap();
@@ -248,4 +253,64 @@ fn the_exit_code_is_that_of_the_worst() {
         ]
     );
     assert_eq!(Summary::default().numbers(0.0).exit(), ExitCode::Passed);
+}
+
+#[test]
+fn what_a_person_has_to_see_to_is_listed_by_person_and_reason() {
+    let mut facts = Vec::new();
+    for (n, verdict, code) in [
+        (1, Verdict::Pass, None),
+        (2, Verdict::Fail, Some(Code::OwnerForeign)),
+        (3, Verdict::Fail, Some(Code::NotKeys)),
+        (4, Verdict::Owed, Some(Code::CloudUnreachable)),
+        (5, Verdict::Aborted, Some(Code::Stopped)),
+        (6, Verdict::Fail, Some(Code::OwnerForeign)),
+    ] {
+        facts.extend(begin(n));
+        facts.push(judged(n, verdict, code, false));
+    }
+    facts.extend(begin(7));
+    facts.push(Fact::RunInterrupted {
+        run: run(7),
+        code: Code::DeviceLost,
+    });
+    let mut summary = sums(facts);
+    let mut view = RackView::default();
+    for (slot, n) in [(8, 8), (9, 3)] {
+        view.slots.push(SlotView {
+            device: Some(device(n)),
+            code: Some(Code::OrderFilled),
+            why: "the work order has all its 6 devices".into(),
+            ..SlotView::awaiting(SlotNo(slot), Awaits::Rejected)
+        });
+    }
+    summary.view(&view);
+    let (printer, out, _) = printer(false, 0);
+    print(&summary.results(), &summary.rejected(), &summary.numbers(0.1), &printer);
+    let text = out.text();
+    let piles = &text[text.find("set aside").unwrap()..];
+    let rows: Vec<Vec<&str>> = piles
+        .lines()
+        .skip(2)
+        .take(5)
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let found: Vec<_> = rows.iter().map(|row| (row[0], row[1], row[3])).collect();
+    assert_eq!(
+        found,
+        [
+            ("operator", "7", "device-lost"),
+            ("operator", "8", "order-filled"),
+            ("technician", "3", "not-keys"),
+            ("engineer", "2", "owner-foreign"),
+            ("engineer", "6", "owner-foreign"),
+        ],
+        "{text}"
+    );
+    let (json, out, _) = super::super::print::tests::printer(true, 0);
+    print(&summary.results(), &summary.rejected(), &summary.numbers(0.1), &json);
+    let lines: Vec<serde_json::Value> = out.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rejected: Vec<_> = lines.iter().filter(|line| line["event"] == "rejected").collect();
+    assert_eq!((rejected.len(), &rejected[0]["code"]), (1, &"order-filled".into()));
+    assert_eq!(lines[1]["person"], "engineer");
 }

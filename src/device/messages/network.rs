@@ -8,6 +8,7 @@ use super::{Empty, calls};
 
 calls! {
     empty GetInterfaceListRequest = InterfaceList -> GetInterfaceListReply, "Asks for the network interfaces (400).";
+    empty GetKnownNetworksRequest = WifiKnown -> GetKnownNetworksReply, "Asks for the Wi-Fi networks that it knows (502).";
     empty ClearKnownNetworksRequest = WifiClearKnown -> Empty, "Forgets every Wi-Fi network (504).";
     empty GetCurrentNetworkRequest = WifiCurrent -> GetCurrentNetworkReply, "Asks for the connected Wi-Fi network (505).";
     empty ScanNetworksRequest = WifiScan -> ScanNetworksReply, "Looks for Wi-Fi networks (506).";
@@ -154,6 +155,22 @@ impl From<SetCredentialsRequest> for JoinNewNetworkRequest {
 /// Forgets one Wi-Fi network (503).
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RemoveKnownNetworkRequest {
+    /// Network name.
+    #[prost(string, tag = "1")]
+    pub ssid: String,
+}
+
+/// The Wi-Fi networks that a device knows.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct GetKnownNetworksReply {
+    /// Each by its name.
+    #[prost(message, repeated, tag = "1")]
+    pub networks: Vec<KnownNetwork>,
+}
+
+/// A Wi-Fi network that a device knows; of its fields only the one that keyrack uses.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct KnownNetwork {
     /// Network name.
     #[prost(string, tag = "1")]
     pub ssid: String,

@@ -9,16 +9,19 @@
 //! | `roll.rs` | who is attached, since when, and under which number |
 //! | `host.rs`, `libusb.rs` | the seam, and libusb behind it |
 //! | `pipe.rs` | an open device |
+//! | `topology.rs`, `preflight.rs` | hubs and controllers, and what will go wrong with them |
 //! | `start.rs` | why there is no bus, and what to do |
 
 mod host;
 mod libusb;
 mod pipe;
+pub mod preflight;
 mod roll;
 mod start;
 pub mod sysfs;
 #[cfg(test)]
 mod tests;
+pub mod topology;
 #[cfg(test)]
 mod tree;
 
@@ -40,7 +43,7 @@ use host::Host;
 use libusb::LibUsb;
 use pipe::UsbPipe;
 use roll::{Found, Key, Roll};
-pub use start::StartError;
+pub use start::{NODES, StartError};
 
 /// All USB ports of this machine.
 ///
@@ -64,7 +67,7 @@ impl UsbBus {
     /// If this machine has no USB, or does not let us use it.
     pub fn start(clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let devices = Path::new(sysfs::DEVICES);
-        start::look(devices, Path::new(start::NODES))?;
+        start::look(devices, Path::new(NODES))?;
         let (changed, announced) = (Signal::new(), Arc::default());
         let host = LibUsb::start(&changed, &announced).map_err(|error| StartError::Refused { why: error.to_string() })?;
         let bus = Self(Shared::new(clock, devices, Box::new(host), changed, announced));

@@ -53,7 +53,7 @@ pub(super) fn look(devices: &Path, nodes: &Path) -> Result<(), StartError> {
 }
 
 /// Where the nodes are through which devices are opened.
-pub(super) const NODES: &str = "/dev/bus/usb";
+pub const NODES: &str = "/dev/bus/usb";
 
 #[cfg(test)]
 mod tests {

@@ -47,13 +47,15 @@ impl Node {
     }
 }
 
-/// All devices, in no order. One that leaves meanwhile is left out.
+/// All devices, by bus and ports. One that leaves meanwhile is left out.
 ///
 /// # Errors
 /// If there is no USB at all.
 pub fn nodes(devices: &Path) -> Result<Vec<Node>, BusError> {
     let listed = fs::read_dir(devices).map_err(|error| unreadable(devices, &error))?;
-    Ok(listed.flatten().filter_map(|entry| node(entry.path())).collect())
+    let mut nodes: Vec<Node> = listed.flatten().filter_map(|entry| node(entry.path())).collect();
+    nodes.sort_by(|a, b| (a.bus, &a.chain).cmp(&(b.bus, &b.chain)));
+    Ok(nodes)
 }
 
 /// The bus address of the controller of each bus, by the number of the bus.
@@ -89,7 +91,7 @@ fn node(folder: PathBuf) -> Option<Node> {
 }
 
 /// Bus and chain of a name such as `3-1.2` or `usb3`; none for an interface (`3-1.2:1.0`).
-fn place(name: &str) -> Option<(u8, Vec<u8>)> {
+pub(super) fn place(name: &str) -> Option<(u8, Vec<u8>)> {
     if let Some(bus) = name.strip_prefix("usb") {
         return Some((bus.parse().ok()?, Vec::new()));
     }

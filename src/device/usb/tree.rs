@@ -20,6 +20,30 @@ impl Tree {
         self.0.path().join("bus/usb/devices")
     }
 
+    /// A tree that was written down: lines `path = value` and `path -> target`.
+    pub(super) fn recorded(name: &str) -> Self {
+        let tree = Self::new();
+        let file = format!("{}/fixtures/sysfs/{name}.tree", env!("CARGO_MANIFEST_DIR"));
+        for line in fs::read_to_string(file)
+            .unwrap()
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+        {
+            let make = |path: &str| {
+                let path = tree.0.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                path
+            };
+            if let Some((path, target)) = line.split_once(" -> ") {
+                symlink(target, make(path)).unwrap();
+            } else {
+                let (path, value) = line.split_once(" = ").unwrap_or_else(|| panic!("{line}"));
+                fs::write(make(path), format!("{value}\n")).unwrap();
+            }
+        }
+        tree
+    }
+
     /// A controller with its root hub.
     pub(super) fn controller(&self, at: &str, kind: &str, bus: u8) {
         let folder = self.0.path().join("devices").join(at);

@@ -312,3 +312,50 @@ fn the_present_key_of_a_customers_device_is_never_replaced() {
     assert_eq!(drive.holds, valid(1));
     assert!(shown(crate::model::survey::OwnerKind::Customer).in_reach);
 }
+
+#[test]
+fn few_devices_are_released_at_the_same_time() {
+    let wall = Wall::from_millis(1_800_000_000_000).unwrap();
+    let mut outbox = crate::rack::Outbox::default();
+    let item = |n: u8| {
+        let run = RunId::new(wall, [n; 10]);
+        Item {
+            id: ItemId::release(run),
+            run,
+            device: DeviceId::from_bytes([n; 12]),
+            product: Some(ProductId("1234".into())),
+            errand: Errand::Release {
+                before: Fingerprint([5; 32]),
+            },
+            after: None,
+        }
+    };
+    (1..=4).for_each(|n| outbox.apply(wall, &Fact::ItemQueued { item: item(n) }));
+    let due = |outbox: &crate::rack::Outbox| {
+        let calls = outbox.due(wall, 500, &|_| crate::rack::upload::Way::Send);
+        let item = |call: &Call| match call {
+            Call::Errand { item, .. } => item.clone(),
+            other => panic!("{other:?}"),
+        };
+        calls.iter().map(item).collect::<Vec<_>>()
+    };
+    let send = |n| Fact::ItemSent {
+        item: item(n).id,
+        attempt: 1,
+    };
+    assert_eq!(due(&outbox), [item(1).id, item(2).id]);
+    outbox.apply(wall, &send(1));
+    outbox.apply(wall, &send(2));
+    assert_eq!(due(&outbox), []);
+    // An answer of any kind makes room.
+    let answer = lost();
+    outbox.apply(
+        wall,
+        &Fact::ItemAnswered {
+            item: item(1).id,
+            attempt: 1,
+            answer,
+        },
+    );
+    assert_eq!(due(&outbox), [item(3).id], "the first one has to wait a moment");
+}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::{
-        CloudState, ServerExam, ServerFinding,
+        ServerFinding,
         cloud_state::{CloudError, CloudStatus},
         diagnosis::{Flow, Sureness, Trouble},
         recipe::{Repair, ServerSettings, Work as Aimed},
@@ -155,6 +155,10 @@ fn every_combination_has_one_trouble_and_a_flow_that_fits_its_owner() {
                 }
                 // Nobody's device is taken, and nothing unreadable is a reason to write.
                 match said.flow {
+                    // What the ledger alone says is put to the proof.
+                    None if (said.trouble, said.sureness) == (Trouble::Nothing, Sureness::Likely) => {
+                        assert_eq!(steps, [StepKind::Boot, StepKind::Check, StepKind::Prove], "{case}");
+                    }
                     None => assert!(steps.is_empty(), "{case}"),
                     Some(Flow::ServerKey) => assert_eq!(steps[0], StepKind::ServerKey, "{case}"),
                     Some(Flow::Rewrite) => {
@@ -347,4 +351,105 @@ fn a_survey_that_fails_is_asked_again_and_one_that_is_refused_ends_the_run() {
         })
     });
     assert_eq!(verdict, Some((Verdict::Fault, Some(Code::CloudDenied))));
+}
+
+/// A device that was repaired before, plugged in again, and not connected yet.
+fn seen_again(status: CloudStatus, error: i32) -> Drive {
+    let mut drive = Drive::new(repair(Aimed::Mend, KeyPolicy::ReadOrGenerate), valid(1));
+    drive.survey = Survey::Seen(shown(OwnerKind::Customer));
+    drive.known.accepted = Some((Fingerprint([1; 32]), None));
+    drive.says = state(status, error);
+    drive
+}
+
+#[test]
+fn a_device_that_is_merely_not_connected_yet_is_proved_and_nothing_is_registered_anew() {
+    let mut drive = seen_again(CloudStatus::Disconnected, 0);
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    assert!(drive.errands.is_empty(), "its owner keeps it");
+    assert!(
+        drive.why().contains("registered in an earlier run, proved by a handshake"),
+        "{}",
+        drive.why()
+    );
+    // It tried, and nothing of that points at a key.
+    let mut drive = seen_again(CloudStatus::Connecting, 25);
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Fail, Some(Code::NotKeys))));
+}
+
+#[test]
+fn a_device_that_does_not_connect_for_want_of_a_network_is_not_failed_for_it() {
+    let silent = |call: &Call| {
+        matches!(call, Call::Look { .. }).then(|| Answer::Later {
+            why: "nothing new".into(),
+            after_ms: None,
+        })
+    };
+    // The cloud does not answer: nobody can tell.
+    let mut drive = seen_again(CloudStatus::Disconnected, 0);
+    assert_eq!(
+        drive.run(&mut { silent }),
+        Some((Verdict::Fault, Some(Code::CloudUnreachable)))
+    );
+    for (wifi, verdict) in [
+        (None, (Verdict::Pass, None)),
+        (with_wifi().wifi, (Verdict::Fail, Some(Code::NoHandshake))),
+    ] {
+        let recipe = Recipe {
+            wifi,
+            ..repair(Aimed::Mend, KeyPolicy::ReadOrGenerate)
+        };
+        let mut drive = Drive::new(recipe, valid(1));
+        drive.survey = Survey::Seen(shown(OwnerKind::Nobody));
+        drive.stays_offline = true;
+        assert_eq!(drive.run(&mut by_the_book), Some(verdict));
+        assert_eq!(drive.errands, ["key"]);
+    }
+}
+
+#[test]
+fn a_bench_network_is_given_for_the_proof_and_taken_away_again() {
+    let recipe = Recipe {
+        wifi: with_wifi().wifi,
+        ..repair(Aimed::Mend, KeyPolicy::ReadOrGenerate)
+    };
+    let mut drive = Drive::new(recipe, valid(1));
+    drive.survey = Survey::Seen(shown(OwnerKind::Nobody));
+    assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
+    let steps = &drive.rack.runs().next().unwrap().steps;
+    let kinds: Vec<_> = steps.iter().rev().take(4).map(|step| step.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            StepKind::ForgetNetwork,
+            StepKind::Prove,
+            StepKind::Check,
+            StepKind::JoinNetwork
+        ]
+    );
+}
+
+#[test]
+fn a_session_of_before_the_last_hold_proves_nothing_where_nothing_was_uploaded() {
+    // The cloud's clock is an hour ahead; the server key was written some seconds after the survey.
+    for (session_ms, proved) in [(0, false), (2_000, false), (60_000, true)] {
+        let mut recipe = repair(Aimed::Mend, KeyPolicy::ReadOrGenerate);
+        recipe.server = ServerPolicy::Set(ServerSettings {
+            spki: Vec::new(),
+            host: "h".into(),
+            port: None,
+        });
+        let mut drive = Drive::new(recipe, valid(1));
+        drive.known.accepted = Some((Fingerprint([1; 32]), None));
+        drive.exam = Some(exam(wrong()));
+        let mut seen = shown(OwnerKind::Nobody);
+        let cloud = Wall::from_millis(1_800_003_600_000).unwrap();
+        seen.at = Some(cloud);
+        drive.survey = Survey::Seen(seen);
+        drive.slow = Some((StepKind::ServerKey, Duration::from_secs(5)));
+        drive.proves_at = Wall::from_millis(cloud.millis() + session_ms);
+        drive.run(&mut by_the_book);
+        let told = drive.count(|f| matches!(f, Fact::HandshakeSeen { .. }));
+        assert_eq!(told == 1, proved, "{session_ms}");
+    }
 }

@@ -79,10 +79,10 @@ fn a_slot_that_cannot_be_read_tells_nothing_and_takes_nothing_away() {
         device: DEVICE,
         content: unreadable.clone(),
     };
-    run.apply(&read).unwrap();
+    run.apply(Wall::from_millis(0).unwrap(), &read).unwrap();
     assert_eq!(run, before);
     run.keys.read = None;
-    run.apply(&read).unwrap();
+    run.apply(Wall::from_millis(0).unwrap(), &read).unwrap();
     assert_eq!(run.keys.read, Some(unreadable));
     assert!(run.steps.iter().all(|step| matches!(step.state, StepState::Ended(_))));
 }

@@ -6,9 +6,11 @@ mod clouds;
 mod comings;
 mod diagnoses;
 mod doubts;
+mod given;
 mod looks;
 mod moves;
 mod newcomers;
+mod orders;
 mod owing;
 mod packets;
 mod pictures;
@@ -25,8 +27,8 @@ use super::*;
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fingerprint, KeyKind, Mono, Outcome, Platform, ProductId, PublicKey, RunId, StepError, StepKind, Verdict,
-        Wall,
+        CloudState, Code, DeviceId, Fingerprint, KeyKind, Mono, Outcome, Platform, ProductId, PublicKey, RunId, ServerExam,
+        StepError, StepKind, Verdict, Wall,
         fact::{Identity, Protection},
         key::{KeyLayout, SlotContent},
         outbox::{Answer, CloudDevice, Errand, Item, ItemId, Looked},
@@ -128,6 +130,16 @@ struct Drive {
     errands: Vec<String>,
     /// What was kept to give a device back was done with; true where it was destroyed.
     ended_custody: Vec<bool>,
+    /// What the running device says of its connection, if anything.
+    says: CloudState,
+    /// Its server settings as they are examined.
+    exam: Option<ServerExam>,
+    /// This kind of step takes so long.
+    slow: Option<(StepKind, Duration)>,
+    /// It has no session and is not online when the proof is looked for.
+    stays_offline: bool,
+    /// The session that the cloud shows then, in place of one of that very moment.
+    proves_at: Option<Wall>,
     /// The worker reports this in place of doing this kind of step.
     fails: Option<(StepKind, StepError)>,
 }
@@ -168,6 +180,11 @@ impl Drive {
             same_pair: false,
             errands: Vec::new(),
             ended_custody: Vec::new(),
+            says: CloudState::default(),
+            exam: None,
+            slow: None,
+            stays_offline: false,
+            proves_at: None,
             fails: None,
         }
     }
@@ -357,12 +374,19 @@ impl Drive {
             }
             Order::Step { ticket, work, .. } => {
                 let mut after = After::Stays;
+                if let Some((_, time)) = self.slow.filter(|(kind, _)| *kind == work.kind) {
+                    self.now = self.now + time;
+                }
                 match work.kind {
+                    StepKind::Question if self.says.is_told() => {
+                        let (run, device, state) = (work.run, DEVICE, self.says);
+                        self.commit(slot, ticket, Fact::Questioned { run, device, state });
+                    }
                     StepKind::Examine => {
                         let content = self.holds.clone();
                         let (run, device) = (work.run, DEVICE);
                         self.commit(slot, ticket, Fact::KeyRead { run, device, content });
-                        let server = None;
+                        let server = self.exam.clone();
                         self.commit(slot, ticket, Fact::Examined { run, device, server });
                     }
                     StepKind::ReadKey => {
@@ -524,10 +548,11 @@ impl Drive {
             Call::Look { about, .. } => {
                 let device = CloudDevice {
                     last_handshake_at: match about {
-                        About::Proof(_) => at,
+                        About::Proof(_) if self.stays_offline => None,
+                        About::Proof(_) => self.proves_at.or(at),
                         About::Item(_) => self.session,
                     },
-                    online: Some(true),
+                    online: Some(!self.stays_offline),
                     product_id: Some(1234),
                     owner: Some("ann@home.example".into()),
                     ..CloudDevice::default()

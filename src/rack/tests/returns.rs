@@ -69,6 +69,23 @@ fn another_device_in_place_of_the_awaited_one_interrupts_the_run_or_ends_one_tha
 }
 
 #[test]
+fn a_device_that_comes_back_at_the_address_that_it_had_has_returned() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+    let kept = drive.run_until_kept(StepKind::Boot);
+    // The report is heard before the device is seen to leave.
+    restarts(&mut drive, kept, UsbMode::Normal);
+    assert!(
+        matches!(drive.slot(), Slot::AwaitingReturn { left: None, .. }),
+        "{:?}",
+        drive.slot()
+    );
+    drive.address -= 1;
+    comes_back(&mut drive, UsbMode::Normal);
+    assert!(matches!(drive.slot(), Slot::Running { .. }), "{:?}", drive.slot());
+    assert_eq!(interrupted(&drive), None);
+}
+
+#[test]
 fn a_device_that_tells_no_id_by_its_serial_number_is_taken_for_the_awaited_one() {
     let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
     let kept = drive.run_until_kept(StepKind::Boot);

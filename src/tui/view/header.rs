@@ -15,7 +15,7 @@ use crate::{
 pub(super) const HEIGHT: u16 = 2;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, rack: &RackView, app: &App, theme: Theme) {
-    for (line, parts) in [who(app), numbers(rack, app)].into_iter().enumerate() {
+    for (line, parts) in [who(rack, app), numbers(rack, app)].into_iter().enumerate() {
         let line = u16::try_from(line).unwrap_or(0);
         let row = Rect::new(area.x, area.y + line, area.width, 1);
         frame.buffer_mut().set_style(row, theme.raised(Tone::Plain));
@@ -35,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, rack: &RackView, app: &App
     }
 }
 
-fn who(app: &App) -> Vec<(Tone, String)> {
+fn who(rack: &RackView, app: &App) -> Vec<(Tone, String)> {
     let station = &app.station;
     let mut parts = vec![(Tone::Strong, format!("keyrack {}", station.id))];
     parts.extend(app.replay.as_ref().map(|words| (Tone::Hold, words.clone())));
@@ -45,7 +45,7 @@ fn who(app: &App) -> Vec<(Tone, String)> {
     });
     match &station.work_order {
         Some(order) => {
-            let passed = app.ordered.unwrap_or(0);
+            let passed = rack.order.as_ref().map_or(app.ordered.unwrap_or(0), |order| order.done);
             let left = u64::from(order.quantity).saturating_sub(passed);
             parts.push((
                 Tone::Plain,

@@ -278,3 +278,13 @@ fn ten_thousand_requests_in_five_minutes_are_enough() {
     bench.clock.advance(Duration::from_secs(300));
     assert_eq!(bench.get("/v1/access_tokens/current").0, 200);
 }
+
+#[test]
+fn a_scaled_limit_has_the_same_rate_in_a_shorter_window() {
+    let bench = bench();
+    bench.cloud.scale_limits(20);
+    let refused = (0..510).filter(|_| bench.get("/v1/access_tokens/current").0 == 429).count();
+    assert_eq!(refused, 11, "500 in 15 s, and signing in was the first of them");
+    bench.clock.advance(Duration::from_secs(15));
+    assert_eq!(bench.get("/v1/access_tokens/current").0, 200);
+}

@@ -35,6 +35,8 @@ pub struct Scenario {
     pub keys: Option<String>,
     /// What the recipes are for, if they repair: devices are theirs that the product of the recipe holds.
     pub repair: Option<Repair>,
+    /// How many devices are ordered, if there is a work order.
+    pub ordered: Option<u32>,
     /// Whether the recipes let a device go whose key is still owed to the cloud.
     pub finish_owed: bool,
     /// Platforms that no recipe is for.
@@ -250,6 +252,7 @@ impl Scenario {
             topology,
             keys: raw.keys,
             repair: raw.repair,
+            ordered: raw.ordered,
             finish_owed: raw.finish_owed,
             without_recipe: raw.without_recipe,
             pace: raw.pace,
@@ -281,6 +284,7 @@ struct RawScenario {
     seed: u64,
     keys: Option<String>,
     repair: Option<Repair>,
+    ordered: Option<u32>,
     #[serde(default, rename = "finish-owed")]
     finish_owed: bool,
     #[serde(default, rename = "without-recipe")]
