@@ -156,6 +156,7 @@ impl Turn {
             why,
             proved: verdict == Verdict::Pass && run.handshake.is_some(),
         });
+        self.stop_the_line(&run);
         // What could not be given back ended its custody, as far as it may end.
         if !self.is_lost(id) {
             self.end_custody(id);

@@ -122,6 +122,9 @@ impl Outbox {
             }),
             Fact::ItemAnswered { item, answer, .. } => self.change(item, |entry| entry.answered(at, answer)),
             Fact::ItemWithdrawn { item, why } => self.change(item, |entry| entry.withdraw(why)),
+            Fact::RetryAsked { items, .. } => items
+                .iter()
+                .for_each(|item| self.change(item, |entry| entry.not_before = None)),
             _ => {}
         }
     }
@@ -218,6 +221,20 @@ impl Outbox {
             items,
         }));
         calls
+    }
+
+    /// Items that wait for nothing but our own patience: not where the cloud said how long, and not between two refusals, of
+    /// which the second counts for good.
+    pub fn patient(&self, wall: Wall) -> impl Iterator<Item = &Entry> {
+        let patience = move |entry: &&Entry| {
+            entry.state == ItemState::Queued
+                && entry.not_before.is_some_and(|at| at > wall)
+                && matches!(
+                    entry.last,
+                    Some(Answer::Later { after_ms: None, .. } | Answer::Ambiguous { .. } | Answer::Auth { .. })
+                )
+        };
+        self.open().filter(patience)
     }
 
     /// True if nothing that goes before it stands in the way of an item.

@@ -75,6 +75,16 @@ pub(super) fn sent(conn: &Connection, at: Wall, item: &ItemId, attempt: u32) -> 
     }
 }
 
+/// An item does not wait any longer.
+pub(super) fn hurried(conn: &Connection, item: &ItemId) -> Result<(), Stop> {
+    change(
+        conn,
+        "UPDATE item SET next_at = NULL WHERE id = ?1 AND state = 'queued'",
+        (Word(item),),
+    )?;
+    Ok(())
+}
+
 /// An answer came, or will not come. A yes is a yes whichever attempt it belongs to; a late no, while a newer attempt
 /// is open or the item is settled, is only kept to be shown.
 pub(super) fn answered(conn: &Connection, at: Wall, item: &ItemId, attempt: u32, answer: &Answer) -> Result<(), Stop> {

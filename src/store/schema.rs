@@ -28,6 +28,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "packets",
         sql: PACKETS,
     },
+    Migration {
+        name: "shift",
+        sql: SHIFT,
+    },
 ];
 
 /// The projected tables with their primary keys, in an order that satisfies their references.
@@ -40,6 +44,7 @@ pub(super) const PROJECTIONS: &[(&str, &[&str])] = &[
     ("undo", &["run"]),
     ("restore", &["run"]),
     ("packet", &["id"]),
+    ("shift", &["seq"]),
 ];
 
 const FIRST: &str = r"
@@ -380,4 +385,16 @@ INSERT INTO restore_2 (run, device, sha256, sealed_at, destroyed_at)
 DROP TABLE restore;
 ALTER TABLE restore_2 RENAME TO restore;
 CREATE INDEX restore_kept ON restore (run) WHERE destroyed_at IS NULL;
+";
+
+/// What counts for the station as a whole and outlives a start: which records tell it.
+const SHIFT: &str = r"
+CREATE TABLE shift (
+    seq    INTEGER PRIMARY KEY,                    -- of the record
+    kind   TEXT NOT NULL,                          -- of its fact
+    device TEXT                                    -- the device that the fact names
+) STRICT;
+INSERT INTO shift SELECT seq, kind, device FROM journal WHERE kind = 'run-ended' ORDER BY seq DESC LIMIT 100;
+ALTER TABLE device ADD COLUMN labelled_at INTEGER; -- when its label was last compared with it and found to be its own
+CREATE INDEX item_refused ON item (settled_at) WHERE state = 'refused';
 ";

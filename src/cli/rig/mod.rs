@@ -19,7 +19,7 @@ use crate::{
         platform::{Network, Transport},
         recipe::{Aim, FirmwareFile, KeyPolicy, Recipe, Repair, ServerPolicy, ServerSettings, Timeouts, Wifi, WorkOrder},
     },
-    rack::{Book, Setting},
+    rack::{Book, Rules, Setting},
     sim::{
         cloud::StandIn,
         device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
@@ -227,6 +227,7 @@ impl Rig {
                 quantity,
             }),
             import_chunk: 500,
+            rules: Rules::default(),
         }
     }
 

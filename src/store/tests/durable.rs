@@ -304,7 +304,7 @@ fn a_ledger_of_the_first_schema_is_brought_up_to_date_and_its_tables_are_right()
     let older = "ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
         ALTER TABLE run DROP COLUMN released_by; ALTER TABLE run DROP COLUMN released_why;
         ALTER TABLE run DROP COLUMN diagnosis; ALTER TABLE run DROP COLUMN product; ALTER TABLE run DROP COLUMN reference;
-        DROP TABLE restore; DROP TABLE packet; PRAGMA user_version = 1";
+        DROP TABLE restore; DROP TABLE packet; DROP TABLE shift; ALTER TABLE device DROP COLUMN labelled_at; PRAGMA user_version = 1";
     bench.store.conn.execute_batch(older).unwrap();
     let mut bench = bench.reopen();
     assert_eq!(bench.store.device(device).unwrap().unwrap().quarantined, Some(run));
