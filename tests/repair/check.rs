@@ -16,10 +16,10 @@ use keyrack::{
 
 use crate::{
     bench::{Bench, Ended},
-    case::{Case, Hands, Prepared},
+    case::{Case, Hands, NEW_PRODUCT, OLD_PRODUCT, Prepared},
     doom::Doom,
     expect::Ends,
-    harm::{Harm, Ill, Kind, Way},
+    harm::{Harm, Ill, Kind, Sent, Way},
     witness::{Secrets, Witness, fingerprint, private_slot},
 };
 
@@ -69,7 +69,7 @@ pub(crate) fn at_end(
     keys(case, prepared, bench, doom, &row, verdict);
     in_the_cloud(case, prepared, doom, ends, verdict);
     custody(doom, verdict, code);
-    undo(seen, verdict);
+    undo(seen, verdict, code);
     for secret in secrets.leaked(bench) {
         wrong(format!("I6: {secret}"));
     }
@@ -174,7 +174,14 @@ fn in_the_cloud(case: &Case, prepared: &Prepared, doom: &Doom, ends: &Ends, verd
             place.1, ends.owner
         ));
     }
-    if place.0 != prepared.place.0 {
+    let moved = [Some(NEW_PRODUCT), Some(OLD_PRODUCT)];
+    let right = match verdict {
+        Verdict::Pass if case.moves() => place.0 == moved[0],
+        // In one of the two it is, whatever became of it.
+        _ if case.moves() => moved.contains(&place.0),
+        _ => place.0 == prepared.place.0,
+    };
+    if !right {
         seen.wrong(format!(
             "R3: it is in product {:?}, it was in {:?}",
             place.0, prepared.place.0
@@ -186,6 +193,9 @@ fn in_the_cloud(case: &Case, prepared: &Prepared, doom: &Doom, ends: &Ends, verd
     let sent = doom.sent();
     for (n, one) in sent.iter().enumerate() {
         let alien = match one.kind {
+            Kind::Remove | Kind::Import | Kind::Attributes | Kind::Other | Kind::CustomerToken | Kind::Revoke if case.moves() => {
+                false
+            }
             Kind::Remove | Kind::Import | Kind::Other => true,
             // Met again, its key may be one that the ledger knows nothing of.
             _ if ends.again => false,
@@ -200,7 +210,8 @@ fn in_the_cloud(case: &Case, prepared: &Prepared, doom: &Doom, ends: &Ends, verd
         }
     }
     for moved in seen.cloud.moves(prepared.device) {
-        if matches!(moved.what, Moved::TransferRequested | Moved::Removed(_)) {
+        let removed = matches!(moved.what, Moved::Removed(OLD_PRODUCT)) && case.moves();
+        if matches!(moved.what, Moved::TransferRequested | Moved::Removed(_)) && !removed {
             seen.wrong(format!("R1: {:?}", moved.what));
         }
     }
@@ -212,7 +223,8 @@ fn custody(doom: &Doom, verdict: Verdict, code: Option<&str>) {
     let sent = doom.sent();
     let last = sent.last().map_or(0, |one| one.station);
     let at_revoke = |ill| matches!((doom.harm(), ill), (Some(Harm::Call(_, is)), wanted) if is == wanted);
-    for one in sent.iter().filter(|one| one.obtained.is_some() && one.station == last) {
+    let obtained = |one: &&Sent| one.kind == Kind::CustomerToken && one.obtained.is_some();
+    for one in sent.iter().filter(|one| one.station == last).filter(obtained) {
         let mut later = sent
             .iter()
             .filter(|later| later.kind == Kind::Revoke && later.token == one.token);
@@ -246,13 +258,16 @@ fn custody(doom: &Doom, verdict: Verdict, code: Option<&str>) {
     }
 }
 
-fn undo(seen: &Witness, verdict: Verdict) {
+fn undo(seen: &Witness, verdict: Verdict, code: Option<&str>) {
     let files = UndoVault::open(&seen.undo).unwrap().list().unwrap();
     let kept = seen.ask(|reader| reader.kept_undo_copies().unwrap());
     let kept: Vec<_> = kept.into_iter().map(|row| (row.run, row.device)).collect();
     let files: Vec<_> = files.into_iter().map(|file| (file.run, file.device)).collect();
     if matches!(verdict, Verdict::Pass | Verdict::RolledBack) && !files.is_empty() {
         seen.wrong(format!("I7: {verdict}, and {} undo copies are left", files.len()));
+    }
+    if verdict == Verdict::Quarantined && code == Some("state-unknown") && files.is_empty() {
+        seen.wrong("I7: nobody can tell, and the undo copy is gone".to_owned());
     }
     if files != kept {
         seen.wrong(format!("I7: {} undo copies on disk, {} on record", files.len(), kept.len()));

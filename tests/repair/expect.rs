@@ -52,6 +52,7 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
     let unknown = (Verdict::Fault, Some("customer-unknown"));
     let foreign = (Verdict::Fail, Some("owner-foreign"));
     let lost = (Verdict::Quarantined, Some("claim-lost"));
+    let unsure = (Verdict::Quarantined, Some("state-unknown"));
     let owed = (Verdict::Owed, Some("cloud-unreachable"));
     let Some(Harm::Call(_, ill)) = harm else {
         return ends(&[calm]);
@@ -83,6 +84,12 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
             ..ends(&[calm, denied, (Verdict::RolledBack, Some("rolled-back-refused"))])
         },
         (Ill::Snatched | Ill::PassedOn, _) => ends(&[calm]),
+        // A new key that may be in the cloud is never rolled back, and nobody can tell; the present one is only refused.
+        (Ill::LostThenRefused, Some(Kind::Upload)) if case.work == Work::NewKey => ends(&[denied, unsure]),
+        (Ill::LostThenRefused, Some(Kind::Upload)) if !case.calm().keeps_key || case.start == Start::Misread => ends(&[unsure]),
+        (Ill::LostThenRefused, Some(Kind::Upload)) => ends(&[denied]),
+        // The look finds that it is so already.
+        (Ill::LostThenRefused, _) => ends(&[calm]),
         (Ill::Refused, Some(Kind::CustomerToken)) => ends(&[(Verdict::Fault, Some("customer-client"))]),
         (Ill::Refused, Some(Kind::Claim)) => Ends {
             owner: None,
@@ -94,6 +101,9 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
         // Whose it is cannot be told.
         (Ill::Refused, Some(Kind::LookAtTeam)) => ends(&[foreign]),
         (Ill::Refused, Some(kind)) if kind.looks() && calm.0 != Verdict::Pass => ends(&[denied, foreign, calm]),
+        (Ill::Refused, Some(kind)) if kind.looks() && case.moves() => {
+            ends(&[denied, foreign, (Verdict::Fail, Some("import-invalid"))])
+        }
         (Ill::Refused, Some(kind)) if kind.looks() => ends(&[denied, foreign]),
         (Ill::Refused, Some(Kind::Upload)) if case.work == Work::NewKey => {
             ends(&[denied, (Verdict::RolledBack, Some("rolled-back-refused"))])
