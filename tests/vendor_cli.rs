@@ -41,7 +41,8 @@ impl Bench {
         let mut world = Served::with(home.path(), SCENARIO, &["--http"]);
         let serving = world.program.said.iter().find(|line| line["event"] == "serving").cloned();
         let url = serving.unwrap()["url"].as_str().unwrap().to_owned();
-        let vendor = Vendor::start(home.path(), &url);
+        let vendor = Vendor::start(home.path());
+        vendor.go_to(&url);
         assert!(world.program.alive());
         Self { home, world, vendor }
     }

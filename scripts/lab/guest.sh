@@ -4,10 +4,10 @@ guest_dir= # the unpacked packages, once fetched
 
 # Packs the modules in the order in which they can be loaded, and the first process, into an initial file system.
 guest_pack() { # file to make
-    local root modules=$guest_dir/lib/modules
+    local root modules=$guest_dir/usr/lib/modules
     root=$(mktemp -d)
     mkdir -p "$root"/{bin,modules,proc,sys,dev}
-    cp "$guest_dir/bin/busybox" "$root/bin/busybox"
+    cp "$guest_dir/usr/bin/busybox" "$root/bin/busybox"
     cp "$lab_dir/init" "$root/init"
     local -A taken=()
     take() { # a module, after those that it depends on; what the kernel has built in is not there to be taken
@@ -27,7 +27,7 @@ guest_pack() { # file to make
     }
     for module in virtio_pci 9pnet_virtio 9p overlay virtio_blk crc32c_generic ext4 vhci-hcd cdc-acm; do take "$module"; done
     unset -f take
-    (cd "$root" && find . | "$guest_dir/bin/busybox" cpio -o -H newc 2> /dev/null) > "$1.new"
+    (cd "$root" && find . | "$guest_dir/usr/bin/busybox" cpio -o -H newc 2> /dev/null) > "$1.new"
     mv "$1.new" "$1"
     rm -rf "$root"
 }
@@ -51,17 +51,19 @@ guest_run() { # folder, seconds, further options of qemu
     rm -f "$folder/code"
     : > "$folder/output"
     # Software emulation on purpose: hosts that offer KVM and cannot boot a guest with it are common in CI.
-    LD_LIBRARY_PATH=$guest_dir/usr/lib/x86_64-linux-gnu:$guest_dir/lib/x86_64-linux-gnu \
+    LD_LIBRARY_PATH=$guest_dir/usr/lib/x86_64-linux-gnu \
         QEMU_MODULE_DIR=$guest_dir/usr/lib/x86_64-linux-gnu/qemu \
         timeout --kill-after=5 "$seconds" "$guest_dir/usr/bin/qemu-system-x86_64" \
         -accel tcg,thread=multi -cpu max -smp "$(nproc)" -m "${KEYRACK_LAB_MEMORY:-3G}" \
         -L "$guest_dir/usr/share/qemu" -L "$guest_dir/usr/share/seabios" \
         -nodefaults -no-user-config -display none -vga none -nic none \
         -kernel "$guest_dir"/boot/vmlinuz-* -initrd "$guest_dir/initrd" \
-        -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off tsc=reliable" \
+        -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off clocksource=acpi_pm" \
         -serial "file:$folder/console" -no-reboot \
         -fsdev local,id=host,path=/,security_model=none,readonly=on,multidevs=remap \
         -device virtio-9p-pci,fsdev=host,mount_tag=host \
+        -fsdev local,id=packages,path="$guest_dir",security_model=none,readonly=on,multidevs=remap \
+        -device virtio-9p-pci,fsdev=packages,mount_tag=packages \
         -fsdev local,id=lab,path="$folder",security_model=none,multidevs=remap \
         -device virtio-9p-pci,fsdev=lab,mount_tag=lab \
         "$@" < /dev/null

@@ -7,7 +7,9 @@ const fs = require('fs');
 const path = require('path');
 const readline = require('readline');
 
-const CLI = require(path.join(process.argv[2], 'node_modules/particle-cli/src/app/cli.js'));
+const cli = path.join(process.argv[2], 'node_modules/particle-cli');
+const CLI = require(path.join(cli, 'src/app/cli.js'));
+const settings = require(path.join(cli, 'settings.js'));
 
 const answer = (value) => fs.writeSync(1, JSON.stringify(value) + '\n');
 
@@ -41,6 +43,9 @@ process.on('uncaughtException', (error) => {
 async function perform(args) {
 	process.argv = ['node', 'particle', ...args];
 	process.removeAllListeners('unhandledRejection');
+	// A process of the CLI is made for one command: what the last one put into its settings does not reach the next by itself.
+	settings.whichProfile();
+	Object.assign(settings, JSON.parse(fs.readFileSync(settings.findOverridesFile())));
 	printed = '';
 	const started = Date.now();
 	let code = 0;
@@ -57,7 +62,7 @@ async function perform(args) {
 
 (async () => {
 	global.verboseLevel = 1;
-	answer({ ready: require(path.join(process.argv[2], 'node_modules/particle-cli/package.json')).version, node: process.version });
+	answer({ ready: require(path.join(cli, 'package.json')).version, node: process.version });
 	for await (const line of readline.createInterface({ input: process.stdin })) {
 		await perform(JSON.parse(line).args);
 	}

