@@ -5,7 +5,7 @@ use std::fs;
 use keyrack::{
     keys::ServerFound,
     model::{
-        Code, Fact, Verdict,
+        Code, Fact, Outcome, Verdict,
         diagnosis::Flow,
         platform::{Segment, Transport},
         recipe::ServerSettings,
@@ -67,9 +67,9 @@ pub(crate) fn at_end(
     }
     in_words(bench, seen);
     keys(case, prepared, bench, doom, &row, verdict);
-    in_the_cloud(case, prepared, doom, ends, verdict);
+    in_the_cloud(case, prepared, bench, doom, ends, verdict);
     custody(doom, verdict, code);
-    undo(seen, verdict, code);
+    undo(seen, verdict, code, case.has_key());
     for secret in secrets.leaked(bench) {
         wrong(format!("I6: {secret}"));
     }
@@ -87,7 +87,9 @@ fn in_words(bench: &Bench, seen: &Witness) {
                 if code.is_some_and(|code| code.next_action().is_empty() || code.what().is_empty()) {
                     seen.wrong(format!("R8: {code:?} does not say what to do"));
                 }
-                if code.is_some_and(|code| code.text() == "claim-lost" && !code.next_action().starts_with("ALARM")) {
+                if code.is_some_and(|code| {
+                    matches!(code.text(), "claim-lost" | "move-lost") && !code.next_action().starts_with("ALARM")
+                }) {
                     seen.wrong("R8: a device without its owner, and no alarm".to_owned());
                 }
             }
@@ -165,7 +167,7 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, row: &keyr
 }
 
 /// Owner, product and what people wrote, and the way that the device went through the cloud.
-fn in_the_cloud(case: &Case, prepared: &Prepared, doom: &Doom, ends: &Ends, verdict: Verdict) {
+fn in_the_cloud(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, ends: &Ends, verdict: Verdict) {
     let seen = &doom.witness;
     let place = seen.cloud.place(prepared.device).unwrap();
     if place.1 != ends.owner {
@@ -177,7 +179,8 @@ fn in_the_cloud(case: &Case, prepared: &Prepared, doom: &Doom, ends: &Ends, verd
     let moved = [Some(NEW_PRODUCT), Some(OLD_PRODUCT)];
     let right = match verdict {
         Verdict::Pass if case.moves() => place.0 == moved[0],
-        // In one of the two it is, whatever became of it.
+        // In one of the two it is, whatever became of it, or there is an alarm.
+        Verdict::Quarantined if case.moves() => ends.owner.is_none(),
         _ if case.moves() => moved.contains(&place.0),
         _ => place.0 == prepared.place.0,
     };
@@ -187,7 +190,9 @@ fn in_the_cloud(case: &Case, prepared: &Prepared, doom: &Doom, ends: &Ends, verd
             place.0, prepared.place.0
         ));
     }
-    if seen.cloud.attributes(prepared.device).as_ref() != Some(&prepared.attributes) {
+    // What could not be put back is said.
+    let said = bench.facts(seen.device).iter().any(warns) || verdict == Verdict::Quarantined;
+    if seen.cloud.attributes(prepared.device).as_ref() != Some(&prepared.attributes) && !(said && case.moves()) {
         seen.wrong("R4: name, notes or groups are others than before".to_owned());
     }
     let sent = doom.sent();
@@ -252,13 +257,13 @@ fn custody(doom: &Doom, verdict: Verdict, code: Option<&str>) {
     if files != kept {
         seen.wrong(format!("R7: restore data on disk {files:?}, on record {kept:?}"));
     }
-    let needed = verdict == Verdict::Quarantined && code == Some("claim-lost");
+    let needed = verdict == Verdict::Quarantined && matches!(code, Some("claim-lost" | "move-lost"));
     if needed == files.is_empty() {
         seen.wrong(format!("R7: {verdict}, and {} files of restore data", files.len()));
     }
 }
 
-fn undo(seen: &Witness, verdict: Verdict, code: Option<&str>) {
+fn undo(seen: &Witness, verdict: Verdict, code: Option<&str>, had_key: bool) {
     let files = UndoVault::open(&seen.undo).unwrap().list().unwrap();
     let kept = seen.ask(|reader| reader.kept_undo_copies().unwrap());
     let kept: Vec<_> = kept.into_iter().map(|row| (row.run, row.device)).collect();
@@ -266,7 +271,7 @@ fn undo(seen: &Witness, verdict: Verdict, code: Option<&str>) {
     if matches!(verdict, Verdict::Pass | Verdict::RolledBack) && !files.is_empty() {
         seen.wrong(format!("I7: {verdict}, and {} undo copies are left", files.len()));
     }
-    if verdict == Verdict::Quarantined && code == Some("state-unknown") && files.is_empty() {
+    if verdict == Verdict::Quarantined && code == Some("state-unknown") && had_key && files.is_empty() {
         seen.wrong("I7: nobody can tell, and the undo copy is gone".to_owned());
     }
     if files != kept {
@@ -310,6 +315,16 @@ fn server_differences(case: &Case, bench: &Bench, seen: &Witness) -> Vec<String>
 
 fn part(dct: &[u8], segment: Segment) -> &[u8] {
     &dct[segment.offset as usize..(segment.offset + segment.len) as usize]
+}
+
+fn warns(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::StepEnded {
+            outcome: Outcome::Warned { .. },
+            ..
+        }
+    )
 }
 
 fn made_by_device(seen: &Witness) -> bool {

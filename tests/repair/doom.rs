@@ -132,7 +132,10 @@ impl Doom {
         let strikes = !state.struck && !state.over && self.harm.is_some_and(is);
         if strikes {
             state.struck = true;
-            state.released = state.sent.iter().any(|sent| sent.kind == Kind::Release && sent.done);
+            state.released = state
+                .sent
+                .iter()
+                .any(|sent| matches!(sent.kind, Kind::Release | Kind::Remove) && sent.done);
         }
         strikes
     }

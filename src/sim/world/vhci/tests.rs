@@ -15,16 +15,6 @@ fn platform(controllers: u16, ports: &str) -> tempfile::TempDir {
         fs::write(folder.path().join("vhci_hcd.0/nports"), ports).unwrap();
         fs::write(folder.path().join("vhci_hcd.0/attach"), "").unwrap();
     }
-    // What the kernel has not let go yet.
-    fs::create_dir_all(folder.path().join("vhci_hcd.1/usb3/3-2")).unwrap();
-    fs::create_dir_all(folder.path().join("vhci_hcd.1/usb4")).unwrap();
-    for (port, held) in [
-        ("platform-vhci_hcd.1/2", true),
-        ("platform-vhci_hcd.1/3", false),
-        ("platform-vhci_hcd.0/2", false),
-    ] {
-        assert_eq!(controllers.holds(&port.parse().unwrap()), held, "{port}");
-    }
     folder
 }
 
@@ -66,6 +56,16 @@ fn each_slot_has_the_number_of_its_port() {
             "{port}"
         );
         fs::write(folder.path().join("vhci_hcd.0/attach"), "").unwrap();
+    }
+    // What the kernel has not let go yet.
+    fs::create_dir_all(folder.path().join("vhci_hcd.1/usb3/3-2")).unwrap();
+    fs::create_dir_all(folder.path().join("vhci_hcd.1/usb4")).unwrap();
+    for (port, held) in [
+        ("platform-vhci_hcd.1/2", true),
+        ("platform-vhci_hcd.1/3", false),
+        ("platform-vhci_hcd.0/2", false),
+    ] {
+        assert_eq!(controllers.holds(&port.parse().unwrap()), held, "{port}");
     }
     for port in [
         Topology::Hubs.port(1).to_string(),
