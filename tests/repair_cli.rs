@@ -676,6 +676,201 @@ fn one_key_is_sent_and_what_nobody_could_check_is_said() {
     assert_eq!(lines.iter().find(|line| line["event"] == "batch").unwrap()["owed"], 1);
 }
 
+impl World {
+    /// Runs a command that has no device.
+    fn at_desk(&self, command: &[&str]) -> (Vec<Value>, desk::End) {
+        let config = self.folder().join("station.toml");
+        let arguments = [command, &["--config", text(&config), "--json"]].concat();
+        let end: desk::End = process::keyrack(self.home.path(), &arguments).into();
+        let lines = end.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (lines, end)
+    }
+
+    /// The device in a slot.
+    fn device(&self, slot: &str) -> DeviceId {
+        let (lines, end) = self.run(&["keys", "address", slot]);
+        assert!(end.code < 2, "{} {}", end.out, end.err);
+        results(&lines)[0]["device"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.home.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+/// A pair as the vendor's CLI saves it from the slot of a device on UDP.
+fn saved(pair: &PrivateKey) -> Vec<u8> {
+    encode(pair, 192).expose().clone()
+}
+
+/// A dump with the record of DeviceKeyHelperRK in it (device-protocol.md 4.8).
+fn dump(pair: &PrivateKey) -> Vec<u8> {
+    let mut payload = saved(pair);
+    payload.resize(320, 0x5a);
+    let sum = payload.iter().fold(0u16, |sum, b| sum.wrapping_add(u16::from(*b)));
+    let mut dump = vec![0xff; 100];
+    dump.extend([0x63, 0x5c, 0xa6, 0x75]);
+    dump.extend(320u16.to_le_bytes());
+    dump.extend(sum.to_le_bytes());
+    dump.extend(payload);
+    dump.resize(1024, 0);
+    dump
+}
+
+const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+const RECIPIENT: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+
+#[test]
+fn a_pair_from_a_file_is_written_and_registered_unless_the_cloud_accepted_it_last() {
+    let ready = "server = \"stand-in\"\nregistered = \"before\"";
+    let fresh = "server = \"stand-in\"";
+    let world = World::of(&[ready, fresh, fresh]);
+    let (known, new) = (pair(), pair());
+    let [one, two, three] = ["1", "2", "3"].map(|slot| world.device(slot));
+    // The ledger knows this one as accepted: it is written, and the cloud need not learn it again.
+    let pem = world.file("known.pem", public_pem(&known.public()).as_bytes());
+    let (lines, end) = world.at_desk(&["keys", "send", &two.to_string(), text(&pem)]);
+    assert_eq!((end.code, ends(&lines)), (0, vec!["registered"]), "{} {}", end.out, end.err);
+    let der = world.file("known.der", &saved(&known));
+    let (lines, end) = world.run(&["keys", "load", "2", text(&der)]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let result = results(&lines)[0];
+    assert_eq!(
+        (&result["verdict"], &result["proved"], &result["diagnosis"]["flow"]),
+        (&"pass".into(), &true.into(), &"restore".into()),
+        "{result}"
+    );
+    let run = result["run"].as_str().unwrap();
+    let sent = |line: &&Value| line["fact"]["fact"] == "item-sent" && line["fact"]["item"].as_str().unwrap().starts_with(run);
+    assert_eq!(lines.iter().filter(sent).count(), 0, "nothing was sent");
+    let remove = lines.iter().find(|line| line["event"] == "remove").unwrap();
+    assert_eq!(remove["file"], text(&der));
+    // Any other is registered like a new one, also in place of a valid key.
+    let der = world.file("new.der", &saved(&new));
+    let (lines, end) = world.run(&["keys", "load", "1", text(&der)]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    assert_eq!(results(&lines)[0]["proved"], true);
+    // One that the ledger knows on another device is refused, and nothing is written.
+    let (lines, end) = world.run(&["keys", "load", "3", text(&der)]);
+    assert_eq!(end.code, 1, "{} {}", end.out, end.err);
+    assert_eq!(results(&lines)[0]["code"], "key-duplicate");
+    assert!(!lines.iter().any(|line| line["fact"]["fact"] == "key-intended"));
+    // What is no private key is said before anything is touched.
+    let (_, end) = world.run(&["keys", "load", "3", text(&pem)]);
+    assert_eq!(end.code, 5, "{}", end.err);
+    assert!(end.err.contains("this is a public key"), "{}", end.err);
+    let (lines, _) = world.at_desk(&["device", &one.to_string()]);
+    assert_eq!(lines[0]["device"]["key_origin"], "given", "{}", lines[0]);
+    let (_, end) = world.at_desk(&["replay", "--verify"]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let (left, _home) = world.leave();
+    for (device, pair) in [(one, &new), (two, &known)] {
+        assert_eq!(left.held(device), Some(pair.public().spki), "{device}");
+        assert_eq!(left.registered(device), left.held(device), "{device}");
+    }
+    assert_ne!(left.held(three), Some(new.public().spki));
+    assert_eq!(left.registered(three), None);
+}
+
+#[test]
+fn what_was_sealed_or_dumped_is_restored_to_its_device_alone() {
+    let slot = "server = \"stand-in\"\nregistered = \"present\"";
+    let world = World::of(&[slot, slot]);
+    let [one, two] = ["1", "2"].map(|slot| world.device(slot));
+    let dir = world.home.path().join("packets");
+    let (_, end) = world.run(&["keys", "save", "1", "--dir", text(&dir), "--recipient", IDENTITY]);
+    assert_eq!(end.code, 2, "{}", end.err);
+    assert!(end.err.contains("SECRET half") && !end.err.contains("GFPYYS"), "{}", end.err);
+    let (lines, end) = world.run(&["keys", "save", "1", "--dir", text(&dir), "--recipient", RECIPIENT]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let sealed = dir.join(format!("{one}.key.age"));
+    let said = lines.iter().find(|line| line["event"] == "saved").unwrap();
+    assert_eq!(said["sealed"], text(&sealed));
+    assert_eq!(fs::metadata(&sealed).unwrap().permissions().mode() & 0o777, 0o600);
+    let (lines, end) = world.run(&["keys", "generate", "1", "--no-prove"]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    assert_eq!(results(&lines)[0]["verdict"], "pass");
+    let identity = world.file("owner.txt", IDENTITY.as_bytes());
+    let escrow = ["--escrow", text(&sealed), "--identity", text(&identity)];
+    // It names its device: another one never gets it.
+    let (lines, end) = world.run(&[&["keys", "restore", "2"], &escrow[..]].concat());
+    assert_eq!(end.code, 3, "{} {}", end.out, end.err);
+    assert_eq!(results(&lines)[0]["code"], "given-key-absent");
+    let (lines, end) = world.run(&[&["keys", "restore", "1"], &escrow[..]].concat());
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    assert_eq!(results(&lines)[0]["proved"], true);
+    let kept = pair();
+    let dump = world.file("fram.bin", &dump(&kept));
+    let (lines, end) = world.run(&["keys", "restore", "2", "--dump", text(&dump)]);
+    assert_eq!(end.code, 0, "{} {}", end.out, end.err);
+    let found = lines.iter().find(|line| line["event"] == "found").unwrap();
+    assert_eq!(found["fingerprint"], kept.public().fingerprint.to_string());
+    assert_eq!(results(&lines)[0]["proved"], true);
+    let (_, end) = world.run(&["keys", "restore", "2", "--dump", text(&identity)]);
+    assert_eq!(end.code, 5, "{}", end.err);
+    let (left, _home) = world.leave();
+    let manifest = packet::read(&fs::read(dir.join(format!("{one}.packet.json"))).unwrap()).unwrap();
+    let spki = left.held(one).unwrap();
+    assert_eq!(
+        keyrack::keys::parse_public(&spki).unwrap().fingerprint,
+        manifest.fingerprint,
+        "the old key is back"
+    );
+    assert_eq!(left.registered(one), Some(spki));
+    assert_eq!(left.held(two), Some(kept.public().spki));
+    assert_eq!(left.registered(two), left.held(two));
+}
+
+#[test]
+fn after_a_cut_a_given_pair_has_to_be_given_again_and_nothing_is_lost_without_it() {
+    let slot = "server = \"stand-in\"\nregistered = \"present\"";
+    let (untouched, _home) = World::of(&[slot, slot]).leave();
+    let world = World::of(&[slot, slot]);
+    let (config, bus) = (world.folder().join("station.toml"), world.folder().join("bus"));
+    let mut given = Vec::new();
+    for n in ["1", "2"] {
+        let new = pair();
+        let der = world.file(&format!("{n}.der"), &saved(&new));
+        let load = ["keys", "load", n, text(&der), "--no-prove"];
+        let arguments = [&load[..], &["--config", text(&config), "--world", text(&bus)]].concat();
+        let mut killed = process::Program::start(&arguments, world.home.path());
+        let intended = killed.wait_for(|line| line["fact"]["fact"] == "key-intended").unwrap();
+        killed.signal("KILL");
+        killed.end();
+        let device: DeviceId = intended["fact"]["device"].as_str().unwrap().parse().unwrap();
+        let again = if n == "1" {
+            world.run(&load)
+        } else {
+            world.run(&["repair", n, "--no-prove"])
+        };
+        let code = results(&again.0)[0]["code"].clone();
+        given.push((device, new.public().spki, code, again.1.code));
+    }
+    let (left, _home) = world.leave();
+    let (device, new, code, exit) = &given[0];
+    assert_eq!((exit, code), (&0, &Value::Null), "with the file it goes on");
+    assert_eq!(left.held(*device).as_ref(), Some(new));
+    assert_eq!(left.registered(*device), left.held(*device));
+    let (device, new, code, exit) = &given[1];
+    if code == "given-key-absent" {
+        assert_eq!(*exit, 3);
+        assert_eq!(
+            left.held(*device),
+            untouched.held(*device),
+            "the old key is still there, or back"
+        );
+    } else {
+        assert_eq!(
+            left.held(*device).as_ref(),
+            Some(new),
+            "it was whole on the device when the station was killed"
+        );
+    }
+    assert_eq!(left.registered(*device), left.held(*device));
+}
+
 #[test]
 fn what_would_not_do_is_said_before_anything_is_touched() {
     let desk = Desk::new();

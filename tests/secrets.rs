@@ -13,7 +13,9 @@ use std::{
 };
 
 use keyrack::{
-    model::Platform,
+    edge::entropy::SystemEntropy,
+    keys::{PrivateKey, encode},
+    model::{KeyKind, Platform},
     sim::{
         device::{Device, StartServer, Timing},
         world::scenario::{Scenario, Slot},
@@ -102,6 +104,7 @@ fn no_secret_is_in_anything_that_a_station_writes_or_says() {
         fs::write(home.join(format!("stdout-{}", arguments.join("-"))), &output.stdout).unwrap();
         fs::write(home.join(format!("stderr-{}", arguments.join("-"))), &output.stderr).unwrap();
     }
+    pairs_that_were_given(home, &world, &scenario, &mut secrets);
     world.program.signal("TERM");
     world.program.end();
     assert!(!world.program.alive());
@@ -139,6 +142,57 @@ fn no_secret_is_in_anything_that_a_station_writes_or_says() {
     assert!(!secrets.find_in(&files(&kept)).is_empty());
     planted(home, &secrets);
 }
+
+/// Pairs from a file and from a dump, and a copy sealed to somebody elsewhere: their files apart, nothing shows them.
+fn pairs_that_were_given(home: &Path, world: &Served, scenario: &Scenario, secrets: &mut Secrets) {
+    let udp = |slot: &&Slot| Platform::from_id(slot.platform.number()).unwrap().key_kind() == KeyKind::P256 && !slot.protected;
+    let numbers = scenario
+        .slots
+        .iter()
+        .filter(|(_, slot)| udp(slot))
+        .map(|(number, _)| number.to_string());
+    let number = numbers.into_iter().next().unwrap();
+    let (config, bus) = (world.folder.join("station.toml"), world.folder.join("bus"));
+    let mut pair = |what: &str| {
+        let pair = PrivateKey::generate(KeyKind::P256, &SystemEntropy);
+        let slot = encode(&pair, 192).expose().clone();
+        for (name, number) in private_numbers(&slot) {
+            secrets.bytes(&format!("{what} {name}"), &number);
+        }
+        slot
+    };
+    let (loaded, mut record) = (pair("loaded"), pair("dumped"));
+    record.resize(320, 0);
+    let sum = record.iter().fold(0u16, |sum, b| sum.wrapping_add(u16::from(*b)));
+    let head = [&[0x63, 0x5c, 0xa6, 0x75][..], &320u16.to_le_bytes(), &sum.to_le_bytes()].concat();
+    let (file, dump, packets) = (home.join("given.der"), home.join("given.bin"), home.join("packets"));
+    fs::write(&file, loaded).unwrap();
+    fs::write(&dump, [head, record].concat()).unwrap();
+    for (name, arguments, fact) in [
+        ("load", vec!["load", &number, text(&file)], "key-written"),
+        ("restore", vec!["restore", &number, "--dump", text(&dump)], "key-written"),
+        (
+            "save",
+            vec!["save", &number, "--recipient", RECIPIENT, "--dir", text(&packets)],
+            "key-escrowed",
+        ),
+    ] {
+        let options = ["-v", "-v", "--json", "--config", text(&config), "--world", text(&bus)];
+        let output = keyrack(home, &[&["keys"], &arguments[..], &options].concat());
+        let out = String::from_utf8(output.stdout.clone()).unwrap();
+        assert!(output.status.success() && out.contains(fact), "{name}: {out}");
+        fs::write(home.join(format!("stdout-keys-{name}")), &output.stdout).unwrap();
+        fs::write(home.join(format!("stderr-keys-{name}")), &output.stderr).unwrap();
+    }
+    let sealed = files(&packets)
+        .into_iter()
+        .find(|path| path.to_string_lossy().ends_with(".key.age"));
+    assert!(sealed.is_some(), "it is among what is searched");
+    fs::remove_file(file).unwrap();
+    fs::remove_file(dump).unwrap();
+}
+
+const RECIPIENT: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
 
 /// A secret in any form, anywhere, is found: else the test above proves nothing.
 fn planted(home: &Path, secrets: &Secrets) {

@@ -29,7 +29,7 @@ use crate::{
     rack::Setting,
     sim::world::remote::RemoteBus,
     station::{
-        Clients, Shelf, Tuning, World,
+        Clients, Pairs, Shelf, Tuning, World,
         shelf::prepare,
         undo::{MemoryUndo, NoCopies, SealedUndo},
     },
@@ -55,6 +55,8 @@ pub(super) struct Overrides {
     pub(super) slots: Vec<SlotNo>,
     /// Nothing is done with devices: there are neither slots nor ports, and no recipe but those of runs under way.
     pub(super) no_devices: bool,
+    /// Private halves that a person hands over.
+    pub(super) pairs: Pairs,
 }
 
 /// All that [`crate::station::Station::start`] takes.
@@ -144,6 +146,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         undo,
         restore,
         clients,
+        pairs: overrides.pairs.clone(),
     };
     Ok(Parts {
         world,

@@ -21,7 +21,11 @@ use crate::{
     config::ConfigErrors,
     device::usb::StartError,
     edge::BusError,
-    keys::{PublicKeyError, server::ServerKeyError},
+    keys::{
+        PrivateFileError, PublicKeyError,
+        escrow::{EscrowError, IdentityError, RecipientError},
+        server::ServerKeyError,
+    },
     model::{DeviceId, PortPath, ProductId, SlotNo, outbox::Answer, sentence::count},
     sim::{
         cloud::https::NotServing,
@@ -175,6 +179,41 @@ pub enum CliError {
         path: PathBuf,
         /// Why.
         source: ServerKeyError,
+    },
+    /// A file gives no private key.
+    #[error("could not use the private key \"{}\"", .path.display())]
+    PrivateFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: PrivateFileError,
+    },
+    /// A text names nobody to whom a key can be sealed. It is not shown: it may be a secret.
+    #[error("a --recipient cannot be used")]
+    Recipient(#[from] RecipientError),
+    /// A file gives no identity.
+    #[error("could not use the identity file \"{}\"", .path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: IdentityError,
+    },
+    /// A sealed key cannot be opened.
+    #[error("could not use the sealed key \"{}\"", .path.display())]
+    Escrow {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: EscrowError,
+    },
+    /// There is no key in a dump.
+    #[error("there is no key of DeviceKeyHelperRK in \"{}\"; records without a usable key: {broken}", .path.display())]
+    NoKeyInDump {
+        /// The dump.
+        path: PathBuf,
+        /// Records without a usable key.
+        broken: usize,
     },
     /// A list of packets cannot be used.
     #[error("could not use the list \"{}\"", .path.display())]

@@ -26,7 +26,7 @@ use crate::{
     edge::{Clock, clock::SystemClock},
     model::{SlotNo, recipe::WorkOrder},
     rack::Command,
-    station::{Event, Station},
+    station::{Event, Pairs, Station},
     store::{Reader, Standing},
 };
 
@@ -123,6 +123,7 @@ fn overrides(args: &RunArgs) -> Overrides {
         job: None,
         slots: Vec::new(),
         no_devices: false,
+        pairs: Pairs::default(),
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn read(table: &Table<'_>, product: Option<&ProductId>) -> Option<Aim
 /// Reads the key policy. A repair whose work is a new key makes one, any other makes one where none is left.
 pub(super) fn keys(table: &Table<'_>, aim: Option<&Aim>) -> Option<KeyPolicy> {
     let default = match aim {
-        Some(Aim::Repair(repair)) if repair.work == Work::NewKey => KeyPolicy::Generate,
+        Some(Aim::Repair(repair)) if repair.work.writes_key() => KeyPolicy::Generate,
         Some(Aim::Repair(_)) => KeyPolicy::ReadOrGenerate,
         Some(Aim::Provision) | None => KeyPolicy::Read,
     };
@@ -45,8 +45,8 @@ pub(super) fn keys(table: &Table<'_>, aim: Option<&Aim>) -> Option<KeyPolicy> {
         let Some(Aim::Repair(repair)) = aim else {
             return Some(policy);
         };
-        match (repair.work == Work::NewKey, policy == KeyPolicy::Generate) {
-            (true, false) => value.refuse("must be \"generate\" with work = \"new-key\""),
+        match (repair.work.writes_key(), policy == KeyPolicy::Generate) {
+            (true, false) => value.refuse("must be \"generate\" with this work"),
             (false, true) => value.refuse(
                 "must be \"read\" or \"read-or-generate\": a repair makes a new pair in any case with work = \"new-key\"",
             ),
@@ -90,10 +90,11 @@ fn read_from(value: &Value<'_>, product: Option<&ProductId>) -> Option<Vec<Produ
     products.into_iter().collect()
 }
 
-const WORKS: [(&str, Work); 6] = [
+const WORKS: [(&str, Work); 7] = [
     ("mend", Work::Mend),
     ("diagnose", Work::Diagnose),
     ("new-key", Work::NewKey),
+    ("given-key", Work::GivenKey),
     ("server-key", Work::ServerKey),
     ("address", Work::Address),
     ("save-key", Work::SaveKey),

@@ -14,7 +14,7 @@ use crate::{
     model::{
         Platform, ProductId,
         platform::Network,
-        recipe::{Aim, KeyPolicy, Repair, Sha256, Timeouts, Work},
+        recipe::{Aim, KeyPolicy, Repair, Sha256, Timeouts},
     },
 };
 
@@ -121,7 +121,7 @@ impl RecipeSpec {
     pub fn repair(platform: Platform, product: Option<ProductId>, repair: Repair, server: ServerSpec) -> Self {
         let work = aim::word(repair.work);
         let keys = match repair.work {
-            Work::NewKey => KeyPolicy::Generate,
+            work if work.writes_key() => KeyPolicy::Generate,
             _ => KeyPolicy::ReadOrGenerate,
         };
         Self {

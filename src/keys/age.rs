@@ -185,29 +185,43 @@ impl fmt::Debug for Identities {
     }
 }
 
-/// Seals at most 64 KiB to a recipient.
+/// Seals at most 64 KiB to recipients, each of whom can open it.
 ///
 /// # Panics
-/// If there is more: what the escrow holds has a few hundred bytes.
-pub(super) fn seal(recipient: &Recipient, content: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
-    assert!(content.len() <= CHUNK, "one chunk is enough");
-    let (mut file_key, mut secret) = (Zeroizing::new([0; 16]), Zeroizing::new([0; 32]));
-    let mut nonce = [0; 16];
+/// If there is more, or nobody to open it: what the escrow holds has a few hundred bytes.
+pub(super) fn seal(recipients: &[Recipient], content: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+    assert!(
+        content.len() <= CHUNK && !recipients.is_empty(),
+        "one chunk is enough, and somebody opens it"
+    );
+    let (mut file_key, mut nonce) = (Zeroizing::new([0; 16]), [0; 16]);
     entropy.fill(file_key.as_mut());
-    entropy.fill(secret.as_mut());
     entropy.fill(&mut nonce);
 
-    let secret = StaticSecret::from(*secret);
-    let share = PublicKey::from(&secret);
-    let wrap = wrap_key(&secret, &recipient.0, &share, &recipient.0).expect("a recipient is a point of full order");
-    let body = encrypt(&wrap, [0; 12], file_key.as_ref());
-    let body = body.try_into().expect("a file key and its tag have 32 bytes");
-    let mut file = header::write(X25519, share.as_bytes(), &body).into_bytes();
+    let stanzas: Vec<_> = recipients
+        .iter()
+        .map(|recipient| wrapped(recipient, &file_key, entropy))
+        .collect();
+    let mut file = header::write(X25519, &stanzas).into_bytes();
     let mac = header_mac(&file_key, &file).finalize().into_bytes();
     file.extend_from_slice(header::write_mac(&mac).as_bytes());
     file.extend_from_slice(&nonce);
     file.extend_from_slice(&encrypt(&payload_key(&file_key, &nonce), LAST_CHUNK, content));
     file
+}
+
+/// The file key, wrapped for a recipient: the share of the sender, and the key under it.
+fn wrapped(recipient: &Recipient, file_key: &[u8; 16], entropy: &dyn Entropy) -> ([u8; 32], [u8; 32]) {
+    let mut secret = Zeroizing::new([0; 32]);
+    entropy.fill(secret.as_mut());
+    let secret = StaticSecret::from(*secret);
+    let share = PublicKey::from(&secret);
+    let wrap = wrap_key(&secret, &recipient.0, &share, &recipient.0).expect("a recipient is a point of full order");
+    let body = encrypt(&wrap, [0; 12], file_key);
+    (
+        *share.as_bytes(),
+        body.try_into().expect("a file key and its tag have 32 bytes"),
+    )
 }
 
 /// Opens what was sealed to one of these identities.

@@ -59,8 +59,11 @@ impl EscrowError {
     }
 }
 
-/// Seals a device's key to a recipient.
-pub fn seal(key: &PrivateKey, device: DeviceId, recipient: &Recipient, entropy: &dyn Entropy) -> Vec<u8> {
+/// Seals a device's key to recipients, each of whom can open it.
+///
+/// # Panics
+/// If there is none.
+pub fn seal(key: &PrivateKey, device: DeviceId, recipients: &[Recipient], entropy: &dyn Entropy) -> Vec<u8> {
     let der = slot::device_layout(key);
     let (device, kind) = (device.to_string(), kind_word(key.kind()));
     let fingerprint = key.public().fingerprint.to_string();
@@ -71,28 +74,33 @@ pub fn seal(key: &PrivateKey, device: DeviceId, recipient: &Recipient, entropy: 
     let (head, tail) = content.split_at_mut(before.len());
     head.copy_from_slice(before.as_bytes());
     STANDARD.encode_slice(der.expose(), tail).expect("there is room for it");
-    age::seal(recipient, &content, entropy)
+    age::seal(recipients, &content, entropy)
 }
 
 /// Opens the sealed key of this device.
 pub fn open(file: &[u8], identities: &Identities, device: DeviceId) -> Result<PrivateKey, EscrowError> {
+    match open_any(file, identities)? {
+        (found, key) if found == device => Ok(key),
+        (found, _) => Err(EscrowError::OtherDevice { found }),
+    }
+}
+
+/// Opens a sealed key, and tells of which device it is.
+pub fn open_any(file: &[u8], identities: &Identities) -> Result<(DeviceId, PrivateKey), EscrowError> {
     let content = age::open(identities, file).map_err(EscrowError::Seal)?;
-    read(content.expose(), device)
+    read(content.expose())
 }
 
 /// Reads what was sealed.
-fn read(content: &[u8], device: DeviceId) -> Result<PrivateKey, EscrowError> {
+fn read(content: &[u8]) -> Result<(DeviceId, PrivateKey), EscrowError> {
     let text = std::str::from_utf8(content).map_err(|_| EscrowError::NotEscrow)?;
     let rest = text.strip_prefix(FORMAT).ok_or(EscrowError::NotEscrow)?;
     if rest.lines().next() != Some(VERSION) {
         return Err(EscrowError::Newer);
     }
     let sealed = Sealed::read(rest).ok_or(EscrowError::Damaged)?;
-    if sealed.device != device {
-        return Err(EscrowError::OtherDevice { found: sealed.device });
-    }
     match slot::read(sealed.der.expose(), sealed.kind) {
-        Ok((key, _)) if key.public().fingerprint == sealed.fingerprint => Ok(key),
+        Ok((key, _)) if key.public().fingerprint == sealed.fingerprint => Ok((sealed.device, key)),
         _ => Err(EscrowError::Damaged),
     }
 }
@@ -159,12 +167,12 @@ mod tests {
     }
 
     fn opened(content: &str) -> Result<PrivateKey, EscrowError> {
-        read(content.as_bytes(), device(1))
+        read(content.as_bytes()).map(|(_, key)| key)
     }
 
     /// The text inside of a sealed file.
     fn content(key: &PrivateKey) -> String {
-        let file = seal(key, device(1), &recipient(), &SystemEntropy);
+        let file = seal(key, device(1), &[recipient()], &SystemEntropy);
         let content = age::open(&identities(), &file).unwrap();
         String::from_utf8(content.expose().clone()).unwrap()
     }
@@ -173,7 +181,7 @@ mod tests {
     fn a_sealed_key_comes_back_for_its_device_alone() {
         for (kind, len) in [(KeyKind::Rsa1024, 1216), (KeyKind::P256, 192)] {
             let key = PrivateKey::generate(kind, &SystemEntropy);
-            let file = seal(&key, device(1), &recipient(), &SystemEntropy);
+            let file = seal(&key, device(1), &[recipient()], &SystemEntropy);
             let again = open(&file, &identities(), device(1)).unwrap();
             assert_eq!(
                 super::super::encode(&again, len).expose(),

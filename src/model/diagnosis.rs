@@ -63,6 +63,8 @@ pub enum Flow {
     ServerKey,
     /// The same key again, in the layout that the device reads.
     Rewrite,
+    /// A pair that is given, which the cloud accepted last: it is written, and the cloud need not learn anything.
+    Restore,
     /// The key of a development device of the station's account.
     Development,
     /// The key of a product device that an account of the team claimed.
@@ -165,9 +167,10 @@ impl Sureness {
 
 impl Flow {
     /// Every flow.
-    pub const ALL: [Flow; 7] = [
+    pub const ALL: [Flow; 8] = [
         Self::ServerKey,
         Self::Rewrite,
+        Self::Restore,
         Self::Development,
         Self::ProductAccount,
         Self::ProductUnclaimed,
@@ -179,6 +182,7 @@ impl Flow {
     pub const fn words(self) -> &'static str {
         match self {
             Self::ServerKey => "write the server key and address",
+            Self::Restore => "write the given key, which the cloud accepted last",
             Self::Rewrite => "write the same key in the layout that the device reads",
             Self::Development => "register the key of a development device",
             Self::ProductAccount => "register the key of a device that the team owns",

@@ -366,6 +366,17 @@ pub enum Fact {
         /// The public half.
         key: PublicKey,
     },
+    /// A copy of the private half of the key in the slot is on disk, sealed to somebody elsewhere.
+    KeyEscrowed {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The key.
+        fingerprint: Fingerprint,
+        /// To whom it is sealed.
+        recipients: Vec<String>,
+    },
     /// A public key that came from afar was taken for a device, to be registered.
     PacketTaken {
         /// The packet. Its id is one of those that runs have: items and restore data belong to it as others to a run.
@@ -475,6 +486,7 @@ impl Fact {
             | Self::Diagnosed { run, .. }
             | Self::PacketSigned { run, .. }
             | Self::KeyGiven { run, .. }
+            | Self::KeyEscrowed { run, .. }
             | Self::PacketTaken { packet: run, .. }
             | Self::PacketEnded { packet: run, .. }
             | Self::RestoreSealed { run, .. }
@@ -506,6 +518,7 @@ impl Fact {
             | Self::Diagnosed { device, .. }
             | Self::PacketSigned { device, .. }
             | Self::KeyGiven { device, .. }
+            | Self::KeyEscrowed { device, .. }
             | Self::PacketTaken { device, .. }
             | Self::PacketEnded { device, .. }
             | Self::RestoreSealed { device, .. }

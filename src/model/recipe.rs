@@ -149,8 +149,18 @@ pub enum Work {
     NewKey,
     /// Server key and address only.
     ServerKey,
+    /// A pair that is given to the station for the device: from a file, an escrow or a dump. The key policy of the recipe
+    /// is [`KeyPolicy::Generate`] then.
+    GivenKey,
     /// The key that the device holds signs a packet for it; nothing is changed, and the cloud is not asked.
     SaveKey,
+}
+
+impl Work {
+    /// True if the device gets another pair whatever its slot holds.
+    pub const fn writes_key(self) -> bool {
+        matches!(self, Self::NewKey | Self::GivenKey)
+    }
 }
 
 /// The ordered work for one product on one platform.

@@ -109,6 +109,9 @@ pub fn sentence(fact: &Fact) -> String {
             format!("packet signed by {} key {}", manifest.kind, manifest.fingerprint.short())
         }
         Fact::KeyGiven { key, .. } => format!("{} key {} was given for it", key.kind, key.fingerprint.short()),
+        Fact::KeyEscrowed {
+            fingerprint, recipients, ..
+        } => format!("a copy of key {} is sealed to {}", fingerprint.short(), recipients.join(", ")),
         Fact::PacketTaken {
             key,
             proof,

@@ -198,6 +198,8 @@ codes! {
     CustomerClient = "customer-client", Station, Engineer, false, "The cloud gives no customer's token to the station's OAuth client.", "Use id and secret of a two-legged (server) client of this very product.";
     DeviceKeyUnknown = "device-key-unknown", Device, Engineer, false, "The cloud does not know the key of this protected device, so nobody can put it into Service Mode.", "Register the public key that the device holds, from the ledger, the escrow or a kept packet; without one only the vendor can open it.";
     Quarantine = "cloud-quarantine", Device, Engineer, false, "The cloud holds the device in quarantine or denies it.", "Approve the device in the product, then run it again.";
+    GivenKeyAbsent = "given-key-absent", Station, Technician, false, "The pair that is to be written is not at hand: it was given to an earlier session, or is not for this device.", "Give the right file, with the same command again: a private key is never kept by the station.";
+    EscrowWrite = "escrow-write", Station, Engineer, false, "The sealed copy of the private key could not be written.", "Look at the directory, or give --force if a copy that is there may be replaced.";
     // keys from afar
     PacketUnvouched = "packet-unvouched", Station, Engineer, false, "The key would replace one that the cloud has, and nobody stands for that.", "Give --reference and --operator if it is certain who sent the key: a mailed key is also how a device is impersonated.";
     PacketStale = "packet-stale", Station, Engineer, false, "The device may hold another key by now than when the packet was made.", "Ask for a new packet, made with the device in hand.";

@@ -10,12 +10,12 @@ use crate::{
         Code, DeviceId, Fact, RunId, SlotNo, StepError, Verdict,
         fact::{Identity, Protection},
         module::Dependency,
-        recipe::Aim,
+        recipe::{Aim, Work},
     },
 };
 
 use super::{
-    Effect, Known, Order,
+    Effect, Known, Order, diagnose,
     slot::{IDENTIFY, IDENTIFY_TRIES, Slot},
     turn::Turn,
 };
@@ -187,6 +187,11 @@ impl Turn {
                 Aim::Provision => None,
             },
         });
+        if diagnose::work(&prepared.recipe) == Some(Work::GivenKey)
+            && let Err(error) = self.hand_over(run, identity.device, known)
+        {
+            return self.fail(slot, Some(attached.clone()), run, &error);
+        }
         if let Some(why) = unmet(&prepared.needs, identity) {
             return self.judge(
                 slot,
@@ -209,6 +214,23 @@ impl Turn {
                 self.judge(slot, Some(attached.clone()), run, Verdict::Fail, Some(Code::Protected), why);
             }
         }
+    }
+}
+
+impl Turn {
+    /// Puts on record which pair was given for a device. One that the ledger knows on another device is never written.
+    fn hand_over(&mut self, run: RunId, device: DeviceId, known: &Known) -> Result<(), StepError> {
+        let Some(given) = &known.given else {
+            let doing = "take over the pair that is to be written: none that was given is for this device";
+            return Err(StepError::new(Code::GivenKeyAbsent, doing));
+        };
+        if let Some(other) = given.owners.iter().find(|owner| **owner != device) {
+            let doing = format!("compare with the ledger: device {other} has the key that was given");
+            return Err(StepError::new(Code::KeyDuplicate, doing));
+        }
+        let key = given.key.clone();
+        self.fact(Fact::KeyGiven { run, device, key });
+        Ok(())
     }
 }
 

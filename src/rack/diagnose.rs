@@ -31,6 +31,8 @@ pub struct Findings<'a> {
     pub server: Option<&'a ServerExam>,
     /// The key that the cloud accepted last, as the ledger knows.
     pub accepted: Option<Fingerprint>,
+    /// The key that was given to be written.
+    pub given: Option<Fingerprint>,
 }
 
 /// A trouble with what speaks for it.
@@ -106,14 +108,15 @@ fn mending(findings: &Findings<'_>, flow: Flow) -> Vec<StepKind> {
         if matches!(flow, Flow::Customer | Flow::Move) {
             plan.push(StepKind::Secure);
         }
-        if recipe.keys == KeyPolicy::Generate && key.is_some() {
+        let another = recipe.keys == KeyPolicy::Generate && !holds_given(findings);
+        if another && key.is_some() && flow != Flow::Restore {
             plan.push(StepKind::RegisterPresent);
             if flow == Flow::Move {
                 // It moves with the key that it has; a new one is made where the old one was accepted.
                 plan.push(StepKind::GiveBack);
             }
         }
-        if recipe.keys == KeyPolicy::Generate || key.is_none() || misread(findings.content) {
+        if another || key.is_none() || misread(findings.content) {
             plan.push(StepKind::Rekey);
         }
         plan.push(StepKind::Register);
@@ -279,6 +282,7 @@ fn of_connection(findings: &Findings<'_>) -> Finding {
 /// The flow for a trouble, if one may be done; else what stands against it.
 fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Finding> {
     let work = work(findings.recipe);
+    let writes = work.is_some_and(Work::writes_key);
     match trouble {
         Trouble::ProductMismatch if misplaced(findings).is_some() => return move_of(findings),
         Trouble::PlatformMismatch
@@ -289,15 +293,18 @@ fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Findi
         | Trouble::HeldBack
         | Trouble::Protected
         | Trouble::KeyUnreadable => return Ok(None),
-        Trouble::ServerKeyWrong if work != Some(Work::NewKey) => return Ok(Some(Flow::ServerKey)),
+        Trouble::ServerKeyWrong if !writes => return Ok(Some(Flow::ServerKey)),
         _ if work == Some(Work::ServerKey) => return Ok(Some(Flow::ServerKey)),
         Trouble::KeyBlank | Trouble::KeyCorrupt | Trouble::KeyMisread if findings.recipe.keys == KeyPolicy::Read => {
             return Ok(None);
         }
-        Trouble::KeyMisread if findings.accepted == findings.content.key().map(|key| key.fingerprint) => {
+        _ if is_restored(findings) => return Ok(Some(Flow::Restore)),
+        Trouble::KeyMisread
+            if findings.given.is_none() && findings.accepted == findings.content.key().map(|key| key.fingerprint) =>
+        {
             return Ok(Some(Flow::Rewrite));
         }
-        Trouble::Nothing | Trouble::NotKeys if work != Some(Work::NewKey) => return Ok(None),
+        Trouble::Nothing | Trouble::NotKeys if !writes => return Ok(None),
         _ => {}
     }
     let Some(shown) = shown(findings.survey) else {
@@ -306,7 +313,9 @@ fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Findi
     let in_product = findings.recipe.product.is_some() || matches!(shown.membership, Membership::Product { .. });
     match (shown.owner, in_product) {
         // A customer's device cannot prove a permission with its present key: only a slot without one gets a new one.
-        (OwnerKind::Customer, true) if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => {
+        (OwnerKind::Customer, true)
+            if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() && !holds_given(findings) =>
+        {
             Ok(None)
         }
         (owner, in_product) => way_in(owner, in_product).map(Some),
@@ -378,7 +387,10 @@ fn moves(recipe: &Recipe) -> bool {
 
 /// True if the recipe changes anything.
 fn changes(recipe: &Recipe) -> bool {
-    matches!(work(recipe), Some(Work::Mend | Work::NewKey | Work::ServerKey))
+    matches!(
+        work(recipe),
+        Some(Work::Mend | Work::NewKey | Work::GivenKey | Work::ServerKey)
+    )
 }
 
 /// True if a run has found out all that a diagnosis needs, and has none. A packet needs none.
@@ -392,6 +404,18 @@ pub(super) fn work(recipe: &Recipe) -> Option<Work> {
         Aim::Repair(repair) => Some(repair.work),
         Aim::Provision => None,
     }
+}
+
+/// True if the device holds the very key that was given for it.
+fn holds_given(findings: &Findings<'_>) -> bool {
+    findings.given.is_some() && findings.given == findings.content.key().map(|key| key.fingerprint)
+}
+
+/// True if the key that was given is the one that the cloud accepted last: it is written without being registered. Not
+/// while the device is connected with another one, which the cloud knows then, whatever the ledger says.
+fn is_restored(findings: &Findings<'_>) -> bool {
+    let connected = findings.cloud.is_some_and(CloudState::is_connected);
+    findings.given.is_some() && findings.given == findings.accepted && (!connected || holds_given(findings))
 }
 
 fn shown(survey: &Survey) -> Option<&Shown> {

@@ -69,6 +69,17 @@ pub struct Known {
     pub accepted: Option<(Fingerprint, Option<ProductId>)>,
     /// Its last run, if that ended QUARANTINED and no person has released it.
     pub quarantined: Option<RunId>,
+    /// The pair that was given to the station for it.
+    pub given: Option<Offered>,
+}
+
+/// The public half of a pair that was given to the station for a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// The key.
+    pub key: PublicKey,
+    /// Devices that the ledger knows with it.
+    pub owners: Vec<DeviceId>,
 }
 
 /// Which attempt an order belongs to. A late answer of an abandoned attempt is dropped.

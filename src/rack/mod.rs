@@ -43,7 +43,8 @@ use crate::model::{
 };
 
 pub use input::{
-    About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Order, Outgoing, Reply, Report, Ticket, Work,
+    About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Offered, Order, Outgoing, Reply, Report, Ticket,
+    Work,
 };
 pub use order::Ordered;
 pub use packet::{Declined, Kept, Offer, Packet, Taken};

@@ -44,6 +44,7 @@ impl Turn {
             content,
             server: run.signs.server.as_ref(),
             accepted: run.keys.accepted_before,
+            given: run.keys.given.as_ref().map(|key| key.fingerprint),
         };
         let diagnosis = diagnose::diagnose(&findings);
         let plan = diagnose::plan(&findings, &diagnosis);

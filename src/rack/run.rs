@@ -123,6 +123,8 @@ pub struct Keys {
     pub before: Option<SlotContent>,
     /// The undo copy that exists, by the SHA-256 of what is kept.
     pub undo: Option<Sha256>,
+    /// The key that was given to be written.
+    pub given: Option<PublicKey>,
     /// The new key that may be on the device.
     pub intended: Option<PublicKey>,
     /// The new key that is on the device, read back.
@@ -401,7 +403,8 @@ impl Run {
                 (self.signs.survey, self.signs.surveyed) = (Some(survey.clone()), Some(at));
             }
             // It is for somebody else to believe.
-            Fact::PacketSigned { .. } => {}
+            Fact::PacketSigned { .. } | Fact::KeyEscrowed { .. } => {}
+            Fact::KeyGiven { key, .. } => self.keys.given = Some(key.clone()),
             Fact::Questioned { state, .. } => self.signs.cloud = Some(*state),
             Fact::Examined { server, .. } => self.signs.server.clone_from(server),
             Fact::Diagnosed { .. } if self.diagnosis.is_some() => return illegal("it is diagnosed twice"),

@@ -350,7 +350,7 @@ fn before(run: &Run, kind: StepKind, recipe: &Recipe, mode: Option<UsbMode>, owe
 /// recipe, or the same pair is written in another layout.
 fn may_rely_on_ledger(run: &Run) -> bool {
     let begun_anew = run.steps.iter().any(|s| matches!(s.kind, StepKind::Admit | StepKind::Survey));
-    !begun_anew || run.flow() == Some(Flow::Rewrite)
+    !begun_anew || matches!(run.flow(), Some(Flow::Rewrite | Flow::Restore))
 }
 
 /// A change of mode is one request and its answer; the return of the device has its own limit.

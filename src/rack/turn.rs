@@ -349,11 +349,11 @@ impl Turn {
 }
 
 impl Turn {
-    /// The same pair in another layout: the cloud holds its public half, and need not learn it again.
+    /// The same pair in another layout, or one that the cloud accepted last: it holds the public half already.
     fn withdraw_known(&mut self, id: RunId, key: Fingerprint) {
         let Some(run) = self
             .run(id)
-            .filter(|run| run.flow() == Some(Flow::Rewrite) && run.keys.agreed())
+            .filter(|run| matches!(run.flow(), Some(Flow::Rewrite | Flow::Restore)) && run.keys.agreed())
         else {
             return;
         };
@@ -368,7 +368,7 @@ impl Turn {
 fn key_of(fact: &Fact) -> Option<Fingerprint> {
     match fact {
         Fact::KeyRead { content, .. } => content.key().map(|key| key.fingerprint),
-        Fact::KeyIntended { key, .. } => Some(key.fingerprint),
+        Fact::KeyIntended { key, .. } | Fact::KeyGiven { key, .. } => Some(key.fingerprint),
         _ => None,
     }
 }

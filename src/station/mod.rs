@@ -11,6 +11,7 @@ mod custody;
 mod inbox;
 mod mailbox;
 mod packets;
+mod pairs;
 pub mod shelf;
 pub mod undo;
 mod uplink;
@@ -28,14 +29,15 @@ use std::{
 
 use crate::{
     edge::Signal,
-    model::{Fact, Mono, Record, RunId, SlotNo, Wall},
-    rack::{Command, Effect, Illegal, Input, Known, Rack, RackView, Setting},
+    model::{Fact, Fingerprint, Mono, Record, RunId, SlotNo, Wall, fact::Identity},
+    rack::{Command, Effect, Illegal, Input, Known, Offered, Rack, RackView, Setting},
     store::{Store, StoreError},
 };
 
 pub use clients::Clients;
 use inbox::Inbox;
 pub use mailbox::Mailbox;
+pub use pairs::{GivenPair, Pairs};
 pub use shelf::Shelf;
 use uplink::Uplink;
 use worker::{Said, Worker};
@@ -353,7 +355,7 @@ impl Station {
         Ok(match said {
             Said::Identified { address, result } => {
                 let known = match &result {
-                    Ok(identity) => self.known(identity.device)?,
+                    Ok(identity) => self.known(slot, identity)?,
                     Err(_) => Known::default(),
                 };
                 let mut random = [0; 10];
@@ -382,15 +384,34 @@ impl Station {
         })
     }
 
-    fn known(&self, device: crate::model::DeviceId) -> Result<Known, StationError> {
-        Ok(self.store.device(device)?.map_or_else(Known::default, |row| Known {
+    fn known(&self, slot: SlotNo, identity: &Identity) -> Result<Known, StationError> {
+        let row = self.store.device(identity.device)?;
+        let accepted = row.as_ref().and_then(|row| row.key_accepted);
+        let given = self.given(slot, identity, accepted)?;
+        Ok(row.map_or_else(Known::default, |row| Known {
             passed: row
                 .last_verdict
                 .filter(|v| *v == crate::model::Verdict::Pass)
                 .and(row.last_recipe),
             accepted: row.key_accepted.map(|key| (key, row.accepted_product)),
             quarantined: row.quarantined,
+            given: None,
         }))
+        .map(|known| Known { given, ..known })
+    }
+
+    /// The pair that was given for a device: the one that the cloud accepted last if it is there, else the first that the
+    /// ledger knows on no other device, else the first.
+    fn given(&self, slot: SlotNo, identity: &Identity, accepted: Option<Fingerprint>) -> Result<Option<Offered>, StationError> {
+        let device = identity.device;
+        let mut offered = Vec::new();
+        for key in self.world.pairs.offered(slot, device, identity.platform.key_kind()) {
+            let owners = self.store.key_owner(key.fingerprint)?;
+            offered.push(Offered { key, owners });
+        }
+        let elsewhere = |offered: &Offered| offered.owners.iter().any(|owner| *owner != device);
+        offered.sort_by_key(|offered| (Some(offered.key.fingerprint) != accepted, elsewhere(offered)));
+        Ok(offered.into_iter().next())
     }
 
     /// The bus has a signal of its own; whoever waits for the main loop's has to hear it too.

@@ -137,6 +137,7 @@ impl Hand {
     fn step(&self, ticket: Ticket, attached: &Attached, work: &Work, cancel: &Cancel) -> Result<Report, StepError> {
         let gone = || StepError::new(Code::RecipeGone, "find the recipe of the run");
         let prepared = self.shelf.book.by_hash(work.recipe).ok_or_else(gone)?;
+        let given = work.keys.given.as_ref();
         let cx = Cx {
             clock: &self.world.clock,
             entropy: &*self.world.entropy,
@@ -144,6 +145,8 @@ impl Hand {
             undo: &*self.world.undo,
             recipe: &prepared.recipe,
             pieces: self.shelf.pieces(work.recipe),
+            given: given.and_then(|key| self.world.pairs.pair(key.fingerprint)),
+            escrow: self.world.pairs.escrow(),
             work,
             cancel,
             commit: &|fact| self.commit(ticket, fact),

@@ -8,7 +8,7 @@ use crate::{
     steps::UndoCopies,
 };
 
-use super::Clients;
+use super::{Clients, Pairs};
 
 /// The outside world, as the station reaches it.
 #[derive(Clone)]
@@ -27,4 +27,6 @@ pub struct World {
     pub restore: Arc<dyn UndoCopies>,
     /// The OAuth clients by which customers' tokens are asked for.
     pub clients: Clients,
+    /// Private halves that a person handed over.
+    pub pairs: Pairs,
 }

@@ -5,6 +5,7 @@
 
 mod boot;
 mod check;
+mod escrow;
 mod examine;
 mod flash;
 mod key_slot;
@@ -26,10 +27,12 @@ use crate::{
     device::Cancel,
     edge::{Attached, Bus, Clock, Entropy},
     firmware::Piece,
+    keys::PrivateKey,
     model::{Code, Fact, Found, Outcome, StepError, StepKind, recipe::Recipe},
     rack::{After, Report, Work},
 };
 
+pub use escrow::{Escrow, Keep};
 pub use open::{Bench, change_mode, identify};
 pub use undo::{UndoCopies, UndoError};
 
@@ -47,6 +50,10 @@ pub struct Cx<'a> {
     pub recipe: &'a Recipe,
     /// The pieces of firmware of the recipe, in the order of its files.
     pub pieces: &'a [Piece],
+    /// The pair that was given for the device, if it is at hand. It stays in the step.
+    pub given: Option<&'a PrivateKey>,
+    /// Where a sealed copy of the device's key goes, if anywhere.
+    pub escrow: Option<&'a Escrow>,
     /// What the run knows so far.
     pub work: &'a Work,
     /// Raised when the step should end at its next safe point.

@@ -42,12 +42,17 @@ impl Step for Rekey {
             return Ok(stays(outcome));
         }
         permit(cx, &held.content)?;
+        let given = given(cx, &mut dfu, &held)?;
         key_slot::account(cx, &held)?;
         // The last safe point: from here to the verified read-back nothing stops this step but a cut.
         if cx.cancel.is_cancelled() {
             return Err(StepError::new(Code::Stopped, format!("{DOING}: nothing was written yet")));
         }
         dfu.link().set_cancel(Cancel::new());
+        if let Some(pair) = given {
+            write(cx, &mut dfu, &held, pair)?;
+            return Ok(stays(Outcome::Done));
+        }
         let pair = match held.private.take() {
             // The same pair in the layout that the device reads: the cloud need not learn anything.
             Some(pair) if misread(&held.content) && cx.recipe.keys != KeyPolicy::Generate => pair,
@@ -111,6 +116,37 @@ fn settle(cx: &Cx<'_>, held: &Held) -> Result<Option<Outcome>, StepError> {
     }
 }
 
+/// The pair that was given for the device, if the run writes one. After a cut it may not be at hand any more: then the
+/// content of before goes back, where a torn write lost it, and nothing else is written.
+fn given<'a>(cx: &Cx<'a>, dfu: &mut Dfu<'_>, held: &Held) -> Result<Option<&'a PrivateKey>, StepError> {
+    let Some(wanted) = &cx.work.keys.given else {
+        return Ok(None);
+    };
+    if let Some(pair) = cx.given.filter(|pair| pair.public() == *wanted) {
+        return Ok(Some(pair));
+    }
+    let keys = &cx.work.keys;
+    let before = keys.before.as_ref().and_then(SlotContent::key);
+    let text = format!("{DOING}: key {} has to be given again", wanted.fingerprint.short());
+    let absent = StepError::new(Code::GivenKeyAbsent, text);
+    let torn = matches!(held.content, SlotContent::Blank | SlotContent::Corrupt { .. });
+    if let Some(old) = before.filter(|_| torn && keys.undo.is_some()) {
+        dfu.link().set_cancel(Cancel::new());
+        lost::put_back(cx, dfu, held)?;
+        let back = key_slot::read(dfu, cx.recipe.platform)?;
+        if back.content.key() != Some(old) {
+            let why = format!("{PUTTING_BACK}: what was read back is {}", back.content.word());
+            return Err(StepError::new(Code::StateUnknown, why));
+        }
+        (cx.commit)(Fact::KeyRead {
+            run: cx.work.run,
+            device: cx.work.device,
+            content: back.content,
+        })?;
+    }
+    Err(absent)
+}
+
 /// May what is in the slot be replaced?
 fn permit(cx: &Cx<'_>, content: &SlotContent) -> Result<(), StepError> {
     let refuse = |code, why: &str| Err(StepError::new(code, format!("{DOING}: {why}")));
@@ -123,7 +159,14 @@ fn permit(cx: &Cx<'_>, content: &SlotContent) -> Result<(), StepError> {
         }
         (SlotContent::Valid { key, .. }, KeyPolicy::Generate) => {
             // Permission is proved by an act: the cloud accepted the present key in this run.
-            if cx.work.keys.accepted.is_some_and(|(accepted, _)| accepted == key.fingerprint) {
+            let keys = &cx.work.keys;
+            let given = keys.given.as_ref().map(|key| key.fingerprint);
+            // What the cloud accepted last is not registered again, and needs no permission to be.
+            let restored = given.is_some() && given == keys.accepted_before;
+            if restored
+                || given == Some(key.fingerprint)
+                || keys.accepted.is_some_and(|(accepted, _)| accepted == key.fingerprint)
+            {
                 Ok(())
             } else {
                 refuse(Code::Internal, "the present key was not accepted by the cloud in this run")

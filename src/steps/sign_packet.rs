@@ -1,8 +1,8 @@
 //! Has the key that the device holds sign a packet for it: the proof, for whoever registers the public half elsewhere,
-//! that the device had it. Changes nothing.
+//! that the device had it; and has a copy of the private half sealed, if that is wanted. Changes nothing.
 
 use crate::{
-    keys::packet,
+    keys::{escrow, packet},
     model::{Code, Fact, Outcome, StepError, StepKind, key::SlotContent},
 };
 
@@ -23,6 +23,17 @@ impl Step for SignPacket {
         let Some(private) = held.private else {
             return Err(without_key(&held.content));
         };
+        if let Some(escrow) = cx.escrow {
+            let sealed = escrow::seal(&private, device, &escrow.recipients, cx.entropy);
+            (escrow.keep)(device, &sealed)
+                .map_err(|error| StepError::caused(Code::EscrowWrite, "write the sealed copy of the private key", &error))?;
+            (cx.commit)(Fact::KeyEscrowed {
+                run,
+                device,
+                fingerprint: private.public().fingerprint,
+                recipients: escrow.recipients.iter().map(ToString::to_string).collect(),
+            })?;
+        }
         let manifest = packet::sign(&private, device, platform, cx.work.station.clone(), cx.clock.wall());
         (cx.commit)(Fact::PacketSigned { run, device, manifest })?;
         Ok(stays(Outcome::Done))

@@ -268,6 +268,7 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::Diagnosed { .. } => "diagnosed",
         Fact::PacketSigned { .. } => "packet-signed",
         Fact::KeyGiven { .. } => "key-given",
+        Fact::KeyEscrowed { .. } => "key-escrowed",
         Fact::PacketTaken { .. } => "packet-taken",
         Fact::PacketEnded { .. } => "packet-ended",
         Fact::RestoreSealed { .. } => "restore-sealed",

@@ -64,6 +64,7 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
         | Fact::Questioned { .. }
         | Fact::Examined { .. }
         | Fact::PacketSigned { .. }
+        | Fact::KeyEscrowed { .. }
         | Fact::StepStarted { .. }
         | Fact::StepEnded { .. }
         | Fact::StepFailed { .. } => Ok(()),

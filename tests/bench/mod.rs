@@ -164,6 +164,7 @@ impl Bench {
             undo: Arc::new(undo),
             restore: Arc::new(restore),
             clients: self.rig.clients(),
+            pairs: station::Pairs::default(),
         };
         let watch = self.watch.lock().unwrap().clone();
         let killer = Arc::clone(group);

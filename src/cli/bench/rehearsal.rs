@@ -122,6 +122,7 @@ impl Rehearsal<'_> {
             undo: sealed("undo")?,
             restore: sealed("restore")?,
             clients: rig.clients(),
+            pairs: station::Pairs::default(),
         };
         let shelf = rig.shelf()?;
         let mut setting = rig.setting(&shelf.book);

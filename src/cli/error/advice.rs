@@ -28,6 +28,7 @@ impl CliError {
             | Self::NoDevice
             | Self::EmptySlot { .. }
             | Self::TooManyPackets { .. }
+            | Self::Recipient(_)
             | Self::Shelf(_)
             | Self::StationKey(_)
             | Self::Scenario(_)
@@ -41,6 +42,10 @@ impl CliError {
             | Self::Key { .. }
             | Self::Unread { .. }
             | Self::PacketList { .. }
+            | Self::PrivateFile { .. }
+            | Self::Identity { .. }
+            | Self::Escrow { .. }
+            | Self::NoKeyInDump { .. }
             | Self::PacketsRefused { .. }
             | Self::Differences { .. }
             | Self::Output(_) => ExitCode::Ledger,
@@ -103,6 +108,13 @@ impl CliError {
                 "give the public key of a server, PEM or DER: P-256 for devices on UDP, RSA-2048 for those on TCP"
             }
             Self::Unread { .. } => "name the right file, or look at its permissions",
+            Self::PrivateFile { source, .. } => source.next(),
+            Self::Recipient(error) => error.next(),
+            Self::Identity { source, .. } => source.next(),
+            Self::Escrow { source, .. } => source.next(),
+            Self::NoKeyInDump { .. } => {
+                "give a dump of the whole storage; if the device's firmware kept none, it needs a new pair"
+            }
             Self::PacketList { .. } => "name the right file, or look at its permissions",
             Self::TooManyPackets { .. } => "split it",
             Self::PacketsRefused { .. } => "do what is said of each: nothing of a refused packet was sent or put on record",

@@ -57,6 +57,20 @@ pub(super) fn manifest(path: &Path, manifest: &Manifest, force: bool) -> Result<
     })
 }
 
+/// Writes the sealed private half of a key, for its owner alone to read.
+pub(super) fn sealed(path: &Path, content: &[u8], force: bool) -> io::Result<()> {
+    match put(path, content, PRIVATE, &|_| force) {
+        Ok(Written::Left) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a sealed key already")),
+        Ok(_) => File::open(match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        })?
+        .sync_all(),
+        Err(CliError::File { source, .. }) => Err(source),
+        Err(other) => Err(io::Error::other(other.to_string())),
+    }
+}
+
 /// Makes the directory where it is missing.
 pub(super) fn directory(dir: &Path) -> Result<(), CliError> {
     fs::create_dir_all(dir).map_err(failed("make the directory", dir))
@@ -109,6 +123,8 @@ pub(in crate::cli) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io
     move |source| CliError::File { doing, path, source }
 }
 
+/// Nobody else reads a private one, sealed as it is.
+const PRIVATE: u32 = 0o600;
 /// Everybody may read a public key.
 const PUBLIC: u32 = 0o644;
 

@@ -3,7 +3,10 @@
 
 mod export;
 pub(super) mod file;
+mod given;
+mod load;
 mod pair;
+mod restore;
 mod save;
 mod send;
 mod server;
@@ -37,6 +40,8 @@ enum Errand {
     Save(save::SaveArgs),
     Send(send::KeySendArgs),
     Generate(pair::GenerateArgs),
+    Load(load::LoadArgs),
+    Restore(restore::RestoreArgs),
     Doctor(pair::DoctorArgs),
     Server(server::ServerArgs),
     Address(server::AddressArgs),
@@ -48,6 +53,8 @@ pub(super) fn run(args: &KeysArgs, context: &Context) -> Result<ExitCode, CliErr
         Errand::Save(args) => save::run(args, context),
         Errand::Send(args) => send::run(args, context),
         Errand::Generate(args) => pair::generate(args, context),
+        Errand::Load(args) => load::run(args, context),
+        Errand::Restore(args) => restore::run(args, context),
         Errand::Doctor(args) => pair::doctor(args, context),
         Errand::Server(args) => server::server(args, context),
         Errand::Address(args) => server::address(args, context),

@@ -108,7 +108,7 @@ impl Job {
         };
         spec.product = self.product.clone().or(spec.product);
         spec.keys = match (work, spec.keys) {
-            (Work::NewKey, _) => KeyPolicy::Generate,
+            (work, _) if work.writes_key() => KeyPolicy::Generate,
             (_, KeyPolicy::Generate) => KeyPolicy::ReadOrGenerate,
             (_, policy) => policy,
         };

@@ -13,7 +13,7 @@ use crate::{
     store::{Reader, StoreError},
 };
 pub(super) use job::{Job, Server};
-pub(super) use slots::SlotArgs;
+pub(super) use slots::{SlotArgs, StationArgs};
 
 /// Find out what is wrong with the keys of devices, and put it right
 ///

@@ -17,6 +17,7 @@ use crate::{
         run::{self, Until, Worked},
     },
     model::SlotNo,
+    station::Pairs,
 };
 
 /// Options of commands that work on the devices in slots.
@@ -38,6 +39,13 @@ pub(in crate::cli) struct BenchArgs {
     /// Go on with devices that come later, until this many have their verdict
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     devices: Option<u32>,
+    #[command(flatten)]
+    station: StationArgs,
+}
+
+/// Options of a command that works on devices, whichever and for how long.
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct StationArgs {
     /// Who is at the station
     #[arg(long, value_name = "NAME")]
     operator: Option<String>,
@@ -54,23 +62,48 @@ impl SlotArgs {
     /// # Errors
     /// As `keyrack run`; or if there is no device.
     pub(in crate::cli) fn perform(&self, job: Job, context: &Context) -> Result<Worked, CliError> {
-        let config = places::config(&context.globals, &context.environment)?;
-        let bench = &self.bench;
-        let overrides = Overrides {
-            operator: bench.operator.clone(),
-            work_order: None,
-            cloud: bench.cloud.clone(),
-            world: bench.world.clone(),
-            job: Some(job),
-            slots: self.slots.iter().copied().map(SlotNo).collect(),
-            no_devices: false,
-        };
-        let parts = assemble::station(&config, &overrides, context)?;
-        let until = match bench.devices {
+        self.perform_with(job, Pairs::default(), context)
+    }
+
+    /// The same with private halves at hand, or with somebody to whom they are sealed.
+    ///
+    /// # Errors
+    /// As [`SlotArgs::perform`].
+    pub(in crate::cli) fn perform_with(&self, job: Job, pairs: Pairs, context: &Context) -> Result<Worked, CliError> {
+        let until = match self.bench.devices {
             Some(n) => Until::Verdicts(n),
-            None if bench.wait => Until::Stopped,
+            None if self.bench.wait => Until::Stopped,
             None => Until::AllJudged,
         };
+        self.bench.station.perform(job, &self.slots, until, pairs, context)
+    }
+}
+
+impl StationArgs {
+    /// Does a job on the devices in these slots; none are all.
+    ///
+    /// # Errors
+    /// As `keyrack run`; or if there is no device.
+    pub(in crate::cli) fn perform(
+        &self,
+        job: Job,
+        slots: &[u16],
+        until: Until,
+        pairs: Pairs,
+        context: &Context,
+    ) -> Result<Worked, CliError> {
+        let config = places::config(&context.globals, &context.environment)?;
+        let overrides = Overrides {
+            operator: self.operator.clone(),
+            work_order: None,
+            cloud: self.cloud.clone(),
+            world: self.world.clone(),
+            job: Some(job),
+            slots: slots.iter().copied().map(SlotNo).collect(),
+            no_devices: false,
+            pairs,
+        };
+        let parts = assemble::station(&config, &overrides, context)?;
         let worked = run::work(parts, until, Face::Lines, context)?;
         if until == Until::AllJudged && worked.met == 0 {
             return Err(CliError::NoDevice);

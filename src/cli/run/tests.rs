@@ -17,7 +17,7 @@ use crate::{
         cloud::DirectHttp,
         world::{World as Simulated, scenario::Scenario},
     },
-    station::{Clients, Tuning, World, undo::MemoryUndo},
+    station::{Clients, Pairs, Tuning, World, undo::MemoryUndo},
     store::{self, Durability, Store},
 };
 
@@ -78,6 +78,7 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
                 undo: Arc::new(MemoryUndo::default()),
                 restore: Arc::new(MemoryUndo::default()),
                 clients: Clients::default(),
+                pairs: Pairs::default(),
             },
             store: Store::open(
                 &folder.path().join("ledger"),

@@ -66,11 +66,14 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The bytes that the code covers, for a file with one stanza.
-pub(super) fn write(kind: &str, argument: &[u8], body: &[u8; 32]) -> String {
-    let (argument, body) = (STANDARD_NO_PAD.encode(argument), STANDARD_NO_PAD.encode(body));
-    let (format, version) = ("age-encryption.org/", VERSION);
-    format!("{format}{version}\n-> {kind} {argument}\n{body}\n---")
+/// The bytes that the code covers, for a file with these stanzas of one kind: argument and body of each.
+pub(super) fn write(kind: &str, stanzas: &[([u8; 32], [u8; 32])]) -> String {
+    let mut text = format!("age-encryption.org/{VERSION}\n");
+    for (argument, body) in stanzas {
+        let (argument, body) = (STANDARD_NO_PAD.encode(argument), STANDARD_NO_PAD.encode(body));
+        text += &format!("-> {kind} {argument}\n{body}\n");
+    }
+    text + "---"
 }
 
 /// The end of a header.

@@ -21,7 +21,7 @@ fn other() -> (String, Identities) {
 }
 
 fn sealed(content: &[u8]) -> Vec<u8> {
-    seal(&RECIPIENT.parse().unwrap(), content, &SystemEntropy)
+    seal(&[RECIPIENT.parse().unwrap()], content, &SystemEntropy)
 }
 
 fn opened(file: &[u8]) -> Result<Vec<u8>, AgeError> {

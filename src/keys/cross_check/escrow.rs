@@ -30,7 +30,7 @@ fn age_opens_what_was_sealed_here() {
     let recipient: escrow::Recipient = recipient.parse().unwrap();
     for (kind, len) in [(KeyKind::Rsa1024, 611), (KeyKind::P256, 121)] {
         let key = PrivateKey::generate(kind, &SystemEntropy);
-        age.put("sealed.age", &escrow::seal(&key, device(), &recipient, &SystemEntropy));
+        age.put("sealed.age", &escrow::seal(&key, device(), &[recipient], &SystemEntropy));
         let text = age.run(&["--decrypt", "-i", "identity.txt", "sealed.age"]).unwrap();
         let text = String::from_utf8(text).unwrap();
         let lines: Vec<_> = text.lines().collect();
@@ -53,7 +53,7 @@ fn what_age_has_sealed_is_opened_here() {
     let key = PrivateKey::generate(KeyKind::P256, &SystemEntropy);
     age.put(
         "sealed.age",
-        &escrow::seal(&key, device(), &recipient.parse().unwrap(), &SystemEntropy),
+        &escrow::seal(&key, device(), &[recipient.parse().unwrap()], &SystemEntropy),
     );
     age.run(&["--decrypt", "-i", "identity.txt", "-o", "content", "sealed.age"])
         .unwrap();

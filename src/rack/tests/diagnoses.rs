@@ -130,6 +130,7 @@ fn every_combination_has_one_trouble_and_a_flow_that_fits_its_owner() {
                     content,
                     server: server.as_ref(),
                     accepted: accepted.map(|n| Fingerprint([n; 32])),
+                    given: None,
                 };
                 let said = diagnose(&findings);
                 let steps = plan(&findings, &said);
@@ -168,6 +169,7 @@ fn every_combination_has_one_trouble_and_a_flow_that_fits_its_owner() {
                         assert!(matches!(owner, OwnerKind::Account | OwnerKind::Team) && product, "{case}");
                     }
                     Some(Flow::ProductUnclaimed) => assert!(owner == OwnerKind::Nobody && product, "{case}"),
+                    Some(Flow::Restore) => panic!("nothing was given: {case}"),
                     Some(Flow::Move) => panic!("nothing is to be moved: {case}"),
                     Some(Flow::Customer) => assert!(owner == OwnerKind::Customer && product, "{case}"),
                 }

@@ -119,6 +119,12 @@ fn one_of_each() -> Vec<Fact> {
             device,
             key: s::key(3),
         },
+        Fact::KeyEscrowed {
+            run,
+            device,
+            fingerprint: old.fingerprint,
+            recipients: vec!["age1x".to_owned()],
+        },
         s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)),
         s::released(run, device),
         s::taken(s::packet(1), device, &s::key(4), Some(80)),
@@ -138,7 +144,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 32, "one of each kind");
+    assert_eq!(kinds.len(), 33, "one of each kind");
 
     let records = bench.reader().records(1, 100).unwrap();
     assert_eq!(
@@ -148,9 +154,9 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     assert_eq!(records[0].seq, 2);
     assert_eq!((records[0].at, &records[0].station), (s::second(2), &s::station()));
     let of_run = bench.store.run_records(s::run(1)).unwrap();
-    assert_eq!(of_run.len(), 27, "all but start, recipe, arrival and packet");
+    assert_eq!(of_run.len(), 28, "all but start, recipe, arrival and packet");
     let about = bench.reader().device_records(s::device(1), None, 100).unwrap();
-    assert_eq!(about.len(), 30, "those, the arrival and the packet");
+    assert_eq!(about.len(), 31, "those, the arrival and the packet");
     assert!(about.is_sorted_by_key(|record| std::cmp::Reverse(record.seq)));
     let page = bench.reader().device_records(s::device(1), Some(about[4].seq), 2).unwrap();
     assert_eq!(page, about[5..7]);
