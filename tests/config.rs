@@ -14,7 +14,7 @@ use keyrack::{
     model::{
         Platform, ProductId,
         platform::Transport,
-        recipe::{Aim, KeyPolicy, Repair, ServerPolicy, Work},
+        recipe::{Aim, KeyPolicy, ProtectedPolicy, Repair, ServerPolicy, Work},
     },
 };
 use proptest::prelude::*;
@@ -163,6 +163,7 @@ fn every_key_arrives() {
     let p2 = station.recipe_for(Platform::P2).unwrap().resolve(&files).unwrap().recipe;
     assert_eq!(p2.server, ServerPolicy::Set(production(Transport::Udp)));
     assert!(p2.wifi.unwrap().password.is_none());
+    assert_eq!(p2.protected, ProtectedPolicy::ServiceMode);
     let tracker = station.recipe_for(Platform::Tracker).unwrap();
     assert!(tracker.activate_sim && matches!(&tracker.server, ServerSpec::File { host, .. } if host == "$id.cloud.example"));
     assert!(station.recipe_for(Platform::Argon).is_none());
@@ -295,6 +296,14 @@ fn the_same_recipe_written_otherwise_has_the_same_text() {
         "product = \"7\"  # the same\nplatform = 'photon-2'\nname = \"\\u0072\"\nkeys='read'\ntimeouts = { step = '1m' }\n",
     );
     assert_eq!((&a.text, a.hash), (&b.text, b.hash));
+    let aside = recipe("name = 'r'\nplatform = 'p2'\nproduct = 7\nprotected = 'set-aside'\n");
+    assert_eq!(a.text, aside.text, "as before there was another way");
+    let opens = recipe("name = 'r'\nplatform = 'p2'\nproduct = 7\nprotected = 'service-mode'\n");
+    assert_ne!(a.hash, opens.hash);
+    assert_eq!(
+        config::recipe_from_text(&opens.text).unwrap().protected,
+        ProtectedPolicy::ServiceMode
+    );
     let c = recipe("name = 'r'\nplatform = 'p2'\nproduct = 8\n");
     assert_ne!(a.hash, c.hash);
 }

@@ -177,6 +177,10 @@ pub(super) fn identity(row: &DeviceRow, printer: &Printer) {
     if let Some(protection) = row.protection {
         line("protection", format!("{protection:?}").to_lowercase().into());
     }
+    if let Some(since) = row.unprotected_since {
+        let what = format!(" since {since}: it was let into Service Mode, and has not shown that it is protected again");
+        line("", Text::new().paint(Paint::Fault, devices::UNPROTECTED).then(what));
+    }
     line("first seen", row.first_seen.to_string().into());
     let slot = row.last_slot.map(|slot| format!(" in slot {slot}")).unwrap_or_default();
     line("last seen", format!("{}{slot}", row.last_seen).into());

@@ -19,11 +19,13 @@ use crate::{
 /// List the devices of the ledger
 ///
 /// Conditions add up. A device is APART if the cloud may hold another key than the device: it cannot connect, or will
-/// not after its next session, until that is settled.
+/// not after its next session, until that is settled. A protected device is UNPROTECTED from when it was let into Service
+/// Mode until it shows that it is protected again.
 #[derive(Args, Debug)]
 #[command(after_long_help = help::after(
     &[
         ("keyrack devices --apart", "devices that need a decision"),
+        ("keyrack devices --unprotected", "devices that left in Service Mode, or may have"),
         ("keyrack devices --search 3f9a1c", "devices whose id ends or begins so, or their serial number, ICCID or IMEI"),
     ],
     help::READING,
@@ -32,6 +34,9 @@ pub(super) struct DevicesArgs {
     /// Only those whose cloud may hold another key
     #[arg(long)]
     apart: bool,
+    /// Only protected devices that are in Service Mode, or may be: they may be open to everybody
+    #[arg(long)]
+    unprotected: bool,
     /// Only those that still owe something to the cloud
     #[arg(long)]
     owed: bool,
@@ -58,6 +63,7 @@ pub(super) fn run(args: &DevicesArgs, context: &Context) -> Result<ExitCode, Cli
     let printer = &context.printer;
     let filter = DeviceFilter {
         apart: args.apart,
+        unprotected: args.unprotected,
         owed: args.owed,
         text: args.search.clone(),
         verdict: args.verdict,
@@ -103,7 +109,7 @@ fn table(rows: &[DeviceRow]) -> Table {
                 let text = Text::new().paint(Paint::of(verdict), verdict.word());
                 if released { text.then(", released") } else { text }
             }),
-            row.last_code.map(|code| code.to_string()).unwrap_or_default().into(),
+            code(row),
             match row.key_origin {
                 // What nobody at this station read or made is marked.
                 Some(Origin::Packet) => format!("{}, by a packet", key_in_slot(row)).into(),
@@ -115,6 +121,19 @@ fn table(rows: &[DeviceRow]) -> Table {
     }
     table
 }
+
+/// Why its last run ended so, and what is more: that it may be open to everybody.
+fn code(row: &DeviceRow) -> Text {
+    let text = Text::from(row.last_code.map(|code| code.to_string()).unwrap_or_default());
+    match row.unprotected_since {
+        None => text,
+        Some(_) if row.last_code.is_none() => text.paint(Paint::Fault, UNPROTECTED),
+        Some(_) => text.then(" ").paint(Paint::Fault, UNPROTECTED),
+    }
+}
+
+/// The word for a device that was open, and has not shown that it is protected since.
+pub(super) const UNPROTECTED: &str = "UNPROTECTED";
 
 /// What the key slot held when it was last read.
 pub(super) fn key_in_slot(row: &DeviceRow) -> String {
@@ -141,6 +160,7 @@ pub(super) fn standing(standing: Standing) -> Text {
         Standing::Unregistered => Text::new().paint(Paint::Dim, "never registered"),
         Standing::Agreed => Text::new().paint(Paint::Good, "agreed"),
         Standing::Apart(why) => Text::new().paint(Paint::Fault, "APART").then(match why {
+            Apart::Lost => ": it was taken from its owner or its product and could not be given back",
             Apart::Ambiguous => ": an upload may or may not have arrived",
             Apart::Writing => ": a write of a new key is not settled",
             Apart::Differs => ": the slot holds another key than the cloud accepted",

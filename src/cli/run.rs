@@ -28,7 +28,7 @@ use crate::{
     model::{SlotNo, recipe::WorkOrder},
     rack::Command,
     station::{Event, Pairs, Station},
-    store::{Reader, Standing},
+    store::{Apart, Reader, Standing},
 };
 
 /// Provision every device that is plugged in
@@ -202,10 +202,23 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
             drop(desk);
             let end = end.map_err(CliError::from).and(face.close(&signals));
             let mut summary = events.into_summary();
-            for device in summary.devices() {
-                let row = station.store().device(device)?;
-                if row.is_some_and(|row| matches!(row.standing, Standing::Apart(_))) {
-                    summary.set_apart(device);
+            let here = summary.devices();
+            for device in summary.known() {
+                let Some(row) = station.store().device(device)? else {
+                    continue;
+                };
+                let is_here = here.contains(&device);
+                match row.standing {
+                    // It may have happened long after its run.
+                    Standing::Apart(Apart::Lost) => summary.set_lost(device),
+                    Standing::Apart(_) if is_here => summary.set_apart(device),
+                    _ => {}
+                }
+                if is_here && row.unprotected_since.is_some() {
+                    summary.set_unprotected(device);
+                }
+                if row.unprotected_since.is_some() {
+                    summary.set_unprotected(device);
                 }
             }
             (end, summary)

@@ -33,6 +33,8 @@ pub(super) struct Summary {
     platforms: BTreeMap<DeviceId, Platform>,
     runs: BTreeMap<RunId, Line>,
     apart: BTreeSet<DeviceId>,
+    lost: BTreeSet<DeviceId>,
+    unprotected: BTreeSet<DeviceId>,
     registered: BTreeSet<DeviceId>,
     handshakes: u64,
     retries: u64,
@@ -117,6 +119,11 @@ impl Summary {
         self.apart.insert(device);
     }
 
+    /// As [`Summary::set_apart`]: it may be open to everybody.
+    pub(super) fn set_unprotected(&mut self, device: DeviceId) {
+        self.unprotected.insert(device);
+    }
+
     /// Takes in what a view shows that no fact tells: devices that were not taken in.
     pub(super) fn view(&mut self, view: &RackView) {
         self.rejected
@@ -131,6 +138,17 @@ impl Summary {
             .filter(|rejected| rejected.device.is_none_or(|device| !began.contains(&device)))
             .cloned()
             .collect()
+    }
+
+    /// The devices of all runs that are known, those of earlier sessions included.
+    pub(super) fn known(&self) -> BTreeSet<DeviceId> {
+        self.runs.values().map(|line| line.device).collect()
+    }
+
+    /// A device that was taken and could not be given back.
+    pub(super) fn set_lost(&mut self, device: DeviceId) {
+        self.apart.insert(device);
+        self.lost.insert(device);
     }
 
     /// Why nothing is sent, if so.
@@ -182,6 +200,8 @@ impl Summary {
             aborted: of(Verdict::Aborted),
             owed: of(Verdict::Owed),
             apart: self.apart.len(),
+            lost: self.lost.iter().copied().collect(),
+            unprotected: self.unprotected.len(),
             interrupted: self.lines().filter(|line| line.verdict.is_none()).count(),
             registered: self.registered.len(),
             proved: self
@@ -260,6 +280,12 @@ pub(super) fn print(lines: &[Line], rejected: &[Rejected], numbers: &Numbers, pr
         );
     }
     aside::print(lines, rejected, printer);
+    for device in &numbers.lost {
+        let alarm = format!("ALARM: {device} was taken for its repair and could not be given back");
+        printer.line(Text::new().paint(Paint::Fault, alarm));
+        let next = Text::new().paint(Paint::Busy, "  next:").then(" ");
+        printer.line(next.then(Code::ClaimLost.next_action()));
+    }
     printer.line(numbers.words());
 }
 

@@ -14,7 +14,7 @@ use crate::{
     model::{
         Platform, ProductId,
         platform::Network,
-        recipe::{Aim, KeyPolicy, Repair, Sha256, Timeouts},
+        recipe::{Aim, KeyPolicy, ProtectedPolicy, Repair, Sha256, Timeouts},
     },
 };
 
@@ -38,6 +38,8 @@ pub struct RecipeSpec {
     pub keys: KeyPolicy,
     /// What to do with the server key.
     pub server: ServerSpec,
+    /// What to do with a protected device.
+    pub protected: ProtectedPolicy,
     /// The bench network.
     pub wifi: Option<WifiSpec>,
     /// Wait for a handshake as proof.
@@ -133,6 +135,7 @@ impl RecipeSpec {
             firmware: Vec::new(),
             keys,
             server,
+            protected: ProtectedPolicy::SetAside,
             wifi: None,
             prove: true,
             finish_owed: false,
@@ -225,6 +228,14 @@ fn read(table: &Table<'_>, file: &str, mut taken: Option<&mut Taken>) -> Option<
     // Whoever repairs a device wants it in the vendor's cloud, unless another is named.
     let usual = if repairs { ServerSpec::Production } else { ServerSpec::Keep };
     let server = table.get_or("server", usual, |value| server(&value, file, recorded));
+    let protected = table.get_or("protected", ProtectedPolicy::SetAside, |value| {
+        let words = [ProtectedPolicy::SetAside, ProtectedPolicy::ServiceMode].map(|policy| (policy.to_string(), policy));
+        let policy = value.choice(&words.each_ref().map(|(word, policy)| (word.as_str(), *policy)))?;
+        if policy == ProtectedPolicy::ServiceMode && platform.is_some_and(|platform| !platform.row().protection) {
+            return value.refuse("must be \"set-aside\", or be left out: no device of this platform is protected");
+        }
+        Some(policy)
+    });
     let wifi = table.optional("wifi", |value| {
         if platform.is_some_and(|platform| platform.row().network != Network::Wifi) {
             return value.refuse("must be absent: this platform has no Wi-Fi");
@@ -243,6 +254,7 @@ fn read(table: &Table<'_>, file: &str, mut taken: Option<&mut Taken>) -> Option<
         firmware: firmware?,
         keys: keys?,
         server: server?,
+        protected: protected?,
         wifi: wifi?,
         prove: prove?,
         finish_owed: finish_owed?,

@@ -6,7 +6,7 @@ use std::{fmt::Write, path::Path, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{aim, recipe::RecipeSpec};
-use crate::model::recipe::{Aim, Repair, ServerPolicy};
+use crate::model::recipe::{Aim, ProtectedPolicy, Repair, ServerPolicy};
 
 /// Writes a recipe. The server key is written as it was found, because the file it came from may change.
 pub(super) fn write(spec: &RecipeSpec, server: &ServerPolicy) -> String {
@@ -41,6 +41,10 @@ pub(super) fn write(spec: &RecipeSpec, server: &ServerPolicy) -> String {
             }
         },
     );
+    // A recipe that sets protected devices aside is one of before there was another way: it keeps its identity.
+    if spec.protected != ProtectedPolicy::SetAside {
+        line("protected", &quoted(&spec.protected.to_string()));
+    }
     if let Some(wifi) = &spec.wifi {
         let password = wifi
             .password_file

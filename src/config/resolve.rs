@@ -72,6 +72,7 @@ impl RecipeSpec {
             firmware: self.firmware.iter().map(named).collect(),
             keys: self.keys,
             server,
+            protected: self.protected,
             wifi,
             prove: self.prove,
             finish_owed: self.finish_owed,

@@ -8,6 +8,7 @@
 //! arithmetic is that of the crates `rsa`, `p256` and, for the [escrow], `x25519-dalek`.
 
 pub mod escrow;
+pub mod exchange;
 pub mod flaw;
 pub mod helper_record;
 pub mod packet;

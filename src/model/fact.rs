@@ -233,7 +233,8 @@ pub enum Fact {
         /// The held item for it.
         item: Item,
     },
-    /// What was read back from the slot derives the intended key: the held item is released.
+    /// What was read back from the slot derives the intended key, or a protected device signed with it in the exchange for
+    /// Service Mode: the device holds it, and the held item is released.
     KeyWritten {
         /// The run.
         run: RunId,
@@ -429,6 +430,24 @@ pub enum Fact {
         /// The device.
         device: DeviceId,
     },
+    /// A protected device is about to be let into Service Mode, or was met in it: from here on it may be open to
+    /// everybody, until it shows that it is protected. Written before the last word of the exchange.
+    ServiceOpened {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+        /// The device's public key, as it told it in the exchange; none if it was met in Service Mode.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Fingerprint>,
+    },
+    /// The device showed that it is protected, after it was open or may have been.
+    ProtectedAgain {
+        /// The run.
+        run: RunId,
+        /// The device.
+        device: DeviceId,
+    },
     /// A run ended.
     RunEnded {
         /// The run.
@@ -577,6 +596,8 @@ impl Fact {
             | Self::PacketEnded { packet: run, .. }
             | Self::RestoreSealed { run, .. }
             | Self::RestoreDestroyed { run, .. }
+            | Self::ServiceOpened { run, .. }
+            | Self::ProtectedAgain { run, .. }
             | Self::RunEnded { run, .. }
             | Self::QuarantineReleased { run, .. } => Some(*run),
             Self::ItemQueued { item } => Some(item.run),
@@ -609,6 +630,8 @@ impl Fact {
             | Self::PacketEnded { device, .. }
             | Self::RestoreSealed { device, .. }
             | Self::RestoreDestroyed { device, .. }
+            | Self::ServiceOpened { device, .. }
+            | Self::ProtectedAgain { device, .. }
             | Self::RunEnded { device, .. }
             | Self::QuarantineReleased { device, .. }
             | Self::LabelBound { device, .. }

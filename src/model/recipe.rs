@@ -84,6 +84,26 @@ pub struct Wifi {
     pub password: Option<Secret<String>>,
 }
 
+/// What to do with a protected device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProtectedPolicy {
+    /// It is set aside: nothing on it is read or changed.
+    #[default]
+    SetAside,
+    /// It is let into Service Mode for the work, with the help of the cloud, and protected again at the end.
+    ServiceMode,
+}
+
+impl fmt::Display for ProtectedPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SetAside => "set-aside",
+            Self::ServiceMode => "service-mode",
+        })
+    }
+}
+
 /// The longest that things may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -187,6 +207,8 @@ pub struct Recipe {
     pub keys: KeyPolicy,
     /// What to do with the server key.
     pub server: ServerPolicy,
+    /// What to do with a protected device.
+    pub protected: ProtectedPolicy,
     /// The bench network, set before the proof and removed after it.
     pub wifi: Option<Wifi>,
     /// Wait for a handshake as proof.

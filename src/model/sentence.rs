@@ -140,6 +140,9 @@ pub fn sentence(fact: &Fact) -> String {
         }
         Fact::RestoreSealed { .. } => "what it must get back is sealed and read back".to_owned(),
         Fact::RestoreDestroyed { .. } => "what was kept to give it back is destroyed".to_owned(),
+        Fact::ServiceOpened { key: Some(key), .. } => format!("it is let into Service Mode; it signed with key {}", key.short()),
+        Fact::ServiceOpened { key: None, .. } => "it is in Service Mode".to_owned(),
+        Fact::ProtectedAgain { .. } => "it shows that it is protected".to_owned(),
         Fact::QuarantineReleased { by, why, .. } => format!("released from QUARANTINED by {by}: {why}"),
         Fact::OperatorNamed { operator } => match operator {
             Some(name) => format!("{name} is at the station"),
@@ -217,6 +220,7 @@ pub fn errand(item: &Item) -> String {
         Errand::Release { .. } => format!("release from its owner{product}"),
         Errand::Remove { .. } => format!("removal{}", product.replacen(" of ", " from ", 1)),
         Errand::Claim { .. } => "claim for its owner of before".to_owned(),
+        Errand::Confirm { .. } => "look whether its owner still has it".to_owned(),
         Errand::Restore { .. } => format!("name, notes and groups{product}"),
         Errand::Key { key } => format!("upload of {} key {}{product}", key.kind, key.fingerprint.short()),
     }
@@ -257,6 +261,7 @@ fn kind(item: &ItemId) -> &'static str {
         Some("remove") => "removal from the product",
         Some("release") => "release from its owner",
         Some("claim") => "claim for its owner of before",
+        Some("confirm") => "look whether its owner still has it",
         Some("restore") => "name, notes and groups",
         _ => "key upload",
     }

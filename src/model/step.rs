@@ -57,6 +57,10 @@ pub enum StepKind {
     Secure,
     /// Wait until a device that was taken has everything back: its owner, name, notes and groups.
     GiveBack,
+    /// Bring a protected device into Service Mode, with the help of the cloud.
+    ServiceMode,
+    /// End Service Mode, and see that the device is protected again.
+    ProtectAgain,
 }
 
 /// Who performs a step.
@@ -105,7 +109,9 @@ impl StepKind {
             | Self::Survey
             | Self::Question
             | Self::Secure
-            | Self::GiveBack => None,
+            | Self::GiveBack
+            | Self::ServiceMode
+            | Self::ProtectAgain => None,
         }
     }
 
@@ -138,6 +144,8 @@ impl StepKind {
             Self::SignPacket => "sign a packet",
             Self::Secure => "make sure that it can be given back",
             Self::GiveBack => "give everything of before back",
+            Self::ServiceMode => "enter Service Mode",
+            Self::ProtectAgain => "protect it again",
         }
     }
 
@@ -165,6 +173,8 @@ impl StepKind {
             Self::SignPacket => "sign",
             Self::Secure => "secure",
             Self::GiveBack => "give back",
+            Self::ServiceMode => "service",
+            Self::ProtectAgain => "protect",
         }
     }
 

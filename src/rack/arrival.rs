@@ -8,7 +8,7 @@ use crate::{
     edge::Attached,
     model::{
         Code, DeviceId, Fact, RunId, SlotNo, StepError, Verdict,
-        fact::{Identity, Protection},
+        fact::Identity,
         module::Dependency,
         recipe::{Aim, Work},
     },
@@ -16,6 +16,7 @@ use crate::{
 
 use super::{
     Effect, Known, Order, diagnose,
+    guard::Guard,
     slot::{IDENTIFY, IDENTIFY_TRIES, Slot},
     turn::Turn,
 };
@@ -188,12 +189,14 @@ impl Turn {
                 text: recipe.text.clone(),
             });
         }
+        let guard = Guard::of(identity, known, &prepared.recipe);
+        let whole = !diagnose::comes(&prepared.recipe);
         self.fact(Fact::RunStarted {
             run,
             device: identity.device,
             slot,
             recipe: hash,
-            plan,
+            plan: guard.plan(plan, whole),
             operator: self.rack.shift.operator.clone(),
             work_order: self.rack.shift.work_order.clone(),
             accepted: known
@@ -221,17 +224,9 @@ impl Turn {
                 why,
             );
         }
-        match identity.protection {
-            Protection::Open => self.go_on(slot, attached, run),
-            Protection::Protected | Protection::Service => {
-                let word = if identity.protection == Protection::Protected {
-                    "protected"
-                } else {
-                    "protected and in Service Mode"
-                };
-                let why = format!("the device is {word}; nothing on it was read or changed");
-                self.judge(slot, Some(attached.clone()), run, Verdict::Fail, Some(Code::Protected), why);
-            }
+        match guard {
+            Guard::Aside { open: false } => self.set_aside(slot, attached, run),
+            Guard::None | Guard::Aside { open: true } | Guard::Serviced { .. } => self.go_on(slot, attached, run),
         }
     }
 }

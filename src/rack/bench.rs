@@ -246,8 +246,9 @@ impl Turn {
     /// it left the bus.
     fn give_up_worker(&mut self, slot: SlotNo, attached: Option<Attached>, run: RunId, doing: Doing) {
         self.effects.push(Effect::Abandon(slot));
-        if let Doing::CleanUp { .. } = doing {
-            return self.cleaned_up(slot, attached, run);
+        match doing {
+            Doing::CleanUp { .. } | Doing::Protect { .. } => return self.pronounce_sentence(slot, attached, run),
+            _ => {}
         }
         self.interrupt(run, Code::Wedged);
         match attached {

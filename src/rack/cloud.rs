@@ -143,7 +143,9 @@ impl Turn {
         };
         let awaited = match (kind, entry.key()) {
             (StepKind::Enrol, None) => true,
-            (StepKind::Register | StepKind::RegisterPresent, Some(key)) => run.keys.present() == Some(key),
+            (StepKind::Register | StepKind::RegisterPresent | StepKind::ServiceMode, Some(key)) => {
+                run.keys.present() == Some(key)
+            }
             _ => false,
         };
         if !awaited {
@@ -153,6 +155,13 @@ impl Turn {
         if (entry.state != ItemState::Accepted || unmoved.is_some()) && self.rack.outbox.lacks(id) {
             // Owner and product first: the refusal is told when the device is given back.
             return;
+        }
+        if kind == StepKind::ServiceMode {
+            return match entry.state {
+                // The cloud knows the key by now with which the device signs.
+                ItemState::Accepted => self.go_on(slot, attached, id),
+                _ => self.fail(slot, Some(attached.clone()), id, &refusal(StepKind::Register, &entry.last)),
+            };
         }
         let claim = self.rack.outbox.get(&ItemId::claim(id)).map(|claim| claim.state);
         if matches!(kind, StepKind::Register | StepKind::RegisterPresent) && claim == Some(ItemState::Refused) {
@@ -322,6 +331,7 @@ impl Turn {
                         run: id,
                         device: run.device,
                         recipe: run.recipe,
+                        serviced: run.is_serviced(),
                     },
                     StepKind::Survey => survey(&run, &prepared.recipe),
                     StepKind::Secure => self.secure(&run),
@@ -349,7 +359,9 @@ impl Turn {
                 prepared.recipe.platform.row().network,
             ),
             // A device whose valid key was replaced is held until the cloud has answered; so is one that may not be let go.
-            StepKind::Register if run.keys.overwrote_valid() || (run.keys.changed() && !prepared.recipe.finish_owed) => {
+            StepKind::Register | StepKind::ServiceMode
+                if run.keys.overwrote_valid() || (run.keys.changed() && !prepared.recipe.finish_owed) =>
+            {
                 let longer = self.now + prepared.recipe.timeouts.cloud;
                 if let Some(Slot::AwaitingCloud { deadline, .. }) = self.rack.slots.get_mut(&slot) {
                     *deadline = longer;

@@ -393,9 +393,14 @@ fn changes(recipe: &Recipe) -> bool {
     )
 }
 
-/// True if a run has found out all that a diagnosis needs, and has none. A packet needs none.
+/// True if the steps of a run under this recipe come with a diagnosis. A packet needs none.
+pub(super) fn comes(recipe: &Recipe) -> bool {
+    work(recipe).is_some_and(|work| work != Work::SaveKey)
+}
+
+/// True if a run has found out all that a diagnosis needs, and has none.
 pub(super) fn is_due(recipe: &Recipe, run: &Run) -> bool {
-    work(recipe).is_some_and(|work| work != Work::SaveKey) && run.diagnosis.is_none()
+    comes(recipe) && run.diagnosis.is_none()
 }
 
 /// What the repair does; none for a recipe that is no repair.

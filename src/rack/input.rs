@@ -78,6 +78,8 @@ pub struct Known {
     pub accepted: Option<(Fingerprint, Option<ProductId>)>,
     /// Its last run, if that ended QUARANTINED and no person has released it.
     pub quarantined: Option<RunId>,
+    /// It was in Service Mode, and has not shown since that it is protected.
+    pub unprotected: bool,
     /// The pair that was given to the station for it.
     pub given: Option<Offered>,
 }
@@ -114,6 +116,10 @@ pub struct Report {
 pub enum After {
     /// It stays as it is.
     Stays,
+    /// It stays as it is, and the step is not done: it has to be performed in this mode.
+    Needs(UsbMode),
+    /// It stays as it is, and the step is not done: the cloud has to take the new key first, with which the device signs.
+    NeedsUpload,
     /// It leaves the bus and comes back in this mode.
     Returns {
         /// The mode.
@@ -195,6 +201,8 @@ pub struct Lore {
     pub owners: Vec<DeviceId>,
     /// The work order of this name, as it was recorded last.
     pub work_order: Option<WorkOrder>,
+    /// The devices that are done for that order.
+    pub done: Vec<DeviceId>,
     /// The last run of the device, if that ended QUARANTINED and no person has released it.
     pub quarantined: Option<RunId>,
     /// Runs of the device with an undo copy that is not destroyed.
@@ -360,6 +368,8 @@ pub enum Order {
         device: DeviceId,
         /// The mode.
         to: UsbMode,
+        /// True if the device may be protected: it leaves DFU mode in another way then.
+        guarded: bool,
     },
     /// Perform a step; also the rolling back that no plan announces.
     Step {
@@ -393,6 +403,8 @@ pub struct Work {
     pub after: Option<ItemId>,
     /// What the run knows of keys so far.
     pub keys: super::run::Keys,
+    /// True if the device is a protected one that the run lets into Service Mode.
+    pub serviced: bool,
     /// True if the step was begun before and its end is not on record.
     pub resumed: bool,
 }
@@ -430,6 +442,8 @@ pub enum Call {
         device: DeviceId,
         /// The recipe, by hash.
         recipe: Sha256,
+        /// True if the device is a protected one that the run lets into Service Mode.
+        serviced: bool,
     },
     /// Look at a device from every side that decides its repair.
     Survey {

@@ -33,7 +33,7 @@ pub(super) struct Sentence {
 impl Turn {
     /// Every step ended well: the verdict.
     pub(super) fn complete(&mut self, slot: SlotNo, attached: &Attached, run: &Run) {
-        let owed = self.rack.outbox.open().any(|entry| entry.item.run == run.id);
+        let owed = self.rack.outbox.owes(run.id);
         let (verdict, code, why) = if owed {
             let why = match self.lacking(run.id) {
                 Some(what) => format!("the device is done; it is still {what}"),
@@ -70,20 +70,40 @@ impl Turn {
         code: Option<Code>,
         why: String,
     ) {
-        let Some(run) = self.run(id) else { return };
+        // A device that could not change its mode for its clean-up has its verdict already.
+        if self.rack.sentences.contains_key(&id) {
+            self.add_to_sentence(id, &why);
+            return self.pronounce_sentence(slot, attached, id);
+        }
+        self.rack.sentences.insert(id, Sentence { verdict, code, why });
         match attached {
-            Some(attached) if to_clean_up(&run).is_some() && mode_of(&attached) == Some(UsbMode::Normal) => {
-                self.rack.sentences.insert(id, Sentence { verdict, code, why });
-                self.clean_up(slot, &attached, &run, 1);
-            }
-            attached => self.pronounce(slot, attached, id, verdict, code, why),
+            Some(attached) => self.conclude(slot, &attached, id),
+            None => self.pronounce_sentence(slot, None, id),
+        }
+    }
+
+    /// Takes a run whose verdict waits to what has to be cleaned up still, or to its end.
+    pub(super) fn conclude(&mut self, slot: SlotNo, attached: &Attached, id: RunId) {
+        let Some(run) = self.run(id) else { return };
+        if to_clean_up(&run).is_some() && mode_of(attached) == Some(UsbMode::Normal) {
+            self.clean_up(slot, attached, &run, 1);
+        } else if run.open {
+            self.protect(slot, attached, &run, 1);
+        } else {
+            self.pronounce_sentence(slot, Some(attached.clone()), id);
+        }
+    }
+
+    pub(super) fn add_to_sentence(&mut self, id: RunId, more: &str) {
+        if let Some(sentence) = self.rack.sentences.get_mut(&id) {
+            sentence.why = format!("{}; {more}", sentence.why);
         }
     }
 
     fn clean_up(&mut self, slot: SlotNo, attached: &Attached, run: &Run, tries: u8) {
         let (Some(step), Some(prepared)) = (run.index(StepKind::ForgetNetwork), self.rack.setting.book.by_hash(run.recipe))
         else {
-            return self.cleaned_up(slot, Some(attached.clone()), run.id);
+            return self.pronounce_sentence(slot, Some(attached.clone()), run.id);
         };
         let limit = prepared.recipe.timeouts.step;
         self.begin_step(run, step);
@@ -106,8 +126,16 @@ impl Turn {
         }
     }
 
-    /// The clean-up is over, well or not: the verdict that waited for it.
+    /// The bench network is away, or could not be taken away: on to what else the verdict waits for.
     pub(super) fn cleaned_up(&mut self, slot: SlotNo, attached: Option<Attached>, id: RunId) {
+        match attached {
+            Some(attached) => self.conclude(slot, &attached, id),
+            None => self.pronounce_sentence(slot, None, id),
+        }
+    }
+
+    /// The clean-up is over, well or not: the verdict that waited for it.
+    pub(super) fn pronounce_sentence(&mut self, slot: SlotNo, attached: Option<Attached>, id: RunId) {
         if let Some(Sentence { verdict, code, why }) = self.rack.sentences.remove(&id) {
             self.pronounce(slot, attached, id, verdict, code, why);
         }
@@ -133,6 +161,7 @@ impl Turn {
         } else {
             (verdict, code)
         };
+        let (verdict, code) = Self::alarm(&run, verdict, code, &mut why);
         if to_clean_up(&run).is_some() || run.step(StepKind::ForgetNetwork).is_some_and(failed) {
             why.push_str("; the bench network may still be on the device");
         }
@@ -158,7 +187,7 @@ impl Turn {
         });
         self.stop_the_line(&run);
         // What could not be given back ended its custody, as far as it may end.
-        if !self.is_lost(id) {
+        if !self.rack.is_lost(id) {
             self.end_custody(id);
         }
         match attached {
@@ -184,7 +213,7 @@ impl Turn {
                 .is_some_and(|step| matches!(step.state, StepState::Ended(_)));
         // A device that was taken is given back whatever became of its run, and gets what else it had.
         let (taken, lacks) = (self.rack.outbox.taken(run.id), self.rack.outbox.lacks(run.id));
-        let back = |e: &Entry| lacks || taken && matches!(e.item.errand, Errand::Restore { .. });
+        let back = |e: &Entry| lacks || taken && matches!(e.item.errand, Errand::Restore { .. } | Errand::Confirm { .. });
         let open = self.rack.outbox.open().filter(|e| e.item.run == run.id && !back(e));
         let (kept, unsent): (Vec<_>, Vec<_>) = open
             .filter(|e| !e.ambiguous && e.state != ItemState::Sent)

@@ -93,6 +93,8 @@ impl Rack {
         };
         let kind = self.run(run).and_then(|run| run.steps.get(usize::from(step))).map(|s| s.kind);
         match kind {
+            // It has just signed with that key, and waits for the answer.
+            Some(StepKind::ServiceMode) if matches!(slot, Slot::AwaitingCloud { .. }) => Stance::Held,
             // Its own step waits for the answer, or has just read the key back.
             Some(StepKind::RegisterPresent | StepKind::Register | StepKind::Rekey) => Stance::Held,
             _ => Stance::AtWork,

@@ -8,6 +8,7 @@ mod arrival;
 mod bench;
 mod cloud;
 pub mod diagnose;
+mod guard;
 pub mod input;
 mod judge;
 mod look;
@@ -221,6 +222,10 @@ impl Rack {
             return Ok(());
         }
         let Some(id) = fact.run() else { return Ok(()) };
+        // Whatever its verdict was, a device that could not be given back is a person's to release.
+        if matches!(fact, Fact::QuarantineReleased { .. }) && self.is_lost(id) {
+            return Ok(());
+        }
         if let Some(packet) = self.packets.get_mut(&id) {
             return Arc::make_mut(packet).apply(fact);
         }
@@ -252,6 +257,11 @@ impl Rack {
     /// The outbox.
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+
+    /// The work order of this start: what it names, else what was named before.
+    pub fn order_of_start(&self) -> Option<&WorkOrder> {
+        self.setting.rules.work_order_now.as_ref().or(self.shift.work_order.as_ref())
     }
 
     /// What counts for the station as a whole.
@@ -295,6 +305,15 @@ impl Rack {
             .chain(self.next_ask(now))
             .chain(engineer)
             .min()
+    }
+
+    /// True if a device is held in its slot for a call: it goes before what nobody waits for.
+    pub fn waits_for(&self, call: &Call) -> bool {
+        let held = |run: Option<RunId>| run.is_some_and(|run| self.slots.values().any(|slot| slot.run() == Some(run)));
+        match call {
+            Call::Import { items, .. } => items.iter().any(|out| held(out.item.run())),
+            call => held(call.run()),
+        }
     }
 
     /// True if nothing is under way: every slot idle. Items may still be owed.

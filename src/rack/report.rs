@@ -55,9 +55,21 @@ impl Turn {
         let Some(run) = self.run(id) else { return };
         let step = match doing {
             Doing::Step(step) | Doing::CleanUp { step, .. } => Some(step),
-            Doing::Change { .. } | Doing::RollBack { .. } => None,
+            Doing::Change { .. } | Doing::RollBack { .. } | Doing::Protect { .. } => None,
         };
         let stop = matches!(cancelled, Cancelled::Aborted | Cancelled::Quit);
+        if let (After::Needs(mode), Some(attached)) = (report.after, &attached) {
+            return match stop && !doing.protects() {
+                true => self.stopped(slot, Some(attached.clone()), id, cancelled),
+                false => self.change(slot, attached, id, mode, 1),
+            };
+        }
+        if let (After::NeedsUpload, Some(step), Some(attached)) = (report.after, step, &attached) {
+            return match stop {
+                true => self.stopped(slot, Some(attached.clone()), id, cancelled),
+                false => self.wait_for_upload(slot, attached, id, step, since),
+            };
+        }
         if let After::Returns { mode, within } = report.after {
             if cancelled == Cancelled::Quit {
                 return self.stopped(slot, None, id, cancelled);
@@ -89,6 +101,7 @@ impl Turn {
         match doing {
             Doing::RollBack { .. } => self.rolled_back(slot, attached, &run),
             Doing::CleanUp { .. } => self.cleaned_up(slot, attached, id),
+            Doing::Protect { .. } => self.pronounce_sentence(slot, attached, id),
             Doing::Step(_) | Doing::Change { .. } if stop => self.stopped(slot, attached, id, cancelled),
             Doing::Step(_) | Doing::Change { .. } => match attached {
                 Some(attached) => self.go_on(slot, &attached, id),
@@ -133,7 +146,7 @@ impl Turn {
         let gone = attached.is_none() || matches!(error.code, Code::DeviceSwapped | Code::DeviceLost);
         match (attached, doing) {
             // The verdict does not wait for a device that is gone.
-            (_, Doing::CleanUp { .. }) if gone => self.cleaned_up(slot, None, id),
+            (_, Doing::CleanUp { .. } | Doing::Protect { .. }) if gone => self.pronounce_sentence(slot, None, id),
             (_, _) if gone && cancelled == Cancelled::Aborted => self.stopped(slot, None, id, cancelled),
             (None, _) => self.lost(slot, id, Code::DeviceLost),
             (Some(_), _) if error.code == Code::DeviceSwapped => self.lost(slot, id, Code::DeviceSwapped),
@@ -166,7 +179,13 @@ impl Turn {
             ..error.clone()
         };
         let error = if error.code == Code::Stopped { &late } else { error };
+        let lost = self.as_service_lost(id, doing, error);
+        let error = lost.as_ref().unwrap_or(error);
         match doing {
+            Doing::Change { .. } | Doing::RollBack { .. } if lost.is_some() => {
+                self.service_lost_between(slot, attached, id, since, error);
+            }
+            Doing::Protect { tries } => self.protect_failed(slot, attached, id, tries, error),
             Doing::Step(step) => self.step_failed(slot, Some(attached), id, step, since, error),
             Doing::Change { to, tries } if error.transient() && tries < TRIES => {
                 self.change(slot, &attached, id, to, tries + 1);

@@ -32,6 +32,8 @@ pub struct Run {
     pub signs: Signs,
     /// What is wrong with it.
     pub diagnosis: Option<Diagnosis>,
+    /// The device is in Service Mode, or may be: it has not shown since that it is protected.
+    pub open: bool,
     /// What the device must get back, by the SHA-256 of what is kept.
     pub restore: Option<Sha256>,
     /// The last session of the device before the run, as the cloud told it.
@@ -231,6 +233,8 @@ impl Run {
             product: None,
             signs: Signs::default(),
             diagnosis: None,
+            // A run that begins by protecting its device met it open.
+            open: plan.first() == Some(&StepKind::ProtectAgain),
             restore: None,
             handshake_before: None,
             returns: 0,
@@ -325,6 +329,10 @@ impl Run {
                 };
                 step.state = StepState::Failed(error.clone());
                 step.failures = step.failures.saturating_add(1);
+                if error.code == Code::ServiceLost {
+                    // It may have lost its power, and nobody saw it.
+                    self.forget_readings();
+                }
             }
             // An unreadable slot tells nothing: what is known of the key stays known.
             Fact::KeyRead {
@@ -418,6 +426,7 @@ impl Run {
                 self.product.clone_from(product);
                 self.steps.extend(plan.iter().copied().map(Step::pending));
             }
+            Fact::ServiceOpened { .. } | Fact::ProtectedAgain { .. } => self.apply_guard(fact),
             Fact::RestoreSealed { sha256, .. } => self.restore = Some(*sha256),
             Fact::RestoreDestroyed { .. } => self.restore = None,
             Fact::RunEnded { verdict, code, why, .. } => {
@@ -440,6 +449,7 @@ impl Run {
         if self.diagnosis.is_none() {
             self.again(&[StepKind::Examine]);
         }
+        self.reopen();
     }
 
     /// Steps of these kinds that have ended have to be performed again.

@@ -152,6 +152,11 @@ pub enum Doing {
         /// How often it was tried, this time included.
         tries: u8,
     },
+    /// Protects the device again before the verdict. Nothing but the device's departure stops this.
+    Protect {
+        /// How often it was tried, this time included.
+        tries: u8,
+    },
     /// Takes the bench network away before the verdict. Nothing but the device's departure stops this.
     CleanUp {
         /// Index of the step in the plan.
@@ -159,6 +164,13 @@ pub enum Doing {
         /// How often it was tried, this time included.
         tries: u8,
     },
+}
+
+impl Doing {
+    /// True if the device is protected again before the verdict.
+    pub(super) const fn protects(self) -> bool {
+        matches!(self, Self::Protect { .. })
+    }
 }
 
 /// Whether a worker was asked to end.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     edge::Attached,
     model::{
-        Code, Fact, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind,
+        Code, Fact, Mono, Outcome, ProductId, PublicKey, RunId, SlotNo, StepError, StepKind,
         diagnosis::Flow,
         key::SlotContent,
         outbox::{Errand, Item, ItemId, ItemState},
@@ -40,15 +40,23 @@ impl Turn {
                 return;
             };
             let recipe = &prepared.recipe;
-            if self.must_roll_back(&run) {
+            // What waits for the verdict was under way when the device had to change its mode.
+            if self.rack.sentences.contains_key(&id) {
+                return self.conclude(slot, attached, id);
+            }
+            let waits = run.awaits_service();
+            if self.must_roll_back(&run) && !waits {
                 return self.roll_back(slot, attached, &run, 1);
             }
             // A cut may have come between the old key and the verdict; it was read again since.
-            let reads = run.next().is_some_and(|(_, step)| step.kind == StepKind::ReadKey);
+            let reads = waits || run.next().is_some_and(|(_, step)| step.kind == StepKind::ReadKey);
             if run.keys.restored && !reads && run.keys.holds_old() {
                 return self.rolled_back(slot, Some(attached.clone()), &run);
             }
             let Some((index, step)) = run.next() else {
+                if run.only_protects() {
+                    return self.set_aside(slot, attached, id);
+                }
                 if diagnose::is_due(recipe, &run) {
                     match self.diagnosed(slot, attached, &run, recipe) {
                         true => continue,
@@ -57,7 +65,7 @@ impl Turn {
                 }
                 return self.complete(slot, attached, &run);
             };
-            let owed = self.rack.outbox.open().any(|entry| entry.item.run == id);
+            let owed = self.rack.outbox.owes(id);
             if let Before::Skip(why) = before(&run, step.kind, recipe, mode_of(attached), owed) {
                 let attempt = self.begin_step(&run, index);
                 self.fact(Fact::StepEnded {
@@ -94,7 +102,7 @@ impl Turn {
 
     /// Has the worker bring the device into a mode.
     pub(super) fn change(&mut self, slot: SlotNo, attached: &Attached, run: RunId, to: UsbMode, tries: u8) {
-        let Some(device) = self.run(run).map(|run| run.device) else {
+        let Some((device, guarded)) = self.run(run).map(|run| (run.device, run.is_serviced() || run.open)) else {
             return;
         };
         let ticket = self.ticket(run);
@@ -103,6 +111,7 @@ impl Turn {
             attached: attached.clone(),
             device,
             to,
+            guarded,
         };
         self.order(slot, attached, ticket, Doing::Change { to, tries }, CHANGE_MODE, order);
     }
@@ -112,6 +121,8 @@ impl Turn {
         self.begin_step(run, index);
         let limit = match kind {
             StepKind::Flash { .. } | StepKind::Update { .. } => recipe.timeouts.flash,
+            // It waits for the cloud.
+            StepKind::ServiceMode => recipe.timeouts.step + recipe.timeouts.cloud,
             _ => recipe.timeouts.step,
         };
         self.work(slot, attached, run, kind, resumed, Doing::Step(index), limit);
@@ -160,6 +171,7 @@ impl Turn {
             product: self.product_of(run),
             after: self.rack.uploads_after(run),
             keys: run.keys.clone(),
+            serviced: run.is_serviced(),
             resumed,
         };
         let order = Order::Step {
@@ -180,25 +192,14 @@ impl Turn {
             recipe.timeouts.cloud
         };
         let ask = (kind == StepKind::Prove).then_some(self.now + pause_before(0));
-        self.set(
-            slot,
-            Slot::AwaitingCloud {
-                attached: attached.clone(),
-                run: run.id,
-                step: index,
-                since: self.now,
-                deadline: self.now + limit,
-                ask,
-                asked: 0,
-                shown: Shown::Nothing(Code::CloudUnreachable),
-            },
-        );
+        self.wait_for_cloud(slot, attached, run.id, index, limit, ask);
         match kind {
             StepKind::Admit => {
                 self.effects.push(Effect::Call(Call::Admit {
                     run: run.id,
                     device: run.device,
                     recipe: run.recipe,
+                    serviced: run.is_serviced(),
                 }));
             }
             StepKind::Survey => {
@@ -243,6 +244,31 @@ impl Turn {
         }
     }
 
+    /// Holds the device as it is until the cloud has answered.
+    pub(super) fn wait_for_cloud(
+        &mut self,
+        slot: SlotNo,
+        attached: &Attached,
+        run: RunId,
+        step: u8,
+        limit: Duration,
+        ask: Option<Mono>,
+    ) {
+        self.set(
+            slot,
+            Slot::AwaitingCloud {
+                attached: attached.clone(),
+                run,
+                step,
+                since: self.now,
+                deadline: self.now + limit,
+                ask,
+                asked: 0,
+                shown: Shown::Nothing(Code::CloudUnreachable),
+            },
+        );
+    }
+
     /// Registers the key of a device that is taken for it: between its release or its move and its claim.
     fn register_between(&mut self, slot: SlotNo, attached: &Attached, run: &Run, recipe: &Recipe, key: PublicKey) {
         let upload = ItemId::key(run.id, key.fingerprint);
@@ -260,7 +286,8 @@ impl Turn {
     /// The product of a run: that of its diagnosis, else that of its recipe.
     pub(super) fn product_of(&self, run: &Run) -> Option<ProductId> {
         let recipe = self.rack.setting.book.by_hash(run.recipe).map(|prepared| &prepared.recipe);
-        run.product.clone().or_else(|| recipe?.product.clone())
+        let surveyed = || diagnose::product(recipe?, run.signs.survey.as_ref()?);
+        run.product.clone().or_else(|| recipe?.product.clone()).or_else(surveyed)
     }
 
     /// Puts an item in the outbox, or takes up the one that is there since before a cut.

@@ -29,6 +29,8 @@ impl Turn {
     pub(super) fn abort(&mut self, slot: SlotNo) {
         match self.slot(slot).clone() {
             Slot::Running { .. } => self.ask_to_end(slot, Cancelled::Aborted),
+            // It has its verdict, and is only cleaned up.
+            Slot::AwaitingReturn { run, .. } if self.rack.sentences.contains_key(&run) => {}
             Slot::AwaitingReturn { .. } => {
                 if let Some(Slot::AwaitingReturn { aborted, .. }) = self.rack.slots.get_mut(&slot) {
                     *aborted = true;
@@ -61,6 +63,10 @@ impl Turn {
     /// abort is not taken back by a later quit.
     fn ask_to_end(&mut self, slot: SlotNo, why: Cancelled) {
         let least = self.now + GRACE;
+        let run = self.slot(slot).run();
+        if run.is_some_and(|run| self.rack.sentences.contains_key(&run)) {
+            return;
+        }
         let Some(Slot::Running {
             doing,
             deadline,
@@ -70,7 +76,7 @@ impl Turn {
         else {
             return;
         };
-        if matches!(doing, Doing::RollBack { .. } | Doing::CleanUp { .. }) {
+        if matches!(doing, Doing::RollBack { .. }) {
             return;
         }
         *deadline = (*deadline).max(least);

@@ -1,6 +1,6 @@
 //! One turn of the core: a copy of the state to work on, and what came of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     edge::Attached,
@@ -163,7 +163,7 @@ impl Turn {
 
     /// Forgets ended runs and packets that owe nothing and are not shown any more: the ledger has them.
     fn sweep(&mut self) {
-        let shown: Vec<RunId> = self
+        let shown: BTreeSet<RunId> = self
             .rack
             .slots
             .values()
@@ -175,7 +175,7 @@ impl Turn {
                 }
             })
             .collect();
-        let owing: Vec<RunId> = self.rack.outbox.open().map(|entry| entry.item.run).collect();
+        let owing: BTreeSet<RunId> = self.rack.outbox.open().map(|entry| entry.item.run).collect();
         self.rack
             .runs
             .retain(|id, run| !run.ended() || shown.contains(id) || owing.contains(id));

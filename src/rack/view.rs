@@ -195,6 +195,10 @@ impl SlotView {
                 self.step = Some(StepKind::RollBack);
                 None
             }
+            Some(Doing::Protect { .. }) => {
+                self.step = Some(StepKind::ProtectAgain);
+                None
+            }
             Some(Doing::CleanUp { step, .. }) => Some(usize::from(*step)),
             _ => run.steps.iter().position(|s| !matches!(s.state, StepState::Ended(_))),
         };

@@ -33,7 +33,7 @@ struct Product {
 
 impl Products {
     /// Looks up product, team and device, and applies the rule.
-    pub(super) fn admit(&self, api: &Api, recipe: &Recipe, device: DeviceId, now: Mono) -> Admitted {
+    pub(super) fn admit(&self, api: &Api, recipe: &Recipe, device: DeviceId, protection: Protection, now: Mono) -> Admitted {
         let mut handshake_at = None;
         let look = || {
             let looked = api.look(device, recipe.product.as_ref());
@@ -42,8 +42,7 @@ impl Products {
             }
             looked
         };
-        // A protected device is refused before the cloud is asked.
-        match self.judged(api, recipe, Protection::Open, now, look) {
+        match self.judged(api, recipe, protection, now, look) {
             Ok(Ok((admitted, _))) => Admitted::Yes {
                 notes: admitted.notes,
                 handshake_at,

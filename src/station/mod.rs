@@ -7,6 +7,7 @@
 
 mod admission;
 mod clients;
+mod countersign;
 mod custody;
 mod inbox;
 mod mailbox;
@@ -164,15 +165,17 @@ impl Station {
         tuning: &Tuning,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, StationError> {
-        let order = setting.work_order.as_ref().map(|order| order.id.clone());
         let mut rack = Rack::new(setting);
-        if let Some(order) = order {
+        let shift = store.shift_records()?;
+        rack.recall(&shift);
+        if let Some(order) = rack.order_of_start().map(|order| order.id.clone()) {
             rack.has_done(store.done_for(&order)?);
         }
         for record in store.open_records()?.iter() {
             rack.apply(record.at, &record.fact)?;
         }
-        rack.recall(&store.shift_records()?);
+        // The records of runs say some of it once more, in another order.
+        rack.recall(&shift);
         let kept: Vec<_> = store
             .kept_undo_copies()?
             .into_iter()
@@ -336,7 +339,10 @@ impl Station {
     fn informed(&self, command: Command) -> Result<Input, StationError> {
         let mut lore = Lore::default();
         match &command {
-            Command::WorkOrder(Some(order)) => lore.work_order = self.store.work_order(&order.id)?,
+            Command::WorkOrder(Some(order)) => {
+                lore.work_order = self.store.work_order(&order.id)?;
+                lore.done = self.store.done_for(&order.id)?.into_iter().collect();
+            }
             Command::Label { slot, serial } => {
                 lore.owners = self.store.serial_owner(serial)?;
                 if let Some(device) = self.rack.device_in(*slot) {
@@ -399,10 +405,10 @@ impl Station {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Order { slot, order } => {
-                let (world, shelf, inbox) = (&self.world, &self.shelf, &self.inbox);
+                let (world, shelf, inbox, jobs) = (&self.world, &self.shelf, &self.inbox, self.uplink.jobs());
                 self.workers
                     .entry(slot)
-                    .or_insert_with(|| Worker::start(slot, world, shelf, inbox))
+                    .or_insert_with(|| Worker::start(slot, world, shelf, inbox, jobs))
                     .order(order);
             }
             Effect::Committed { slot, ticket, reply } => {
@@ -421,7 +427,7 @@ impl Station {
                     worker.stop();
                 }
             }
-            Effect::Call(call) => self.uplink.call(call, self.rack.outbox()),
+            Effect::Call(call) => self.uplink.call(call, &self.rack),
             Effect::DestroyUndo { run, device } => self.world.undo.destroy(run, device),
         }
     }
@@ -471,6 +477,7 @@ impl Station {
                 .and(row.last_recipe),
             accepted: row.key_accepted.map(|key| (key, row.accepted_product)),
             quarantined: row.quarantined,
+            unprotected: row.unprotected_since.is_some(),
             given: None,
         }))
         .map(|known| Known { given, ..known })

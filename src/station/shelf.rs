@@ -9,7 +9,7 @@ use crate::{
         fact::Protection,
         module::Dependency,
         platform::UsbMode,
-        recipe::{Recipe, Sha256},
+        recipe::{ProtectedPolicy, Recipe, Sha256},
     },
     rack::{Book, Prepared},
 };
@@ -19,14 +19,22 @@ use crate::{
 pub struct Shelf {
     /// The recipes.
     pub book: Book,
-    pieces: BTreeMap<Sha256, Vec<Piece>>,
+    pieces: BTreeMap<Sha256, Pieces>,
+}
+
+/// The firmware of a recipe.
+#[derive(Debug)]
+struct Pieces {
+    plain: Vec<Piece>,
+    /// The same for protected devices: with the bootloader that keeps them protected.
+    protected: Vec<Piece>,
 }
 
 /// A recipe that is ready, with what is worth saying about it.
 #[derive(Debug)]
 pub struct Ready {
     prepared: Prepared,
-    pieces: Vec<Piece>,
+    pieces: Pieces,
     /// Modules of its files that are left out, and why.
     pub skipped: Vec<Skipped>,
 }
@@ -106,9 +114,12 @@ impl Shelf {
         self.book.keep(ready.prepared);
     }
 
-    /// The pieces of a recipe, in order.
-    pub fn pieces(&self, recipe: Sha256) -> &[Piece] {
-        self.pieces.get(&recipe).map_or(&[], Vec::as_slice)
+    /// The pieces of a recipe, in order: for a protected device that it lets into Service Mode, or for any other.
+    pub fn pieces(&self, recipe: Sha256, serviced: bool) -> &[Piece] {
+        self.pieces.get(&recipe).map_or(&[], |pieces| match serviced {
+            true => &pieces.protected,
+            false => &pieces.plain,
+        })
     }
 }
 
@@ -143,15 +154,23 @@ pub fn prepare(recipe: Recipe, files: &BTreeMap<String, Arc<[u8]>>) -> Result<Re
             modules.push(module);
         }
     }
-    let target = Target {
-        platform: recipe.platform,
-        protection: Protection::Open,
-        mode: UsbMode::Normal,
+    let plan_for = |protection| {
+        let target = Target {
+            platform: recipe.platform,
+            protection,
+            mode: UsbMode::Normal,
+        };
+        Plan::new(target, &modules, None).map_err(|e| ShelfError::Plan {
+            recipe: recipe.name.clone(),
+            source: Box::new(e),
+        })
     };
-    let plan = Plan::new(target, &modules, None).map_err(|e| ShelfError::Plan {
-        recipe: recipe.name.clone(),
-        source: Box::new(e),
-    })?;
+    let plan = plan_for(Protection::Open)?;
+    // The same modules in the same order; only the bytes of the bootloader differ.
+    let protected = match recipe.protected {
+        ProtectedPolicy::SetAside => Vec::new(),
+        ProtectedPolicy::ServiceMode => plan_for(Protection::Protected)?.pieces,
+    };
     let needs: Vec<Dependency> = plan.unchecked.iter().map(|unchecked| unchecked.needs).collect();
     let firmware = plan
         .pieces
@@ -176,7 +195,10 @@ pub fn prepare(recipe: Recipe, files: &BTreeMap<String, Arc<[u8]>>) -> Result<Re
     };
     Ok(Ready {
         prepared,
-        pieces: plan.pieces,
+        pieces: Pieces {
+            plain: plan.pieces,
+            protected,
+        },
         skipped: plan.skipped,
     })
 }

@@ -6,31 +6,46 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     cloud::answer::withheld,
     model::{
+        fact::Protection,
         outbox::{Answer, Attempt, Errand, ItemId, Looked},
         survey::Survey,
     },
-    rack::{Admitted, Book, Call, Input, Outbox, Reply},
+    rack::{Admitted, Book, Call, Input, Outbox, Rack, Reply},
 };
 
 use super::{
     World,
     admission::Products,
+    countersign::Ask,
     custody::{Custody, Taking},
     inbox::Inbox,
     mailbox::Mailbox,
     worker::guarded,
 };
 
+/// What the threads are handed.
+pub(super) enum Job {
+    /// A call of the core, and whether a device waits for it in its slot.
+    Call {
+        /// The call.
+        call: Call,
+        /// True if one does.
+        awaited: bool,
+    },
+    /// A question of a worker.
+    Ask(Ask),
+}
+
 /// The threads that talk to the cloud.
 pub(super) struct Uplink {
-    calls: Mailbox<Option<Call>>,
+    jobs: Mailbox<Option<Job>>,
     threads: u16,
 }
 
 impl Uplink {
     /// Starts the threads. What they hear goes to `inbox`.
     pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, inbox: &Inbox) -> Self {
-        let calls: Mailbox<Option<Call>> = Mailbox::new();
+        let jobs: Mailbox<Option<Job>> = Mailbox::new();
         let products = Arc::new(Products::default());
         let custody = Arc::new(Custody::default());
         for n in 0..threads {
@@ -41,26 +56,36 @@ impl Uplink {
                 custody: Arc::clone(&custody),
                 inbox: inbox.clone(),
             };
-            let calls = calls.clone();
+            let jobs = jobs.clone();
             // Nobody joins them: a call under way at the end is one whose answer is not on record, as after a cut.
-            drop(world.clock.spawn(&format!("uplink-{n}"), Box::new(move || line.work(&calls))));
+            drop(world.clock.spawn(&format!("uplink-{n}"), Box::new(move || line.work(&jobs))));
         }
-        Self { calls, threads }
+        Self { jobs, threads }
     }
 
     /// Hands over a call. One that brings a device nearer to its owner does not wait for those of others: until then
-    /// anybody may claim it.
-    pub(super) fn call(&self, call: Call, outbox: &Outbox) {
-        match hurries(&call, outbox) {
-            true => self.calls.hurry(Some(call)),
-            false => self.calls.send(Some(call)),
+    /// anybody may claim it. One for which a device is held in its slot goes before all that nobody waits for: after a
+    /// start a thousand looks of what is owed may be there.
+    pub(super) fn call(&self, call: Call, rack: &Rack) {
+        let nearer = hurries(&call, rack.outbox());
+        let awaited = nearer || rack.waits_for(&call);
+        let job = Some(Job::Call { call, awaited });
+        if nearer {
+            return self.jobs.hurry(job);
         }
+        let yields = |other: &Option<Job>| awaited && matches!(other, Some(Job::Call { awaited: false, .. }));
+        self.jobs.send_before(job, yields);
+    }
+
+    /// The queue, for the questions of workers.
+    pub(super) fn jobs(&self) -> &Mailbox<Option<Job>> {
+        &self.jobs
     }
 
     /// Lets the threads end after what they have been handed.
     pub(super) fn stop(&self) {
         for _ in 0..self.threads {
-            self.calls.send(None);
+            self.jobs.send(None);
         }
     }
 }
@@ -74,10 +99,21 @@ struct Line {
 }
 
 impl Line {
-    fn work(&self, calls: &Mailbox<Option<Call>>) {
-        while let Some(Some(call)) = calls.receive(&*self.world.clock, None) {
-            for reply in self.answer(call) {
-                self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
+    fn work(&self, jobs: &Mailbox<Option<Job>>) {
+        while let Some(Some(job)) = jobs.receive(&*self.world.clock, None) {
+            match job {
+                Job::Call { call, .. } => {
+                    for reply in self.answer(call) {
+                        self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
+                    }
+                }
+                // One that panics has no answer: whoever waits for it does so for a limited time.
+                Job::Ask(ask) => {
+                    let _ = guarded(|| {
+                        ask.make(&self.world.api);
+                        Ok(())
+                    });
+                }
             }
         }
     }
@@ -91,9 +127,18 @@ impl Line {
     fn make(&self, call: Call) -> Vec<Reply> {
         let api = &self.world.api;
         match call {
-            Call::Admit { run, device, recipe } => {
+            Call::Admit {
+                run,
+                device,
+                recipe,
+                serviced,
+            } => {
                 let result = match self.book.by_hash(recipe) {
-                    Some(prepared) => self.products.admit(api, &prepared.recipe, device, self.world.clock.now()),
+                    Some(prepared) => {
+                        let protection = if serviced { Protection::Protected } else { Protection::Open };
+                        self.products
+                            .admit(api, &prepared.recipe, device, protection, self.world.clock.now())
+                    }
                     None => Admitted::No {
                         code: crate::model::Code::RecipeGone,
                         reason: "the recipe of the run is not here".to_owned(),

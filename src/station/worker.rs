@@ -9,12 +9,12 @@ use std::{
 use crate::{
     device::Cancel,
     edge::{Attached, Clock},
-    model::{Code, DeviceId, Fact, SlotNo, StepError, fact::Identity, platform::UsbMode},
+    model::{Code, Fact, SlotNo, StepError, fact::Identity},
     rack::{CommitReply, Order, Report, Ticket, Work},
     steps::{self, Cx},
 };
 
-use super::{Shelf, Stimulus, World, inbox::Inbox, mailbox::Mailbox};
+use super::{Shelf, Stimulus, World, countersign::OverUplink, inbox::Inbox, mailbox::Mailbox, uplink::Job};
 
 /// The station's end of a worker.
 pub(super) struct Worker {
@@ -50,7 +50,7 @@ pub(super) enum Said {
 
 impl Worker {
     /// Starts the thread.
-    pub(super) fn start(slot: SlotNo, world: &World, shelf: &Arc<Shelf>, inbox: &Inbox) -> Self {
+    pub(super) fn start(slot: SlotNo, world: &World, shelf: &Arc<Shelf>, inbox: &Inbox, jobs: &Mailbox<Option<Job>>) -> Self {
         let worker = Self {
             orders: Mailbox::new(),
             commits: Mailbox::new(),
@@ -62,6 +62,7 @@ impl Worker {
             shelf: Arc::clone(shelf),
             inbox: inbox.clone(),
             commits: worker.commits.clone(),
+            jobs: jobs.clone(),
         };
         let orders = worker.orders.clone();
         // Nobody joins it: one that hangs in a transfer must not keep the station from ending.
@@ -102,6 +103,8 @@ struct Hand {
     shelf: Arc<Shelf>,
     inbox: Inbox,
     commits: Mailbox<Option<(Ticket, CommitReply)>>,
+    /// The uplink's queue.
+    jobs: Mailbox<Option<Job>>,
 }
 
 impl Hand {
@@ -118,8 +121,11 @@ impl Hand {
                     attached,
                     device,
                     to,
+                    guarded: protects,
                 } => {
-                    let result = guarded(|| self.change(&attached, device, to, &cancel));
+                    let result = guarded(|| {
+                        steps::change_mode(&*self.world.bus, &self.world.clock, &attached, device, to, protects, &cancel)
+                    });
                     self.say(Said::Report { ticket, result });
                 }
                 Order::Step { ticket, attached, work } => {
@@ -128,10 +134,6 @@ impl Hand {
                 }
             }
         }
-    }
-
-    fn change(&self, attached: &Attached, device: DeviceId, to: UsbMode, cancel: &Cancel) -> Result<Report, StepError> {
-        steps::change_mode(&*self.world.bus, &self.world.clock, attached, device, to, cancel)
     }
 
     fn step(&self, ticket: Ticket, attached: &Attached, work: &Work, cancel: &Cancel) -> Result<Report, StepError> {
@@ -144,10 +146,20 @@ impl Hand {
             bus: &*self.world.bus,
             undo: &*self.world.undo,
             recipe: &prepared.recipe,
-            pieces: self.shelf.pieces(work.recipe),
+            pieces: self.shelf.pieces(work.recipe, work.serviced),
             given: given.and_then(|key| self.world.pairs.pair(key.fingerprint)),
             escrow: self.world.pairs.escrow(),
             work,
+            countersign: &|patience| {
+                Box::new(OverUplink {
+                    jobs: self.jobs.clone(),
+                    clock: Arc::clone(&self.world.clock),
+                    cancel: cancel.clone(),
+                    device: work.device,
+                    product: work.product.clone(),
+                    patience,
+                })
+            },
             cancel,
             commit: &|fact| self.commit(ticket, fact),
             progress: &|done, of| self.inbox.progress(self.slot, done, of),

@@ -25,6 +25,7 @@ impl Step for Check {
             port: attached.port.clone(),
             identity: identity.clone(),
         })?;
+        guarded(&identity, cx.work.serviced)?;
         healthy(&identity)?;
         let missing: Vec<&str> = cx
             .pieces
@@ -45,13 +46,21 @@ impl Step for Check {
     }
 }
 
+/// A device is as protected as its run left it: not at all, or in Service Mode.
+fn guarded(identity: &Identity, serviced: bool) -> Result<(), StepError> {
+    let (code, what) = match (identity.protection, serviced) {
+        (Protection::Open, false) | (Protection::Service, true) => return Ok(()),
+        (Protection::Open, true) => (
+            Code::NotProtectedAgain,
+            "the device was protected and shows no protection any more",
+        ),
+        (Protection::Protected, true) => (Code::Protected, "the device is not in Service Mode any more"),
+        (Protection::Protected | Protection::Service, false) => (Code::Protected, "the device became protected in this run"),
+    };
+    Err(StepError::new(code, format!("check the protection: {what}")))
+}
+
 fn healthy(identity: &Identity) -> Result<(), StepError> {
-    if identity.protection != Protection::Open {
-        return Err(StepError::new(
-            Code::Protected,
-            "check the protection: the device became protected in this run",
-        ));
-    }
     let bad: Vec<String> = identity
         .modules
         .iter()

@@ -12,19 +12,21 @@ mod key_slot;
 mod lost;
 mod network;
 mod open;
+mod protect_again;
 mod question;
 mod read_key;
 mod rekey;
 mod roll_back;
 mod server_key;
+mod service_mode;
 mod sign_packet;
 mod undo;
 mod update;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
-    device::Cancel,
+    device::{Cancel, service_mode::Countersign},
     edge::{Attached, Bus, Clock, Entropy},
     firmware::Piece,
     keys::PrivateKey,
@@ -56,6 +58,8 @@ pub struct Cx<'a> {
     pub escrow: Option<&'a Escrow>,
     /// What the run knows so far.
     pub work: &'a Work,
+    /// The cloud's half of the exchange that leads to Service Mode: asked for at most this long.
+    pub countersign: &'a dyn Fn(Duration) -> Box<dyn Countersign + 'a>,
     /// Raised when the step should end at its next safe point.
     pub cancel: &'a Cancel,
     /// Returns when the fact is on disk.
@@ -107,6 +111,8 @@ fn table(kind: StepKind) -> Result<&'static dyn Step, StepError> {
         StepKind::Question => &question::Question,
         StepKind::Examine => &examine::Examine,
         StepKind::SignPacket => &sign_packet::SignPacket,
+        StepKind::ServiceMode => &service_mode::ServiceMode,
+        StepKind::ProtectAgain => &protect_again::ProtectAgain,
         StepKind::Boot => &boot::Boot,
         StepKind::JoinNetwork => &network::JoinNetwork,
         StepKind::ForgetNetwork => &network::ForgetNetwork,

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use crate::{
-    device::{self, Cancel, Control, DeviceError, Dfu, Link},
+    device::{self, Cancel, Control, DeviceError, Dfu, Link, service_mode},
     edge::{Attached, Bus, Clock},
-    model::{Code, DeviceId, Outcome, StepError, fact::Identity, platform::UsbMode},
+    model::{
+        Code, DeviceId, Outcome, StepError,
+        fact::{Identity, Protection},
+        platform::UsbMode,
+    },
     rack::{After, Report},
 };
 
-use super::Cx;
+use super::{Cx, protect_again::refused};
 
 /// A device, opened for one order.
 pub struct Bench {
@@ -72,7 +76,8 @@ pub fn identify(bus: &dyn Bus, clock: &Arc<dyn Clock>, attached: &Attached, canc
     device::identify(&mut link, attached).map_err(|e| failed(doing, &e))
 }
 
-/// Brings a device into a mode, or reports that it is in it.
+/// Brings a device into a mode, or reports that it is in it. One that may be protected is `guarded`: a protected one does
+/// not leave DFU mode as others do.
 ///
 /// # Errors
 /// If it refuses.
@@ -82,26 +87,41 @@ pub fn change_mode(
     attached: &Attached,
     device: DeviceId,
     to: UsbMode,
+    guarded: bool,
     cancel: &Cancel,
 ) -> Result<Report, StepError> {
+    let doing = format!("bring the device into {to}");
     let mut link = open(bus, clock, attached, device, cancel)?;
     if link.mode() == to {
         return Ok(super::stays(Outcome::Done));
     }
     let changed = match to {
+        UsbMode::Normal if guarded && is_protected(&mut link, &doing)? => {
+            return service_mode::leave_dfu(&mut link)
+                .map(|_| comes_back(to))
+                .map_err(|e| refused(&doing, &e));
+        }
         UsbMode::Dfu => Control::open(&mut link)
             .and_then(|mut control| device::mode::enter_dfu(&mut control))
             .map_err(DeviceError::from),
         UsbMode::Normal => Dfu::open(&mut link).and_then(Dfu::leave).map(drop).map_err(DeviceError::from),
     };
-    changed.map_err(|e| failed(&format!("bring the device into {to}"), &e))?;
-    Ok(Report {
+    changed.map_err(|e| failed(&doing, &e))?;
+    Ok(comes_back(to))
+}
+
+fn comes_back(mode: UsbMode) -> Report {
+    Report {
         outcome: Outcome::Done,
-        after: After::Returns {
-            mode: to,
-            within: REAPPEAR,
-        },
-    })
+        after: After::Returns { mode, within: REAPPEAR },
+    }
+}
+
+fn is_protected(link: &mut Link, doing: &str) -> Result<bool, StepError> {
+    let state = Dfu::open(link).and_then(|mut dfu| dfu.protection());
+    state
+        .map(|state| state == Protection::Protected)
+        .map_err(|e| failed(doing, &e.into()))
 }
 
 /// A failure of the device protocols as the failure of a step.

@@ -282,6 +282,8 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::PacketEnded { .. } => "packet-ended",
         Fact::RestoreSealed { .. } => "restore-sealed",
         Fact::RestoreDestroyed { .. } => "restore-destroyed",
+        Fact::ServiceOpened { .. } => "service-opened",
+        Fact::ProtectedAgain { .. } => "protected-again",
         Fact::RunEnded { .. } => "run-ended",
         Fact::QuarantineReleased { .. } => "quarantine-released",
         Fact::OperatorNamed { .. } => "operator-named",

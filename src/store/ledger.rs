@@ -119,6 +119,8 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
         } => ledger_run::diagnosed(conn, *run, diagnosis, product.as_ref(), plan),
         Fact::RestoreSealed { run, device, sha256 } => restore_sealed(conn, at, *run, *device, sha256),
         Fact::RestoreDestroyed { run, .. } => restore_destroyed(conn, at, *run),
+        Fact::ServiceOpened { device, .. } => unprotected(conn, at, *device),
+        Fact::ProtectedAgain { device, .. } => protected(conn, *device),
         Fact::RunEnded { .. } => ledger_run::ended(conn, record),
         Fact::QuarantineReleased { run, device, by, why } => ledger_run::released(conn, at, *run, *device, by, why),
         Fact::LabelBound { device, serial, .. } => shift::labelled(conn, at, *device, serial),
@@ -161,6 +163,31 @@ fn device_seen(conn: &Connection, at: Wall, slot: SlotNo, identity: &Identity) -
             told.os_version,
             told.modules,
         ),
+    )?;
+    match identity.protection {
+        Protection::Service => unprotected(conn, at, identity.device),
+        Protection::Protected => protected(conn, identity.device),
+        // Not every bootloader tells Service Mode from no protection (device-protocol.md 3.6).
+        Protection::Open => Ok(()),
+    }
+}
+
+/// A protected device is open to everybody, or may be.
+fn unprotected(conn: &Connection, at: Wall, device: DeviceId) -> Result<(), Stop> {
+    change(
+        conn,
+        "UPDATE device SET unprotected_since = coalesce(unprotected_since, ?2) WHERE id = ?1",
+        (Word(device), Millis(at)),
+    )?;
+    Ok(())
+}
+
+/// The device showed that it is protected.
+fn protected(conn: &Connection, device: DeviceId) -> Result<(), Stop> {
+    change(
+        conn,
+        "UPDATE device SET unprotected_since = NULL WHERE id = ?1",
+        [Word(device)],
     )?;
     Ok(())
 }

@@ -32,6 +32,8 @@ pub struct Reader {
 pub struct DeviceFilter {
     /// Only those whose cloud may hold another key.
     pub apart: bool,
+    /// Only those that were in Service Mode, and have not shown since that they are protected.
+    pub unprotected: bool,
     /// Only those that still owe something to the cloud.
     pub owed: bool,
     /// Only those whose id, serial number, ICCID or IMEI begins with this, or whose id ends with it. Case does not count.
@@ -87,6 +89,9 @@ impl Reader {
         let mut query = Query::default();
         if filter.apart {
             query.also("apart IS NOT NULL");
+        }
+        if filter.unprotected {
+            query.also("unprotected_since IS NOT NULL");
         }
         if filter.owed {
             query.also("id IN (SELECT device FROM item WHERE settled_at IS NULL)");

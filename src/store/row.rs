@@ -46,6 +46,8 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Apart {
+    /// It was taken from its owner or its product, and could not be given back.
+    Lost,
     /// An upload may or may not have arrived.
     Ambiguous,
     /// A write of a new key was announced and neither confirmed nor given up: the slot may hold the old key, the new
@@ -118,6 +120,8 @@ pub struct DeviceRow {
     pub last_code: Option<Code>,
     /// Its last run, if that ended QUARANTINED and no person has released it.
     pub quarantined: Option<RunId>,
+    /// Since when it is in Service Mode, or may be: it has not shown since then that it is protected.
+    pub unprotected_since: Option<Wall>,
     /// The recipe and key with which it last passed.
     pub last_pass: Option<LastPass>,
 }
@@ -127,8 +131,8 @@ impl Columns for DeviceRow {
     const COLUMNS: &str = "id, platform, transport, protection, serial, iccid, imei, hardware, os_version, modules, \
         first_seen, last_seen, labelled_at, last_slot, slot_content, key_in_slot, key_intended, key_accepted, accepted_at, \
         accepted_product, key_ambiguous, apart, handshake_at, runs, last_run, last_recipe, last_verdict, last_code, \
-        quarantined, pass_recipe, pass_key, \
-        (SELECT origin FROM key WHERE key.device = device.id AND key.fingerprint = device.key_in_slot) AS key_origin";
+        quarantined, unprotected_since, pass_recipe, pass_key, \
+         (SELECT origin FROM key WHERE key.device = device.id AND key.fingerprint = device.key_in_slot) AS key_origin";
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let key_accepted = word(row, "key_accepted")?;
@@ -169,6 +173,7 @@ impl Columns for DeviceRow {
             last_verdict: word(row, "last_verdict")?,
             last_code: word(row, "last_code")?,
             quarantined: word(row, "quarantined")?,
+            unprotected_since: instant(row, "unprotected_since")?,
             last_pass: recipe.zip(key).map(|(recipe, key)| LastPass { recipe, key }),
         })
     }

@@ -32,6 +32,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "shift",
         sql: SHIFT,
     },
+    Migration { name: "lost", sql: LOST },
+    Migration {
+        name: "protection",
+        sql: PROTECTION,
+    },
 ];
 
 /// The projected tables with their primary keys, in an order that satisfies their references.
@@ -397,4 +402,35 @@ CREATE TABLE shift (
 INSERT INTO shift SELECT seq, kind, device FROM journal WHERE kind = 'run-ended' ORDER BY seq DESC LIMIT 100;
 ALTER TABLE device ADD COLUMN labelled_at INTEGER; -- when its label was last compared with it and found to be its own
 CREATE INDEX item_refused ON item (settled_at) WHERE state = 'refused';
+";
+
+/// Devices that were taken from their owner or their product, and could not be given back.
+const LOST: &str = r"
+ALTER TABLE device ADD COLUMN lost TEXT;           -- what was refused: claim, confirm or import
+DROP INDEX device_apart;
+ALTER TABLE device DROP COLUMN apart;
+-- The rule of APART, with the devices that were lost on top.
+ALTER TABLE device ADD COLUMN apart TEXT GENERATED ALWAYS AS (CASE
+        WHEN lost IS NOT NULL THEN 'lost'
+        WHEN key_ambiguous IS NOT NULL THEN 'ambiguous'
+        WHEN key_accepted IS NULL THEN NULL
+        WHEN key_intended IS NOT NULL THEN 'writing'
+        WHEN slot_content <> 'valid' OR key_in_slot <> key_accepted THEN 'differs'
+    END) VIRTUAL;
+CREATE INDEX device_apart ON device (id) WHERE apart IS NOT NULL;
+";
+
+/// A protected device that was open, and has not shown that it is protected since.
+const PROTECTION: &str = r"
+ALTER TABLE device ADD COLUMN unprotected_since INTEGER;
+UPDATE device SET unprotected_since = (
+    SELECT at FROM journal
+    WHERE journal.device = device.id AND run IS NULL AND kind = 'device-seen'
+        AND json_extract(CAST(body AS TEXT), '$.identity.protection') = 'service'
+        AND seq > coalesce((
+            SELECT max(seq) FROM journal
+            WHERE journal.device = device.id AND run IS NULL AND kind = 'device-seen'
+                AND json_extract(CAST(body AS TEXT), '$.identity.protection') = 'protected'), 0)
+    ORDER BY seq LIMIT 1);
+CREATE INDEX device_unprotected ON device (id) WHERE unprotected_since IS NOT NULL;
 ";

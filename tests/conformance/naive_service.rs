@@ -1,9 +1,13 @@
 //! Hosts that make one mistake in normal mode each, and one that mistakes one device for another.
 
-use keyrack::{edge::UsbError, model::DeviceId, sim::device::Spec};
+use keyrack::{
+    edge::UsbError,
+    model::DeviceId,
+    sim::device::{DeviceMishap, Spec},
+};
 
 use crate::{
-    rig::{BORON, BUSY, NOT_FOUND, OK, PHOTON, RTL, Reply, Rig, spec},
+    rig::{BORON, BUSY, NOT_FOUND, OK, P2, PHOTON, RTL, Reply, Rig, spec},
     server,
 };
 
@@ -80,6 +84,48 @@ fn a_protected_device_asked_again_and_again() {
     }
     server::open(&mut rig);
     assert_eq!(rig.request(90, &[]).0, 0);
+}
+
+#[test]
+fn an_end_of_service_mode_that_is_believed() {
+    // 3.6, 9.2: the vendor's tool takes the answer for the deed. The state tells.
+    for platform in [BORON, P2] {
+        let mut rig = Rig::boot(server::protected(platform));
+        server::open(&mut rig);
+        rig.device.inject(DeviceMishap::ServiceEndIgnored);
+        assert_eq!(rig.request(77, &[]).0, 0, "the naive host goes");
+        assert_eq!(rig.request(76, &[]).1, [0x10, 0x01], "and leaves an open device");
+        assert!(rig.string(0xfa).unwrap().starts_with("sm=s"));
+        rig.device.heal();
+        assert_eq!(rig.request(77, &[]).0, 0);
+        assert_eq!(rig.request(76, &[]).1, [0x08, 0x01]);
+        // In DFU mode as well, where the command ends without an error either way.
+        let mut rig = server::service_in_dfu(platform);
+        rig.device.inject(DeviceMishap::ServiceEndIgnored);
+        for (heal, protected) in [(false, false), (true, true)] {
+            if heal {
+                rig.device.heal();
+            }
+            rig.dnload(0, &[0xfb, 0, 0, 0, 0]).unwrap();
+            rig.settle().unwrap();
+            rig.idle();
+            assert_eq!(rig.device.is_protected(), protected);
+        }
+    }
+}
+
+#[test]
+fn a_plug_pulled_to_end_service_mode_in_the_middle() {
+    // 2.9: the flags are in retained RAM. A host that power-cycles a device to get it into DFU mode has lost Service Mode.
+    for platform in [BORON, P2] {
+        let mut rig = server::service_in_dfu(platform);
+        assert!(!rig.device.is_protected());
+        rig.device.power(rig.now, false);
+        rig.wait_ms(1_000);
+        rig.device.power(rig.now, true);
+        rig.until_attached();
+        assert!(rig.device.is_protected());
+    }
 }
 
 /// Two devices on a bus that hands out addresses in the order in which they attach, as a host does.

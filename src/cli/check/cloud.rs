@@ -14,7 +14,7 @@ use crate::{
         ProductId, Wall,
         fact::Protection,
         outbox::{Answer, Looked},
-        recipe::Recipe,
+        recipe::{ProtectedPolicy, Recipe},
     },
 };
 
@@ -149,7 +149,16 @@ fn product_of(api: &Api, recipe: &Recipe, id: &ProductId, account: Option<&str>)
         account,
         team: team.as_deref(),
     };
+    let opens = recipe.protected == ProtectedPolicy::ServiceMode;
     match admission::admit(&wanted, &Looked::Unseen) {
+        Ok(_) if opens && product.takes_protected() == Some(false) => Finding::warning(
+            CLOUD,
+            format!(
+                "recipe {} lets protected devices in, and product {id} has no Device Protection: it takes only those that are in it already",
+                recipe.name
+            ),
+            "choose a product with Device Protection, or leave `protected` out",
+        ),
         Ok(_) => {
             let name = product.name.as_deref().unwrap_or("without a name");
             Finding::fine(CLOUD, format!("product {id} ({name}) takes {} devices", recipe.platform))

@@ -6,7 +6,7 @@ use crate::{
     keys::server::{ServerKey, production},
     model::{
         Platform, ProductId,
-        recipe::{Aim, KeyPolicy, Repair, Work},
+        recipe::{Aim, KeyPolicy, ProtectedPolicy, Repair, Work},
     },
 };
 
@@ -25,6 +25,8 @@ pub(in crate::cli) struct Job {
     pub(in crate::cli) server: Server,
     /// Leave out the handshake as proof.
     pub(in crate::cli) no_prove: bool,
+    /// Let protected devices into Service Mode; else that is left to the recipe.
+    pub(in crate::cli) service_mode: bool,
 }
 
 /// Which server settings a device gets.
@@ -57,6 +59,7 @@ impl Job {
             reference: None,
             server,
             no_prove: false,
+            service_mode: false,
         }
     }
 
@@ -100,6 +103,7 @@ impl Job {
                 if let Some(provisions) = other {
                     spec.server.clone_from(&provisions.server);
                     spec.wifi.clone_from(&provisions.wifi);
+                    spec.protected = provisions.protected;
                     spec.timeouts = provisions.timeouts.clone();
                     spec.place = provisions.place.clone();
                 }
@@ -113,6 +117,9 @@ impl Job {
             (_, policy) => policy,
         };
         spec.prove &= !self.no_prove;
+        if self.service_mode && platform.row().protection {
+            spec.protected = ProtectedPolicy::ServiceMode;
+        }
         spec.server = self.server(platform, spec.server)?;
         Some(spec)
     }
@@ -208,6 +215,7 @@ mod tests {
             from: vec![ProductId("78".into())],
             reference: Some("RMA-1".into()),
             no_prove: true,
+            service_mode: true,
             ..Job::new(Some(Work::NewKey), Server::Keep)
         };
         for spec in recipes(&job) {
@@ -218,6 +226,8 @@ mod tests {
                 (KeyPolicy::Generate, ServerSpec::Keep, false)
             );
             assert_eq!(spec.product, Some(ProductId("77".into())));
+            let opens = spec.protected == ProtectedPolicy::ServiceMode;
+            assert_eq!(opens, spec.platform.row().protection, "{}", spec.platform);
         }
     }
 

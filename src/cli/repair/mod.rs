@@ -23,8 +23,13 @@ pub(super) use slots::{SlotArgs, StationArgs};
 /// is released, registered and claimed back at once. The key that a device holds is preferred; a new pair is made for a
 /// blank or corrupt slot, or with --new-key. It ends when every device that was there has its verdict.
 ///
+/// A protected device is set aside, unless its recipe or --service-mode lets it into Service Mode. What is on it can be
+/// read and changed by everybody until it is protected again, which happens at the end of the run however that ends; a
+/// device that does not show then that it is protected is an alarm.
+///
 /// With --dry-run it stops after the diagnosis: nothing is changed, on the device or in the cloud. The ledger keeps what
-/// was found, and the device is restarted where its key store is read.
+/// was found, and the device is restarted where its key store is read; a protected one is in Service Mode meanwhile if
+/// --service-mode says so.
 ///
 /// A device that is not on USB at all says by its lights what is wrong with it: --lights lists what they mean, whether
 /// the keys are the cause, and the one thing to do.
@@ -37,6 +42,7 @@ pub(super) use slots::{SlotArgs, StationArgs};
             "keyrack repair --product 1234 --from 1200 --reference RMA-17 --operator eva",
             "moves devices from product 1200 to 1234 as well",
         ),
+        ("keyrack repair --service-mode 2", "repairs the protected device in slot 2"),
         ("keyrack repair --lights cyan-red-1", "what a light signal means; without a name all of them"),
     ],
     &ExitCode::ALL,
@@ -60,11 +66,15 @@ pub(super) struct RepairArgs {
     /// Leave server key and address as they are [default: those of the recipe, else the vendor's production settings]
     #[arg(long)]
     keep_server: bool,
+    /// Let protected devices into Service Mode for the work, with the help of the cloud, and protect them again at the
+    /// end [default: what the recipe says, else they are set aside]
+    #[arg(long)]
+    service_mode: bool,
     /// Do not wait for a handshake as proof
     #[arg(long)]
     no_prove: bool,
     /// What the lights of a device say, by the signal's name or a word of its description [default: all]
-    #[arg(long, value_name = "NAME", num_args = 0..=1, conflicts_with_all = ["dry_run", "product", "new_key", "keep_server", "no_prove", "slots"])]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, conflicts_with_all = ["dry_run", "product", "new_key", "keep_server", "service_mode", "no_prove", "slots"])]
     lights: Option<Option<String>>,
     #[command(flatten)]
     slots: SlotArgs,
@@ -91,6 +101,7 @@ pub(super) fn run(args: &RepairArgs, context: &Context) -> Result<ExitCode, CliE
         from: args.from.clone(),
         reference: args.reference.clone(),
         no_prove: args.no_prove,
+        service_mode: args.service_mode,
         ..Job::new(work, if args.keep_server { Server::Keep } else { Server::Usual })
     };
     if args.dry_run {

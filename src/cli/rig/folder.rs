@@ -13,7 +13,7 @@ use crate::{
     cloud::{login::Token, token::TokenFile},
     model::{
         platform::Transport,
-        recipe::{Aim, ServerPolicy},
+        recipe::{Aim, ProtectedPolicy, ServerPolicy},
     },
 };
 
@@ -96,6 +96,9 @@ impl Rig {
             let _ = writeln!(text, "keys = \"{}\"\nprove = {}", recipe.keys, recipe.prove);
             if recipe.finish_owed {
                 text.push_str("finish_owed = true\n");
+            }
+            if recipe.protected == ProtectedPolicy::ServiceMode {
+                text.push_str("protected = \"service-mode\"\n");
             }
             for (i, file) in recipe.firmware.iter().enumerate() {
                 let open = if i == 0 { "firmware = [" } else { "    " };

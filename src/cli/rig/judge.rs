@@ -22,6 +22,7 @@ impl Rig {
             let start = &self.start[&device];
             let mut say = |what: String| wrong.push(format!("slot {slot} ({device}): {what}"));
             let row = ledger.device(device)?;
+            let listed = row.as_ref().is_some_and(|row| row.unprotected_since.is_some());
             match row.as_ref().and_then(|row| row.last_verdict) {
                 None if !expect.verdict.is_verdict() => {}
                 None => say(format!("no verdict, expected {}", expect.verdict.word())),
@@ -57,6 +58,14 @@ impl Rig {
                     say("the key slot changed".to_owned());
                 }
                 _ => {}
+            }
+            let protected = self.world.with_device(device, |d| d.is_protected()).unwrap_or(false);
+            let guarded = self.scenario.slots.get(slot).is_some_and(|slot| slot.protected);
+            if guarded && protected == expect.unprotected {
+                say(format!("protected: {protected}"));
+            }
+            if listed != expect.unprotected {
+                say(format!("in the ledger as unprotected: {listed}"));
             }
             let uploads = self.cloud.uploads(device).iter().filter(|upload| upload.accepted).count();
             if uploads != expect.uploads as usize {

@@ -17,7 +17,10 @@ use crate::{
     model::{
         DeviceId, Platform, PortPath, ProductId, Secret, SlotNo, StationId,
         platform::{Network, Transport},
-        recipe::{Aim, FirmwareFile, KeyPolicy, Recipe, Repair, ServerPolicy, ServerSettings, Timeouts, Wifi, WorkOrder},
+        recipe::{
+            Aim, FirmwareFile, KeyPolicy, ProtectedPolicy, Recipe, Repair, ServerPolicy, ServerSettings, Timeouts, Wifi,
+            WorkOrder,
+        },
     },
     rack::{Book, Rules, Setting},
     sim::{
@@ -52,6 +55,8 @@ pub struct Options {
     pub prove: bool,
     /// Let devices go with their key owed.
     pub finish_owed: bool,
+    /// What to do with protected devices.
+    pub protected: ProtectedPolicy,
     /// Real modules in place of generated ones, where this folder has some that go together.
     pub real_firmware: Option<PathBuf>,
     /// How long devices take; `None` leaves that to the scenario.
@@ -70,6 +75,7 @@ impl Default for Options {
             application: 48 << 10,
             prove: true,
             finish_owed: false,
+            protected: ProtectedPolicy::SetAside,
             real_firmware: None,
             timing: None,
             timeouts: Timeouts::default(),
@@ -274,6 +280,11 @@ impl Rig {
         };
         let repairs = aim != Aim::Provision;
         let finish_owed = options.finish_owed || self.scenario.finish_owed;
+        let protected = if self.scenario.service_mode {
+            ProtectedPolicy::ServiceMode
+        } else {
+            options.protected
+        };
         let without: Vec<u16> = self.scenario.without_recipe.iter().map(|p| p.number()).collect();
         let platforms: Vec<(Platform, u16)> = platforms(&self.scenario);
         for (platform, os) in platforms {
@@ -325,6 +336,11 @@ impl Rig {
                 firmware: listed,
                 keys,
                 server,
+                protected: if platform.row().protection {
+                    protected
+                } else {
+                    ProtectedPolicy::SetAside
+                },
                 wifi: Some(Wifi {
                     ssid: "bench".to_owned(),
                     password: None,

@@ -6,7 +6,7 @@ use crate::cli::{
     exit::ExitCode,
     print::{Paint, Text},
 };
-use crate::model::sentence::count;
+use crate::model::{DeviceId, sentence::count};
 
 /// The numbers of a session, as the last line of `--json` has them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,6 +23,11 @@ pub(in crate::cli) struct Numbers {
     pub(super) owed: usize,
     /// Devices whose cloud may hold another key.
     pub(super) apart: usize,
+    /// Those of them that were taken for their repair and could not be given back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) lost: Vec<DeviceId>,
+    /// Protected devices that have not shown that they are protected again.
+    pub(super) unprotected: usize,
     /// Runs that wait for their device.
     pub(super) interrupted: usize,
     /// Devices whose key the cloud accepted.
@@ -44,7 +49,7 @@ pub(in crate::cli) struct Numbers {
 impl Numbers {
     /// The exit code of a session: the station's faults first, because they spoil every device; then the devices'.
     pub(in crate::cli) fn exit(&self) -> ExitCode {
-        if self.fault + self.rolled_back + self.quarantined + self.apart > 0 {
+        if self.fault + self.rolled_back + self.quarantined + self.apart + self.unprotected > 0 {
             ExitCode::Fault
         } else if self.fail > 0 {
             ExitCode::Failed
@@ -74,6 +79,7 @@ impl Numbers {
             (self.aborted, "ABORTED", Paint::Dim),
             (self.owed, "OWED", Paint::Warn),
             (self.apart, "APART", Paint::Fault),
+            (self.unprotected, "UNPROTECTED", Paint::Fault),
             (self.interrupted, "waiting for their device", Paint::Warn),
         ] {
             if n > 0 {

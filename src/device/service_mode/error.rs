@@ -22,6 +22,12 @@ pub enum NoHelp {
         /// In the cloud's words.
         reason: String,
     },
+    /// It does not accept the station's token.
+    #[error("the cloud does not accept the token: {reason}")]
+    NoToken {
+        /// In the cloud's words.
+        reason: String,
+    },
     /// It was not reached, or gave no definite answer. The exchange may be begun again.
     #[error("the cloud gave no answer: {reason}")]
     NoAnswer {
@@ -96,6 +102,7 @@ impl ServiceError {
             Self::NoHelp { source, .. } => match source {
                 NoHelp::KeyUnknown { .. } => Code::ServiceKeyUnknown,
                 NoHelp::Refused { .. } => Code::ServiceRefused,
+                NoHelp::NoToken { .. } => Code::CloudAuth,
                 NoHelp::NoAnswer { .. } => Code::CloudUnreachable,
             },
             Self::ServerKey { .. } => Code::ServiceServerKey,

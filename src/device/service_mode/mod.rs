@@ -332,6 +332,7 @@ mod tests {
         for (why, code) in [
             (NoHelp::KeyUnknown { reason: reason() }, Code::ServiceKeyUnknown),
             (NoHelp::Refused { reason: reason() }, Code::ServiceRefused),
+            (NoHelp::NoToken { reason: reason() }, Code::CloudAuth),
             (NoHelp::NoAnswer { reason: reason() }, Code::CloudUnreachable),
         ] {
             let script = opening();

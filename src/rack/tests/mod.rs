@@ -7,6 +7,7 @@ mod comings;
 mod diagnoses;
 mod doubts;
 mod given;
+mod guards;
 mod looks;
 mod moves;
 mod newcomers;
@@ -34,7 +35,7 @@ use crate::{
         key::{KeyLayout, SlotContent},
         outbox::{Answer, CloudDevice, Errand, Item, ItemId, Looked},
         platform::UsbMode,
-        recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Timeouts, Wifi},
+        recipe::{Aim, KeyPolicy, ProtectedPolicy, Recipe, ServerPolicy, Timeouts, Wifi},
         survey::Survey,
     },
 };
@@ -57,6 +58,7 @@ fn recipe(keys: KeyPolicy) -> Recipe {
         firmware: Vec::new(),
         keys,
         server: ServerPolicy::Keep,
+        protected: ProtectedPolicy::SetAside,
         wifi: None,
         prove: true,
         finish_owed: false,
@@ -143,6 +145,12 @@ struct Drive {
     proves_at: Option<Wall>,
     /// The worker reports this in place of doing this kind of step.
     fails: Option<(StepKind, StepError)>,
+    /// What the device shows of its protection.
+    shows: Protection,
+    /// Its bootloader cannot end Service Mode.
+    early: bool,
+    /// The cloud does not know the key with which it signs.
+    unknown: bool,
 }
 
 impl Drive {
@@ -188,6 +196,9 @@ impl Drive {
             stays_offline: false,
             proves_at: None,
             fails: None,
+            shows: Protection::Open,
+            early: false,
+            unknown: false,
         }
     }
 
@@ -341,7 +352,7 @@ impl Drive {
     fn obey(&mut self, slot: SlotNo, order: Order) {
         match order {
             Order::Identify { attached } => {
-                let identity = Identity::bare(DEVICE, Platform::Argon, self.mode, Protection::Open);
+                let identity = Identity::bare(DEVICE, Platform::Argon, self.mode, self.shows);
                 let fresh = RunId(uuid::Uuid::from_u128(self.facts.len() as u128 + 1));
                 self.give(&Input::Identified {
                     slot,
@@ -375,11 +386,17 @@ impl Drive {
                 self.give(&Input::Report { slot, ticket, result });
             }
             Order::Step { ticket, work, .. } => {
+                let guards = matches!(work.kind, StepKind::ServiceMode | StepKind::ProtectAgain);
+                if self.shows == Protection::Protected && !guards {
+                    let result = Err(StepError::new(Code::Protected, "it is closed"));
+                    return self.give(&Input::Report { slot, ticket, result });
+                }
                 let mut after = After::Stays;
                 if let Some((_, time)) = self.slow.filter(|(kind, _)| *kind == work.kind) {
                     self.now = self.now + time;
                 }
                 match work.kind {
+                    StepKind::ServiceMode | StepKind::ProtectAgain => after = self.guard(slot, ticket, work.kind),
                     StepKind::Question if self.says.is_told() => {
                         let (run, device, state) = (work.run, DEVICE, self.says);
                         self.commit(slot, ticket, Fact::Questioned { run, device, state });
@@ -434,7 +451,7 @@ impl Drive {
                         after,
                     }),
                 });
-                if after != After::Stays {
+                if matches!(after, After::Returns { .. }) {
                     self.unplug();
                     self.mode = UsbMode::Normal;
                     if !self.stays_away {
@@ -899,12 +916,21 @@ fn a_key_that_is_not_yet_accepted_may_be_owed_where_the_recipe_says_so() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever comes, in whatever order: no illegal decision, and replaying the facts gives the same runs and outbox.
+    /// Whatever comes, in whatever order: no illegal decision, and replaying the facts gives the same runs and outbox. No
+    /// device is left open without an alarm.
     #[test]
-    fn replay_equals_live(hands in proptest::collection::vec(0u8..15, 1..120), policy in 0u8..3, start in 0u8..3) {
+    fn replay_equals_live(
+        hands in proptest::collection::vec(0u8..16, 1..120),
+        policy in 0u8..3,
+        start in 0u8..3,
+        serviced in any::<bool>(),
+    ) {
         let policy = [KeyPolicy::Read, KeyPolicy::Generate, KeyPolicy::ReadOrGenerate][usize::from(policy)];
         let start = [valid(1), SlotContent::Blank, SlotContent::Corrupt { why: "x".into() }][usize::from(start)].clone();
-        let mut drive = Drive::new(recipe(policy), start);
+        let mut drive = Drive::new(recipe(policy), start.clone());
+        if serviced {
+            drive = Drive::that_is_protected(recipe(policy), start);
+        }
         for hand in hands {
             match hand {
                 0 | 1 => drive.plug(),
@@ -924,6 +950,7 @@ proptest! {
                 }
                 12 => drive.give(&Input::Command(Command::Abort(SlotNo(1)))),
                 13 => drive.give(&Input::Command(Command::Quit)),
+                14 if serviced => drive.loses_power(),
                 _ => {
                     drive.restart();
                 }
@@ -935,6 +962,10 @@ proptest! {
         }
         for run in drive.rack.runs() {
             prop_assert_eq!(again.run(run.id), Some(run));
+            if let run::State::Ended { verdict, code, .. } = &run.state {
+                let alarm = *verdict == Verdict::Quarantined || *code == Some(Code::NotProtectedAgain);
+                prop_assert!(!run.open || alarm, "{} leaves its device open", verdict);
+            }
         }
         for entry in drive.rack.outbox().entries() {
             let replayed = again.outbox().get(&entry.item.id).expect("the same items");

@@ -93,22 +93,17 @@ fn a_device_that_tells_who_it_is_after_the_station_was_asked_to_finish_starts_no
 }
 
 #[test]
-fn a_protected_device_is_judged_before_any_step_and_told_from_one_in_service_mode() {
-    for (protection, word) in [
-        (Protection::Protected, "the device is protected; "),
-        (Protection::Service, "the device is protected and in Service Mode; "),
-    ] {
-        let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
-        let address = plug_and_ask(&mut drive);
-        let told = Identity {
-            protection,
-            ..identity()
-        };
-        tell(&mut drive, address, Ok(told));
-        assert_eq!(drive.verdict(), Some((Verdict::Fail, Some(Code::Protected))));
-        assert!(drive.why().starts_with(word), "{}", drive.why());
-        assert_eq!(drive.count(|f| matches!(f, Fact::StepStarted { .. })), 0);
-    }
+fn a_protected_device_is_judged_before_any_step() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+    let address = plug_and_ask(&mut drive);
+    let told = Identity {
+        protection: Protection::Protected,
+        ..identity()
+    };
+    tell(&mut drive, address, Ok(told));
+    assert_eq!(drive.verdict(), Some((Verdict::Fail, Some(Code::Protected))));
+    assert!(drive.why().starts_with("the device is protected; "), "{}", drive.why());
+    assert_eq!(drive.count(|f| matches!(f, Fact::StepStarted { .. })), 0);
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub enum DeviceMishap {
     NoBoot,
     /// Control requests are accepted and never answered, until the device is reset.
     AppHangs,
+    /// Orders to end Service Mode are answered with success, and it goes on.
+    ServiceEndIgnored,
 }
 
 impl DeviceMishap {
@@ -66,6 +68,7 @@ impl DeviceMishap {
             Self::ReturnsAsOtherId(_) => "returns-as-other-id",
             Self::NoBoot => "no-boot",
             Self::AppHangs => "app-hangs",
+            Self::ServiceEndIgnored => "service-end-ignored",
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Blob, Device, dct, key,
+    Blob, Device, DeviceMishap, dct, key,
     platform::Transport,
     proto::{Fields, Message},
     requests::{Reply, error},
@@ -100,13 +100,21 @@ impl Device {
         };
         match request.number(1) {
             0 => {
-                self.s.service = None;
+                self.end_service();
                 self.s.protection.prepared = None;
                 Reply::ok()
             }
             1 => self.prepare(now, request.bytes(2)),
             2 => self.confirm(now, request.bytes(3)).map_or_else(error, |()| Reply::ok()),
             _ => error(-270),
+        }
+    }
+
+    /// Ends Service Mode, as it is told.
+    pub(super) fn end_service(&mut self) {
+        let ignored = |m: &DeviceMishap| *m == DeviceMishap::ServiceEndIgnored;
+        if !self.s.mishaps.bites(&mut self.s.counters, ignored) {
+            self.s.service = None;
         }
     }
 

@@ -99,7 +99,7 @@ impl Device {
         match answer.after {
             Some(After::Leave) => self.s.pending = Some((now + self.timing.leave_delay, Act::Reset(Boot::Normal))),
             Some(After::LeaveSafe) => self.s.pending = Some((now + self.timing.leave_delay, Act::Reset(Boot::Safe))),
-            Some(After::ClearOverride) => self.s.service = None,
+            Some(After::ClearOverride) => self.end_service(),
             Some(After::Crash) => self.s.dfu.crash(),
             Some(After::Detach) => self.reset(now, Boot::Dfu),
             None => {}

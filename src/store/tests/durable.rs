@@ -11,7 +11,7 @@ use rusqlite::{Connection, hooks::Action};
 
 use super::sample::{self as s, Bench, RELAXED};
 use crate::{
-    model::{Code, Verdict},
+    model::{Code, Verdict, fact::Protection},
     store::{
         BadKey, Options, Reader, Store, StoreError,
         migrate::{self, Migration},
@@ -301,13 +301,21 @@ fn a_ledger_of_the_first_schema_is_brought_up_to_date_and_its_tables_are_right()
     let item = s::item(run, device, &key);
     bench.all([s::queued(item.clone()), s::sent(&item.id, 1)]);
     bench.append(s::ended(run, device, Verdict::Quarantined, Some(Code::StateUnknown)));
-    let older = "ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
+    for (n, protection) in [(2, Protection::Service), (3, Protection::Service), (3, Protection::Protected)] {
+        bench.append(s::shows(s::device(n), protection));
+    }
+    let older = "DROP INDEX device_unprotected; ALTER TABLE device DROP COLUMN unprotected_since;
+        DROP INDEX device_apart; ALTER TABLE device DROP COLUMN apart; ALTER TABLE device DROP COLUMN lost;
+        ALTER TABLE device ADD COLUMN apart TEXT GENERATED ALWAYS AS (NULL) VIRTUAL;
+        CREATE INDEX device_apart ON device (id) WHERE apart IS NOT NULL; ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
         ALTER TABLE run DROP COLUMN released_by; ALTER TABLE run DROP COLUMN released_why;
         ALTER TABLE run DROP COLUMN diagnosis; ALTER TABLE run DROP COLUMN product; ALTER TABLE run DROP COLUMN reference;
         DROP TABLE restore; DROP TABLE packet; DROP TABLE shift; ALTER TABLE device DROP COLUMN labelled_at; PRAGMA user_version = 1";
     bench.store.conn.execute_batch(older).unwrap();
     let mut bench = bench.reopen();
     assert_eq!(bench.store.device(device).unwrap().unwrap().quarantined, Some(run));
+    let unprotected = |n| bench.store.device(s::device(n)).unwrap().unwrap().unprotected_since.is_some();
+    assert_eq!((unprotected(1), unprotected(2), unprotected(3)), (false, true, false));
     bench.verified();
     bench.append(s::answered(&item.id, 1, s::accepted()));
     bench.append(s::taken(s::packet(1), device, &s::key(2), None));

@@ -7,6 +7,7 @@ use crate::{
     model::{
         CloudState, Code, Fact, Outcome, SlotNo, StepError, StepKind, Verdict,
         diagnosis::Trouble,
+        fact::Protection,
         key::SlotContent,
         module::{InstalledModule, ModuleFunction},
         outbox::{Answer, Errand, Item, ItemId, ItemState},
@@ -114,6 +115,12 @@ fn one_of_each() -> Vec<Fact> {
             sha256: s::hash(8),
         },
         Fact::RestoreDestroyed { run, device },
+        Fact::ServiceOpened {
+            run,
+            device,
+            key: Some(new.fingerprint),
+        },
+        Fact::ProtectedAgain { run, device },
         Fact::KeyGiven {
             run,
             device,
@@ -167,6 +174,39 @@ fn one_of_each() -> Vec<Fact> {
 }
 
 #[test]
+fn a_device_is_unprotected_from_when_it_was_let_into_service_mode_until_it_shows_its_protection() {
+    let mut bench = Bench::new();
+    let (device, run) = (s::device(1), s::run(1));
+    bench.append(s::shows(device, Protection::Protected));
+    bench.append(s::started(run, device));
+    let opened = Fact::ServiceOpened { run, device, key: None };
+    let again = Fact::ProtectedAgain { run, device };
+    for (fact, unprotected) in [
+        (opened.clone(), true),
+        // A bootloader that does not tell Service Mode from no protection.
+        (s::shows(device, Protection::Open), true),
+        (again.clone(), false),
+        (s::shows(device, Protection::Open), false),
+        (s::shows(device, Protection::Service), true),
+        (opened, true),
+        (s::shows(device, Protection::Protected), false),
+        (again, false),
+    ] {
+        let told = format!("{fact:?}");
+        bench.append(fact);
+        let row = bench.store.device(device).unwrap().unwrap();
+        assert_eq!(row.unprotected_since.is_some(), unprotected, "{told}");
+        let filter = DeviceFilter {
+            unprotected: true,
+            ..DeviceFilter::default()
+        };
+        let listed = bench.reader().devices(&filter, None, 10).unwrap();
+        assert_eq!(listed.len(), usize::from(unprotected), "{told}");
+    }
+    bench.verified();
+}
+
+#[test]
 fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     let mut bench = Bench::new();
     let facts = one_of_each();
@@ -178,7 +218,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 44, "one of each kind");
+    assert_eq!(kinds.len(), 46, "one of each kind");
 
     let records = bench.reader().records(1, 100).unwrap();
     assert_eq!(
@@ -188,9 +228,9 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     assert_eq!(records[0].seq, 2);
     assert_eq!((records[0].at, &records[0].station), (s::second(2), &s::station()));
     let of_run = bench.store.run_records(s::run(1)).unwrap();
-    assert_eq!(of_run.len(), 28, "all but start, recipe, arrival and packet");
+    assert_eq!(of_run.len(), 30, "all but start, recipe, arrival and packet");
     let about = bench.reader().device_records(s::device(1), None, 100).unwrap();
-    assert_eq!(about.len(), 34, "those, the arrival, the packet, its labels and its repair");
+    assert_eq!(about.len(), 36, "those, the arrival, the packet, its labels and its repair");
     assert!(about.is_sorted_by_key(|record| std::cmp::Reverse(record.seq)));
     let page = bench.reader().device_records(s::device(1), Some(about[4].seq), 2).unwrap();
     assert_eq!(page, about[5..7]);
@@ -1027,5 +1067,39 @@ fn the_shift_keeps_in_mind_what_a_start_has_to_know_and_nothing_else() {
     assert_eq!(row.serial.as_deref(), Some("P046AF450V9AB12"));
     assert!(row.labelled_at.is_some());
     assert_eq!(bench.store.serial_owner("p046af450v9ab12").unwrap(), [one]);
+    bench.verified();
+}
+
+#[test]
+fn a_claim_that_is_refused_after_its_run_ended_is_an_alarm_on_its_device() {
+    let mut bench = Bench::new();
+    let (device, run) = (s::device(1), s::run(1));
+    bench.append(s::started(run, device));
+    let claim = Item {
+        id: ItemId::claim(run),
+        errand: Errand::Claim { before: s::hash(8) },
+        ..s::import(run, device)
+    };
+    bench.append(s::queued(claim.clone()));
+    bench.append(s::ended(run, device, Verdict::Owed, Some(Code::CloudUnreachable)));
+    for attempt in 1..=2 {
+        bench.append(s::sent(&claim.id, attempt));
+        bench.append(s::answered(&claim.id, attempt, s::refused()));
+    }
+    let row = bench.store.device(device).unwrap().unwrap();
+    assert_eq!(row.standing, Standing::Apart(crate::store::Apart::Lost));
+    assert_eq!(
+        row.quarantined,
+        Some(run),
+        "nothing is done with it before a person has looked"
+    );
+    bench.append(Fact::QuarantineReleased {
+        run,
+        device,
+        by: "eva".into(),
+        why: "given back by hand".into(),
+    });
+    let row = bench.store.device(device).unwrap().unwrap();
+    assert!(row.quarantined.is_none() && !matches!(row.standing, Standing::Apart(_)));
     bench.verified();
 }

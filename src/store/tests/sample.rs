@@ -125,6 +125,18 @@ pub(super) fn seen(device: DeviceId) -> Fact {
     }
 }
 
+/// A device that shows this of its protection.
+pub(super) fn shows(device: DeviceId, protection: Protection) -> Fact {
+    Fact::DeviceSeen {
+        slot: SlotNo(3),
+        port: "pci-0000:00:14.0/3.2".parse::<PortPath>().unwrap(),
+        identity: Identity {
+            protection,
+            ..identity(device)
+        },
+    }
+}
+
 pub(super) fn identity(device: DeviceId) -> Identity {
     Identity {
         device,

@@ -53,6 +53,7 @@ fn next_action(history: &History) -> &'static str {
     let code = last.and_then(|run| run.code.or(run.interrupted));
     match (history.device.quarantined, history.device.standing, code) {
         (Some(_), ..) => Code::Quarantined.next_action(),
+        _ if history.device.unprotected_since.is_some() => Code::NotProtectedAgain.next_action(),
         (None, Standing::Apart(_), None) => "Plug it in: its key is read and registered again.",
         (None, _, Some(code)) => code.next_action(),
         (None, ..) if last.and_then(|run| run.verdict) == Some(Verdict::Pass) => "None: it passed. Plugged in, it runs again.",
@@ -98,6 +99,12 @@ fn whole(history: &History, offered: Option<String>, width: u16, theme: Theme) -
         "seen",
         format!("{} to {}{slot}", moment(row.first_seen), moment(row.last_seen)),
     );
+    if let Some(since) = row.unprotected_since {
+        say(
+            "UNPROTECTED",
+            format!("since {}: it has not shown that it is protected again", moment(since)),
+        );
+    }
     let content = row.slot_content.clone().unwrap_or_else(|| "not read".to_owned());
     let key = row.key_in_slot.map(|key| format!(", {}", key.short())).unwrap_or_default();
     say("key in slot", format!("{content}{key}"));
@@ -176,6 +183,7 @@ const fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::Unregistered => "no key of it was registered from here",
         Standing::Agreed => "device and cloud hold the same key",
+        Standing::Apart(Apart::Lost) => "APART: it could not be given back to its owner",
         Standing::Apart(Apart::Ambiguous) => "APART: an upload may or may not have arrived",
         Standing::Apart(Apart::Writing) => "APART: a key write is not settled",
         Standing::Apart(Apart::Differs) => "APART: device and cloud hold different keys",

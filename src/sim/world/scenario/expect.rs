@@ -21,6 +21,8 @@ pub struct Expect {
     pub owed: u32,
     /// True if a step must have failed and been tried again.
     pub retried: bool,
+    /// True if the device, which was protected, must be open in the end, and the ledger say so.
+    pub unprotected: bool,
 }
 
 /// The verdicts, in the words of the screen.
@@ -89,6 +91,8 @@ pub(super) struct RawExpect {
     owed: u32,
     #[serde(default)]
     retried: bool,
+    #[serde(default)]
+    unprotected: bool,
 }
 
 pub(super) fn resolve(raw: Vec<RawExpect>, slots: &BTreeMap<u16, Slot>) -> Result<BTreeMap<u16, Expect>, ScenarioError> {
@@ -107,6 +111,7 @@ pub(super) fn resolve(raw: Vec<RawExpect>, slots: &BTreeMap<u16, Slot>) -> Resul
             uploads: raw.uploads,
             owed: raw.owed,
             retried: raw.retried,
+            unprotected: raw.unprotected,
         };
         if expect.insert(raw.slot, one).is_some() {
             return Err(ScenarioError::ExpectOnce(raw.slot));

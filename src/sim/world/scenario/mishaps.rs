@@ -107,6 +107,7 @@ enum InjectForm {
     ReturnsAsOtherId(DeviceId),
     NoBoot,
     AppHangs,
+    ServiceEndIgnored,
 }
 
 impl RawMishap {

@@ -39,6 +39,8 @@ pub struct Scenario {
     pub ordered: Option<u32>,
     /// Whether the recipes let a device go whose key is still owed to the cloud.
     pub finish_owed: bool,
+    /// Whether the recipes let protected devices into Service Mode.
+    pub service_mode: bool,
     /// Platforms that no recipe is for.
     pub without_recipe: Vec<PlatformName>,
     /// How long devices take.
@@ -254,6 +256,7 @@ impl Scenario {
             repair: raw.repair,
             ordered: raw.ordered,
             finish_owed: raw.finish_owed,
+            service_mode: raw.service_mode,
             without_recipe: raw.without_recipe,
             pace: raw.pace,
             cloud: raw.cloud.resolve(&slots)?,
@@ -287,6 +290,8 @@ struct RawScenario {
     ordered: Option<u32>,
     #[serde(default, rename = "finish-owed")]
     finish_owed: bool,
+    #[serde(default, rename = "service-mode")]
+    service_mode: bool,
     #[serde(default, rename = "without-recipe")]
     without_recipe: Vec<PlatformName>,
     #[serde(default)]

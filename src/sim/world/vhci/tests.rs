@@ -39,6 +39,16 @@ fn each_slot_has_the_number_of_its_port() {
     let folder = platform(8, "240\n");
     let controllers = Controllers::find(folder.path()).unwrap();
     assert_eq!(controllers.capacity(), 120);
+    // What the kernel has not let go yet.
+    fs::create_dir_all(folder.path().join("vhci_hcd.1/usb3/3-2")).unwrap();
+    fs::create_dir_all(folder.path().join("vhci_hcd.1/usb4")).unwrap();
+    for (port, held) in [
+        ("platform-vhci_hcd.1/2", true),
+        ("platform-vhci_hcd.1/3", false),
+        ("platform-vhci_hcd.0/2", false),
+    ] {
+        assert_eq!(controllers.holds(&port.parse().unwrap()), held, "{port}");
+    }
     let wire = UnixStream::pair().unwrap().0;
     for (slot, port, number) in [
         (1, "platform-vhci_hcd.0/1", 0),
