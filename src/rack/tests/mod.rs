@@ -6,13 +6,8 @@ mod clouds;
 mod comings;
 mod diagnoses;
 mod doubts;
-<<<<<<< HEAD
-mod given;
-mod guards;
-=======
 mod guards;
 mod given;
->>>>>>> main
 mod looks;
 mod moves;
 mod newcomers;
