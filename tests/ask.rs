@@ -1,0 +1,163 @@
+//! A running station is asked from outside, as from its screen: the real binary in processes of its own.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
+#[expect(dead_code, reason = "other tests send signals and read key stores")]
+mod process;
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use process::{Served, keyrack, text};
+use serde_json::Value;
+
+/// Two protected devices: two equal failures.
+const RACK: &str = r#"
+about = "two that are protected"
+seed = 5
+[[slot]]
+number = 1
+platform = "argon"
+serial = "ARNKAB846A1B2C1"
+protected = true
+[[slot]]
+number = 2
+platform = "argon"
+protected = true
+[[expect]]
+slot = 1
+verdict = "FAIL"
+key = "unchanged-bytes"
+uploads = 0
+[[expect]]
+slot = 2
+verdict = "FAIL"
+key = "unchanged-bytes"
+uploads = 0
+"#;
+
+/// Runs a command of the program with this on its standard input; its exit code and its last line.
+fn with_input(home: &Path, world: &Served, arguments: &[&str], input: &str) -> (i32, Value) {
+    let config = world.folder.join("station.toml");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_keyrack"))
+        .args(arguments)
+        .args(["--json", "--config", text(&config)])
+        .env("HOME", home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let said = String::from_utf8(out.stdout).unwrap();
+    let last = said
+        .lines()
+        .last()
+        .map_or(Value::Null, |line| serde_json::from_str(line).unwrap());
+    assert!(!said.contains("SECRETSECRET123") && !String::from_utf8_lossy(&out.stderr).contains("SECRETSECRET123"));
+    (out.status.code().unwrap(), last)
+}
+
+fn words(answer: &Value) -> &str {
+    answer["text"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn a_shift_a_stopped_line_and_its_release_without_a_screen() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let world = Served::start(home, RACK);
+    let config = world.folder.join("station.toml");
+    let mut toml = std::fs::read_to_string(&config).unwrap();
+    toml.push_str("\n[line]\nstop_after = 2\n");
+    std::fs::write(&config, toml).unwrap();
+    let ask = |arguments: &[&str], input: &str| with_input(home, &world, &[&["ask"], arguments].concat(), input);
+    let engineer = |arguments: &[&str], input: &str| with_input(home, &world, &[&["engineer"], arguments].concat(), input);
+
+    let (code, _) = ask(&["status"], "");
+    assert_ne!(code, 0, "nobody to ask");
+    assert_eq!(engineer(&["add", "eva"], "12345\n").0, 2, "too short");
+    assert_eq!(engineer(&["add", "eva"], "271828\n").0, 0);
+    assert_eq!(engineer(&["list"], "").1["name"], "eva");
+
+    let mut station = world.station(home, &[]);
+    let line = station.wait_for(|event| event["event"] == "line").expect("the line stops");
+    assert!(
+        line["stopped"]["what"]
+            .as_str()
+            .unwrap()
+            .contains("2 devices in a row failed with protected")
+    );
+    let (_, status) = ask(&["status"], "");
+    assert_eq!(status["stopped"]["code"], "protected");
+    assert_eq!(status["slots"][0]["verdict"], "fail");
+
+    // Badge, work order, label: the secret of the label is seen by nobody.
+    let (code, said) = ask(
+        &["scan", "--slot", "1"],
+        "OP-ada\nWO-17/500\nARNKAB846A1B2C1 SECRETSECRET123\n",
+    );
+    assert_eq!((code, words(&said)), (0, "label and device agree: this is the one in slot 1"));
+    let (code, said) = ask(&["scan", "--slot", "1"], "P046AF450V9AB12 SECRETSECRET123\n");
+    assert!(code == 2 && words(&said).contains("wrong label"), "{said}");
+    let (_, status) = ask(&["status"], "");
+    assert_eq!(
+        (&status["operator"], &status["work_order"]["quantity"]),
+        (&"ada".into(), &500.into())
+    );
+
+    // Only an engineer.
+    let release = ["release-line", "--why", "sent to the repair bench"];
+    let (code, said) = ask(&release, "");
+    assert!(code == 2 && words(&said).contains("only an engineer"), "{said}");
+    assert_eq!(ask(&["engineer"], "eva 999999\n").0, 2);
+    let device = status["slots"][0]["device"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&["repair", &device], "").0, 2);
+
+    // The line stays stopped over a start, and operator and order stay.
+    assert_eq!(ask(&["quit"], "").0, 0);
+    station.end();
+    let mut station = world.station(home, &[]);
+    let line = station
+        .wait_for(|event| event["event"] == "line")
+        .expect("it is still stopped");
+    assert_eq!(line["stopped"]["code"], "protected");
+    let held = |event: &Value| event["event"] == "slot" && event["state"] == "line stopped";
+    assert!(station.wait_for(held).is_some(), "newcomers wait");
+    assert_eq!(ask(&["status"], "").1["operator"], "ada");
+
+    assert_eq!(ask(&["engineer"], "eva 271828\n").0, 0);
+    let (code, said) = ask(&release, "");
+    assert_eq!((code, words(&said)), (0, "the line is released: new runs begin"));
+    let again = |event: &Value| event["event"] == "fact" && event["fact"]["fact"] == "run-started";
+    assert!(station.wait_for(again).is_some(), "the device that waited begins");
+    let ended = |event: &Value| event["event"] == "fact" && event["fact"]["fact"] == "run-ended";
+    assert!(station.wait_for(ended).is_some());
+    let (code, said) = ask(&["repair", &device], "");
+    assert!(code == 0 || words(&said).contains("not over"), "{said}");
+    assert_eq!(ask(&["no-engineer"], "").0, 0);
+    assert_eq!(ask(&["finish"], "").0, 0);
+    station.end();
+    assert_eq!(ask(&["status"], "").0, 2, "nobody to ask any more");
+
+    let journal = keyrack(home, &["replay", "--json", "--config", text(&config)]);
+    let journal = String::from_utf8(journal.stdout).unwrap();
+    for fact in [
+        "label-bound",
+        "label-refused",
+        "line-stopped",
+        "line-released",
+        "engineer-came",
+        "engineer-left",
+        "pin-refused",
+    ] {
+        assert!(journal.contains(&format!("\"fact\":\"{fact}\"")), "{fact}");
+    }
+    assert!(!journal.contains("SECRETSECRET123") && !journal.contains("271828"));
+    let verified = keyrack(home, &["replay", "--verify", "--config", text(&config)]);
+    assert!(verified.status.success());
+}
