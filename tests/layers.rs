@@ -63,6 +63,8 @@ const TUI_MAY_KNOW: &[&str] = &[
     "rack::RackView",
     "rack::Command",
     "rack::Ending",
+    "rack::OrderName",
+    "rack::Told",
     "rack::view",
     "rack::run",
     "store::DeviceRow",

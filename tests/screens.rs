@@ -13,12 +13,14 @@ use keyrack::{
     model::{
         Code, DeviceId, Fact, Outcome, Platform, PortPath, Record, RunId, SlotNo, StationId, StepError, StepKind, Verdict, Wall,
         fact::{Identity, Protection},
+        outbox::{Answer, Errand, Item, ItemId},
         platform::UsbMode,
         recipe::{Sha256, WorkOrder},
+        scan::Patterns,
     },
     rack::{
-        Book, Ending, Past, RackView, Setting,
-        view::{Awaits, Registration, SlotView},
+        Book, Ending, Past, RackView, Rules, Setting,
+        view::{Awaits, Registration, Role, SlotView},
     },
     store::{self, Reader, Store},
     tui::{
@@ -48,21 +50,21 @@ impl Desk {
             .collect();
         let station = tui::Station {
             id: StationId("line-1".to_owned()),
-            operator: Some("eva".to_owned()),
-            work_order: Some(WorkOrder {
-                id: "WO-17".to_owned(),
-                product: None,
-                quantity: 500,
-            }),
+            patterns: Patterns::default(),
             places: ports.keys().map(|slot| place(*slot)).collect(),
         };
         let setting = Setting {
             station: station.id.clone(),
             ports,
             book: Book::default(),
-            operator: None,
-            work_order: None,
+            operator: Some("eva".to_owned()),
+            work_order: Some(WorkOrder {
+                id: "WO-17".to_owned(),
+                product: None,
+                quantity: 500,
+            }),
             import_chunk: 500,
+            rules: Rules::default(),
         };
         let past = Past::new(setting, station.places.iter().map(|place| place.slot));
         let rack = past.view();
@@ -410,6 +412,148 @@ fn the_other_screens_and_the_questions() {
     desk.assert("question-quit-held");
 }
 
+/// Three devices failed in the same way: the line is stopped, and a fourth one waits.
+fn stopped() -> Desk {
+    let mut desk = Desk::new(8);
+    for n in 1..=3 {
+        desk.happen(begin(n));
+        desk.happen([end(n, Verdict::Fail, Some(Code::KeyBlank), "")]);
+    }
+    desk.happen([Fact::LineStopped {
+        code: Code::KeyBlank,
+        devices: (1..=3).map(device).collect(),
+    }]);
+    desk.happen([Fact::LabelBound {
+        slot: SlotNo(1),
+        device: device(1),
+        serial: "ARNKAB846A00001".to_owned(),
+    }]);
+    desk.rack.slots[3] = SlotView {
+        device: Some(device(4)),
+        ..SlotView::awaiting(SlotNo(4), Awaits::Line)
+    };
+    desk.rack.role = Role::Operator { next_pin: None };
+    desk
+}
+
+fn engineer() -> Role {
+    Role::Engineer {
+        name: "ada".to_owned(),
+        until: Wall::from_millis(1_795_000_900_000).unwrap(),
+    }
+}
+
+#[test]
+fn a_stopped_line_is_on_every_screen() {
+    let mut desk = stopped();
+    desk.app.on(Event::Resize(80, 24), &mut desk.rack);
+    desk.app.selected = SlotNo(4);
+    desk.assert("stopped");
+    for (key, name) in [
+        (3, "slot"),
+        (7, "log"),
+        (4, "device"),
+        (5, "outbox"),
+        (6, "yield"),
+        (1, "help"),
+    ] {
+        desk.press(KeyCode::F(key));
+        for size in SIZES {
+            let picture = desk.picture(size, Depth::Mono);
+            assert!(
+                picture.contains("LINE STOPPED: 3 devices in a row failed with key-blank"),
+                "{name}\n{picture}"
+            );
+        }
+    }
+    desk.app.selected = SlotNo(1);
+    desk.press(KeyCode::F(3));
+    desk.assert("stopped-slot-labelled");
+    desk.press(KeyCode::F(12));
+    desk.assert("question-pin");
+    desk.rack.role = Role::Operator {
+        next_pin: Some(Wall::from_millis(1_795_000_900_000).unwrap()),
+    };
+    desk.assert("question-pin-waits");
+    desk.press(KeyCode::Esc);
+    desk.rack.role = engineer();
+    desk.press(KeyCode::F(12));
+    desk.assert("question-release-line");
+}
+
+#[test]
+fn what_a_screen_offers_is_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = folder.path().join("ledger");
+    let mut store = Store::open(&ledger, StationId("demo".to_owned()), store::Options::default()).unwrap();
+    let mut desk = verdicts();
+    let recipe = Fact::RecipeRecorded {
+        hash: Sha256([0x2a; 32]),
+        name: "argon".to_owned(),
+        text: String::new(),
+    };
+    let at = desk.journal[0].at;
+    store.append(at, &[recipe]).unwrap();
+    for record in &desk.journal {
+        store.append(record.at, std::slice::from_ref(&record.fact)).unwrap();
+    }
+    let import = Item {
+        id: ItemId::import(run(8)),
+        run: run(8),
+        device: device(8),
+        product: None,
+        errand: Errand::Import { activate_sim: false },
+        after: None,
+    };
+    let (item, answer_of) = (import.id.clone(), |attempt, answer| Fact::ItemAnswered {
+        item: import.id.clone(),
+        attempt,
+        answer,
+    });
+    let sent = |attempt| Fact::ItemSent {
+        item: item.clone(),
+        attempt,
+    };
+    let refused = || Answer::Refused {
+        code: Code::ImportInvalid,
+        reason: "the device is in no product of this account, and its owner is not told".to_owned(),
+    };
+    let queued = Fact::ItemQueued { item: import.clone() };
+    store
+        .append(
+            at,
+            &[queued, sent(1), answer_of(1, refused()), sent(2), answer_of(2, refused())],
+        )
+        .unwrap();
+    let waits = Item {
+        id: ItemId::import(run(7)),
+        run: run(7),
+        device: device(7),
+        ..import.clone()
+    };
+    store.append(at, &[Fact::ItemQueued { item: waits }]).unwrap();
+    let reader = Reader::open(&ledger).unwrap();
+    let ask = |desk: &mut Desk, question| {
+        let answer = answer(&reader, question).unwrap();
+        desk.app.on(Event::Ledger(answer), &mut desk.rack);
+    };
+    desk.rack.owed = 1;
+    desk.press(KeyCode::F(5));
+    ask(&mut desk, Question::Owed);
+    desk.assert("outbox-refused");
+    desk.press(KeyCode::F(4));
+    ask(&mut desk, Question::Find(device(2).to_string()));
+    desk.assert("device-repair");
+    desk.press(KeyCode::F(12));
+    desk.assert("question-repair");
+    desk.press(KeyCode::Esc);
+    ask(&mut desk, Question::Find(device(5).to_string()));
+    desk.rack.role = engineer();
+    desk.assert("device-quarantined");
+    desk.press(KeyCode::F(12));
+    desk.assert("question-release");
+}
+
 /// The ledger that the demo's journal makes, for what the screen reads there.
 #[test]
 fn what_the_ledger_knows() {
@@ -423,7 +567,7 @@ fn what_the_ledger_knows() {
     let reader = Reader::open(&ledger).unwrap();
     let mut desk = demo(usize::MAX);
     let ask = |desk: &mut Desk, question| {
-        let answer = answer(&reader, None, question).unwrap();
+        let answer = answer(&reader, question).unwrap();
         desk.app.on(Event::Ledger(answer), &mut desk.rack);
     };
     desk.press(KeyCode::F(4));
@@ -449,7 +593,7 @@ fn what_the_ledger_knows() {
     let early = folder.path().join("early");
     let mut store = Store::open(&early, StationId("demo".to_owned()), store::Options::default()).unwrap();
     store.append(records[0].at, &before).unwrap();
-    let owed = answer(&Reader::open(&early).unwrap(), None, Question::Owed).unwrap();
+    let owed = answer(&Reader::open(&early).unwrap(), Question::Owed).unwrap();
     desk.app.on(Event::Ledger(owed), &mut desk.rack);
     desk.press(KeyCode::F(5));
     desk.assert("outbox");

@@ -144,6 +144,24 @@ fn the_rack_is_shown_with_what_is_in_it_and_what_is_plugged_in_elsewhere() {
 }
 
 #[test]
+fn two_devices_with_one_id_are_told_apart_by_their_ports_and_the_table_says_so() {
+    let bench = Bench::new(include_str!("../fixtures/scenarios/duplicate-id.toml"));
+    let config = bench.config(&[A, B]);
+    let (_, lines) = bench.lines(&[]);
+    let ids: Vec<&Value> = of(&lines, "slot").iter().map(|slot| &slot["device"]["id"]).collect();
+    assert_eq!(ids[0], ids[1]);
+    let bus = bench.socket();
+    let end = keyrack(
+        bench.home.path(),
+        &["--config", text(&config), "slots", "--world", text(&bus)],
+    );
+    let table = String::from_utf8(end.stdout).unwrap();
+    for other in [A, B] {
+        assert!(table.contains(&format!("the same id is at {other}")), "{table}");
+    }
+}
+
+#[test]
 fn whoever_follows_sees_what_comes_and_goes() {
     let bench = Bench::new(TWO);
     bench.config(&[A, "pci-0000:00:14.0/4"]);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    backup, bench, check, demo, device, devices, exit::ExitCode, help, keys, login, outbox, packet, release, repair, replay, run,
-    sim, slots,
+    ask, backup, bench, check, demo, device, devices, engineer, exit::ExitCode, help, keys, login, outbox, packet, release,
+    repair, replay, run, sim, slots,
 };
 
 /// keyrack: a provisioning station for a rack of Particle devices
@@ -79,8 +79,10 @@ pub(crate) enum ColorChoice {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Run(run::RunArgs),
+    Ask(ask::AskArgs),
     Check(check::CheckArgs),
     Slots(slots::SlotsArgs),
+    Engineer(engineer::EngineerArgs),
     Devices(devices::DevicesArgs),
     Device(device::DeviceArgs),
     Keys(keys::KeysArgs),

@@ -13,7 +13,7 @@ use super::{
     cloud::{Access, CloudArgs},
     error::CliError,
     places,
-    repair::Job,
+    repair::{Job, Server},
     rig::private_folder,
 };
 use crate::{
@@ -25,16 +25,16 @@ use crate::{
         entropy::SystemEntropy,
     },
     keys::seal::StationKey,
-    model::{Fact, ProductId, Secret, SlotNo, recipe::WorkOrder},
-    rack::Setting,
+    model::{Fact, ProductId, Secret, SlotNo, recipe::WorkOrder, scan::Patterns},
+    rack::{Rules, Setting},
     sim::world::remote::RemoteBus,
     station::{
-        Clients, Pairs, Shelf, Tuning, World,
+        Clients, Pairs, Pins, Shelf, Tuning, World,
         shelf::prepare,
         undo::{MemoryUndo, NoCopies, SealedUndo},
     },
     steps::UndoCopies,
-    store::{Options, Store, UndoVault, station_key},
+    store::{EngineersFile, Options, Store, UndoVault, station_key},
     tui::Place,
 };
 
@@ -73,6 +73,8 @@ pub(super) struct Parts {
     pub(super) tuning: Tuning,
     /// Where each slot is on the rack.
     pub(super) places: Vec<Place>,
+    /// How badges and work orders look.
+    pub(super) patterns: Patterns,
 }
 
 /// Puts a station together.
@@ -122,6 +124,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         source,
     })?;
     let store = Store::open(&folder, config.id.clone(), Options::default())?;
+    let pins = Pins::new(engineers(&config, &state));
     let Copies { undo, restore } = undo(&config, &state, &folder, &entropy)?;
     let shelf = shelf(&config, &store)?;
     let setting = Setting {
@@ -133,9 +136,17 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
             .map(|slot| (slot.number, slot.port.clone()))
             .collect(),
         book: shelf.book.clone(),
-        operator: overrides.operator.clone().or(config.operator),
-        work_order: overrides.work_order.clone().or(config.work_order),
+        operator: config.operator.clone(),
+        work_order: config.work_order.clone(),
         import_chunk: usize::try_from(config.cloud.import_chunk).unwrap_or(usize::MAX),
+        rules: Rules {
+            // What a command repairs one by one is looked at one by one.
+            stop_after: config.house.stop_after.filter(|_| overrides.job.is_none()),
+            pins: pins.exist()?,
+            engineer_for: config.house.engineer_for,
+            operator_now: overrides.operator.clone(),
+            work_order_now: overrides.work_order.clone(),
+        },
     };
     let places = config.slots.iter().map(place).collect();
     let world = World {
@@ -147,6 +158,7 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         restore,
         clients,
         pairs: overrides.pairs.clone(),
+        pins,
     };
     Ok(Parts {
         world,
@@ -155,7 +167,13 @@ pub(super) fn station(path: &Path, overrides: &Overrides, context: &Context) -> 
         shelf,
         tuning: Tuning::default(),
         places,
+        patterns: config.house.patterns,
     })
+}
+
+/// The file of the engineers.
+pub(super) fn engineers(config: &config::Station, state: &Path) -> EngineersFile {
+    EngineersFile::new(config.house.engineers.clone().unwrap_or_else(|| state.join(ENGINEERS)))
 }
 
 /// The ports: those of this machine, or of a simulated world.
@@ -279,6 +297,13 @@ fn shelf(config: &config::Station, store: &Store) -> Result<Shelf, CliError> {
         let resolved = spec.resolve(&read)?;
         shelf.offer(prepare(resolved.recipe, &resolved.firmware)?);
     }
+    // What a person can ask for at the screen; a recipe that cannot repair is no reason not to provision.
+    for spec in Job::new(None, Server::Usual).recipes(config) {
+        let ready = spec.resolve(&read).map_err(CliError::from);
+        if let Ok(ready) = ready.and_then(|resolved| Ok(prepare(resolved.recipe, &resolved.firmware)?)) {
+            shelf.offer_repair(ready);
+        }
+    }
     let open = store.open_records()?;
     let hashes = open.iter().filter_map(|record| match record.fact {
         Fact::RunStarted { recipe, .. } => Some(recipe),
@@ -303,3 +328,5 @@ fn shelf(config: &config::Station, store: &Store) -> Result<Shelf, CliError> {
 
 /// The folder of restore data, beside the undo copies.
 const RESTORE: &str = "restore";
+/// The file of the engineers, in the folder of state.
+const ENGINEERS: &str = "engineers";

@@ -160,6 +160,7 @@ pub(super) fn standing(standing: Standing) -> Text {
         Standing::Unregistered => Text::new().paint(Paint::Dim, "never registered"),
         Standing::Agreed => Text::new().paint(Paint::Good, "agreed"),
         Standing::Apart(why) => Text::new().paint(Paint::Fault, "APART").then(match why {
+            Apart::Lost => ": it was taken from its owner or its product and could not be given back",
             Apart::Ambiguous => ": an upload may or may not have arrived",
             Apart::Writing => ": a write of a new key is not settled",
             Apart::Differs => ": the slot holds another key than the cloud accepted",

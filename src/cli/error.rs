@@ -32,7 +32,7 @@ use crate::{
         world::{scenario::ScenarioError, vhci::NoController},
     },
     station::{StationError, shelf::ShelfError},
-    store::{StationKeyError, StoreError},
+    store::{EngineersError, StationKeyError, StoreError},
 };
 
 /// Why a command failed.
@@ -75,6 +75,9 @@ pub enum CliError {
     /// The key that seals undo copies cannot be used.
     #[error("could not use the station key")]
     StationKey(#[from] StationKeyError),
+    /// It is not known who the engineers are.
+    #[error(transparent)]
+    Engineers(#[from] EngineersError),
     /// The ports cannot be used.
     #[error("could not use the USB ports")]
     Bus(#[from] BusError),

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    ask::desk,
     print::{Paint, Printer, Text},
     summary::Summary,
 };
@@ -21,7 +22,7 @@ use crate::{
     station::Event,
 };
 pub(super) use json::FactEvent;
-use json::{DurableEvent, LockEvent, OrderEvent, ProgressEvent, SlotEvent};
+use json::{DurableEvent, LineEvent, LockEvent, OrderEvent, ProgressEvent, SlotEvent};
 
 /// Follows a station.
 pub(super) struct Events {
@@ -31,6 +32,7 @@ pub(super) struct Events {
     devices: BTreeMap<DeviceId, SlotNo>,
     locked: Option<String>,
     order: Option<Ordered>,
+    stopped: bool,
     held: Held,
     /// The screen says it all: nothing is printed.
     quiet: bool,
@@ -71,6 +73,7 @@ impl Events {
             devices: BTreeMap::new(),
             locked: None,
             order: None,
+            stopped: false,
             held: Held::default(),
             quiet: false,
         }
@@ -204,6 +207,14 @@ impl Events {
                 Text::new().then(sentence::sentence(fact)).then(next)
             }
             Fact::KeyAbandoned { .. } | Fact::KeyRestored { .. } | Fact::HandshakeSeen { .. } => sentence::sentence(fact).into(),
+            Fact::OperatorNamed { .. }
+            | Fact::WorkOrderNamed { .. }
+            | Fact::LabelBound { .. }
+            | Fact::EngineerCame { .. }
+            | Fact::EngineerLeft { .. }
+            | Fact::RepairAsked { .. }
+            | Fact::QuarantineReleased { .. } => sentence::sentence(fact).into(),
+            Fact::LabelRefused { .. } | Fact::PinRefused {} => Text::new().paint(Paint::Warn, sentence::sentence(fact)),
             Fact::ItemAnswered { answer, .. } if !matches!(answer, Answer::Accepted { .. }) => {
                 Text::new().paint(Paint::Warn, sentence::sentence(fact))
             }
@@ -226,6 +237,10 @@ impl Events {
         if view.order != self.order {
             self.order.clone_from(&view.order);
             self.order_changed();
+        }
+        if view.stopped.is_some() != self.stopped {
+            self.stopped = view.stopped.is_some();
+            self.line_changed(view);
         }
         for slot in &view.slots {
             let shown = self.slots.entry(slot.slot).or_default();
@@ -267,6 +282,22 @@ impl Events {
             let text = format!("work order {}: all {} devices are done", order.id, order.quantity);
             self.printer.line(Text::new().paint(Paint::Good, text));
         }
+    }
+
+    fn line_changed(&self, view: &RackView) {
+        let stopped = desk::line_words(view);
+        if self.printer.is_json() {
+            return self.printer.object(&LineEvent {
+                event: "line",
+                stopped: stopped.as_ref(),
+            });
+        }
+        self.printer.line(match &stopped {
+            Some(line) => Text::new()
+                .paint(Paint::Bad, &line.what)
+                .then(format!(". No new run begins; next: {}", line.next)),
+            None => Text::new().paint(Paint::Good, "the line is released: new runs begin"),
+        });
     }
 
     /// At most one line for each tenth of a step.

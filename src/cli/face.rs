@@ -9,7 +9,7 @@ use std::{
 use super::{Context, args::ColorChoice, error::CliError, signals::Signals};
 use crate::{
     edge::Clock,
-    model::Record,
+    model::{Record, scan::Patterns},
     rack::Setting,
     station::{Event, Remote},
     tui::{self, Asked, Depth, Place, Screen, Story},
@@ -47,7 +47,7 @@ impl Face {
     pub(super) fn prepare(
         self,
         setting: &Setting,
-        places: Vec<Place>,
+        (places, patterns): (Vec<Place>, Patterns),
         earlier: &[Record],
         ledger: &Path,
         clock: &Arc<dyn Clock>,
@@ -62,9 +62,8 @@ impl Face {
         let setup = tui::Setup {
             station: tui::Station {
                 id: setting.station.clone(),
-                operator: setting.operator.clone(),
-                work_order: setting.work_order.clone(),
                 places,
+                patterns,
             },
             story,
             depth,
@@ -94,8 +93,9 @@ impl Shown {
             }
         };
         let remote = remote.clone();
-        let sink = move |asked| match asked {
-            Asked::Station(command) => remote.command(command),
+        let sink = move |asked, told| match asked {
+            Asked::Station(command) => remote.ask(command, told),
+            Asked::Pin(pin) => remote.pin(pin.0, told),
             // A station has only the pace of its devices.
             Asked::Replay(_) => {}
         };

@@ -17,6 +17,8 @@
 //! | `slots/` | which slot is which port, and what is plugged in where |
 //! | `repair/` | what is wrong with a device's keys, and the ways to put it right |
 //! | `login.rs`, `prompt.rs`, `cloud.rs` | the token |
+//! | `ask/` | the socket of a running station, and whoever asks there |
+//! | `engineer.rs` | the PINs of engineers |
 //! | `face.rs` | whether a station is shown on the whole screen or told in lines |
 //! | `assemble.rs` | a station out of its configuration |
 //! | `rig/` | a simulated rack with all that a station on it needs: demo, scenarios, crash tests |
@@ -24,6 +26,7 @@
 //! | `bench/` | measurements |
 
 mod args;
+mod ask;
 mod assemble;
 mod backup;
 mod bench;
@@ -32,6 +35,7 @@ mod cloud;
 mod demo;
 mod device;
 mod devices;
+mod engineer;
 mod environment;
 mod error;
 mod events;
@@ -141,7 +145,9 @@ impl Context {
 fn dispatch(command: Command, context: &Context) -> Result<ExitCode, CliError> {
     match command {
         Command::Run(args) => run::run(&args, context),
+        Command::Ask(args) => ask::run(&args, context),
         Command::Check(args) => check::run(&args, context),
+        Command::Engineer(args) => engineer::run(&args, context),
         Command::Devices(args) => devices::run(&args, context),
         Command::Device(args) => device::run(&args, context),
         Command::Keys(args) => keys::run(&args, context),

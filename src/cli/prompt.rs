@@ -78,6 +78,11 @@ impl<'a> Prompt<'a> {
         answer
     }
 
+    /// The next line, whoever writes it; none at the end. What scanners read may hold a secret.
+    pub(super) fn next_secret(&self) -> Result<Option<Secret<String>>, CliError> {
+        read_line(rustix::stdio::stdin()).map_err(CliError::Terminal)
+    }
+
     fn hide(&self) -> io::Result<()> {
         let mut hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
         let before = tcgetattr(rustix::stdio::stdin())?;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     Context,
+    ask::desk::Desk,
     assemble::{self, Overrides, Parts},
     cloud::CloudArgs,
     error::CliError,
@@ -27,7 +28,7 @@ use crate::{
     model::{SlotNo, recipe::WorkOrder},
     rack::Command,
     station::{Event, Pairs, Station},
-    store::{Reader, Standing},
+    store::{Apart, Reader, Standing},
 };
 
 /// Provision every device that is plugged in
@@ -146,10 +147,11 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
         shelf,
         tuning,
         places,
+        patterns,
     } = parts;
-    let order = setting.work_order.clone();
+    let mut order = None;
     let ledger = store.dir().to_owned();
-    let mut face = face.prepare(&setting, places, &earlier, &ledger, &clock);
+    let mut face = face.prepare(&setting, (places, patterns), &earlier, &ledger, &clock);
     drop(earlier);
     if face.is_screen() {
         events.hush();
@@ -165,6 +167,15 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
         Ok(mut station) => {
             let remote = station.remote();
             face.open(&remote, &signals)?;
+            let desk = ledger.parent().map(|state| Desk::open(state, remote.clone(), &*clock));
+            let desk = match desk {
+                Some(Err(error)) if !face.is_screen() => {
+                    let why = format!("`keyrack ask` does not reach this station: {error}");
+                    context.printer.note(why);
+                    None
+                }
+                desk => desk.and_then(Result::ok),
+            };
             signals.connect(remote.clone());
             if until == Until::AllJudged {
                 presence.watch(&station_clock, remote.clone());
@@ -174,6 +185,10 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
                 events.on(&event);
                 face.on(&event);
                 let done = matches!(&event, Event::View(view) if presence.view(view));
+                if let Event::View(view) = &event {
+                    order.clone_from(&view.work_order);
+                    desk.iter().for_each(|desk| desk.view(view));
+                }
                 let enough = match until {
                     Until::Stopped => false,
                     Until::Verdicts(n) => events.summary().judged() >= n as usize,
@@ -184,16 +199,21 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
                     remote.command(Command::Finish);
                 }
             });
+            drop(desk);
             let end = end.map_err(CliError::from).and(face.close(&signals));
             let mut summary = events.into_summary();
-            for device in summary.devices() {
+            let here = summary.devices();
+            for device in summary.known() {
                 let Some(row) = station.store().device(device)? else {
                     continue;
                 };
-                if matches!(row.standing, Standing::Apart(_)) {
-                    summary.set_apart(device);
+                match row.standing {
+                    // It may have happened long after its run.
+                    Standing::Apart(Apart::Lost) => summary.set_lost(device),
+                    Standing::Apart(_) if here.contains(&device) => summary.set_apart(device),
+                    _ => {}
                 }
-                if row.unprotected_since.is_some() {
+                if here.contains(&device) && row.unprotected_since.is_some() {
                     summary.set_unprotected(device);
                 }
             }

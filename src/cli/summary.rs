@@ -34,6 +34,7 @@ pub(super) struct Summary {
     runs: BTreeMap<RunId, Line>,
     apart: BTreeSet<DeviceId>,
     unprotected: BTreeSet<DeviceId>,
+    lost: BTreeSet<DeviceId>,
     registered: BTreeSet<DeviceId>,
     handshakes: u64,
     retries: u64,
@@ -139,6 +140,17 @@ impl Summary {
             .collect()
     }
 
+    /// The devices of all runs that are known, those of earlier sessions included.
+    pub(super) fn known(&self) -> BTreeSet<DeviceId> {
+        self.runs.values().map(|line| line.device).collect()
+    }
+
+    /// A device that was taken and could not be given back.
+    pub(super) fn set_lost(&mut self, device: DeviceId) {
+        self.apart.insert(device);
+        self.lost.insert(device);
+    }
+
     /// Why nothing is sent, if so.
     pub(super) fn set_locked(&mut self, why: Option<String>) {
         self.locked = why;
@@ -189,6 +201,7 @@ impl Summary {
             owed: of(Verdict::Owed),
             apart: self.apart.len(),
             unprotected: self.unprotected.len(),
+            lost: self.lost.iter().copied().collect(),
             interrupted: self.lines().filter(|line| line.verdict.is_none()).count(),
             registered: self.registered.len(),
             proved: self
@@ -267,6 +280,12 @@ pub(super) fn print(lines: &[Line], rejected: &[Rejected], numbers: &Numbers, pr
         );
     }
     aside::print(lines, rejected, printer);
+    for device in &numbers.lost {
+        let alarm = format!("ALARM: {device} was taken for its repair and could not be given back");
+        printer.line(Text::new().paint(Paint::Fault, alarm));
+        let next = Text::new().paint(Paint::Busy, "  next:").then(" ");
+        printer.line(next.then(Code::ClaimLost.next_action()));
+    }
     printer.line(numbers.words());
 }
 

@@ -109,6 +109,11 @@ impl Api {
         }
     }
 
+    /// What a look says of a device that was given back: the answer, or `None` if nobody owns it (any more).
+    pub fn is_back(&self, product: &ProductId, before: &RestoreData) -> Option<Answer> {
+        self.settled(product, before)
+    }
+
     /// Makes sure that whoever claims the device back is its owner of before, and no customer's token the station's own.
     fn vouch(&self, before: &RestoreData, back: Claimant<'_>) -> Result<(), Answer> {
         match (before.owner, back) {

@@ -12,6 +12,7 @@ mod aim;
 mod cloud;
 mod document;
 mod error;
+mod house;
 mod rack_edit;
 mod recipe;
 mod recipe_text;
@@ -22,6 +23,7 @@ mod value;
 
 pub use cloud::{ClientSpec, Cloud};
 pub use error::{ConfigError, ConfigErrors, Problem};
+pub use house::House;
 pub use rack_edit::with_ports;
 pub use recipe::{FirmwareSpec, Place, RecipeSpec, ServerSpec, WifiSpec, recipe_from_text};
 pub use resolve::Resolved;

@@ -6,6 +6,7 @@ use super::{
     cloud::{self, ClientSpec, Cloud},
     document::{Document, Table},
     error::ConfigErrors,
+    house::{self, House},
     recipe::{self, RecipeSpec},
     slot::{self, RackSlot},
     value::is_name,
@@ -35,6 +36,8 @@ pub struct Station {
     pub operator: Option<String>,
     /// What was ordered, until somebody says otherwise.
     pub work_order: Option<WorkOrder>,
+    /// The rules of the house.
+    pub house: House,
 }
 
 /// What becomes of the old key store while a new key is written (ARCHITECTURE.md 4.2, 4.7).
@@ -94,8 +97,9 @@ pub(super) fn read(name: &str, folder: &Path, text: &str) -> Result<Station, Con
         let recipes = recipe::read_all(root, name);
         let operator = operator(root);
         let work_order = work_order(root);
+        let house = house::read(root);
         let (id, state, undo) = station?;
-        let cloud = cloud?;
+        let (cloud, house) = (cloud?, house?);
         Some(Station {
             folder: folder.to_owned(),
             id,
@@ -118,6 +122,10 @@ pub(super) fn read(name: &str, folder: &Path, text: &str) -> Result<Station, Con
             recipes: recipes?,
             operator: operator?,
             work_order: work_order?,
+            house: House {
+                engineers: house.engineers.map(|path| folder.join(path)),
+                ..house
+            },
         })
     })
 }

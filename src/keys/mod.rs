@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod flaw;
 pub mod helper_record;
 pub mod packet;
+pub mod pin;
 pub mod private;
 pub mod private_file;
 pub mod private_form;

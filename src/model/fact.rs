@@ -474,6 +474,79 @@ pub enum Fact {
         /// Why, in words.
         why: String,
     },
+    /// Who is at the station from here on; nobody if that is not known.
+    OperatorNamed {
+        /// The name.
+        operator: Option<String>,
+    },
+    /// What is worked on from here on.
+    WorkOrderNamed {
+        /// The order.
+        work_order: Option<WorkOrder>,
+    },
+    /// A label was compared with the device in a slot and is its own. The mobile secret that a label holds beside the serial
+    /// number is of no use to the station: it is dropped when it is scanned, and no trace of it is kept.
+    LabelBound {
+        /// The slot.
+        slot: SlotNo,
+        /// The device in it.
+        device: DeviceId,
+        /// The serial number on the label.
+        serial: String,
+    },
+    /// A label is not that of the device in the slot.
+    LabelRefused {
+        /// The slot.
+        slot: SlotNo,
+        /// The device in it.
+        device: DeviceId,
+        /// The serial number on the label.
+        serial: String,
+        /// Why, in words.
+        why: String,
+    },
+    /// An engineer gave the right PIN: what only engineers may do is allowed from here on.
+    EngineerCame {
+        /// Who.
+        name: String,
+        /// Until then at the longest.
+        until: Wall,
+    },
+    /// What only engineers may do is no longer allowed. The end of the program means the same.
+    EngineerLeft {
+        /// Who.
+        name: String,
+    },
+    /// Somebody gave a wrong PIN.
+    PinRefused {},
+    /// Equal failures in a row: no new run begins before an engineer has looked.
+    LineStopped {
+        /// How all of them failed.
+        code: Code,
+        /// The devices, in order.
+        devices: Vec<DeviceId>,
+    },
+    /// New runs begin again.
+    LineReleased {
+        /// Who decided.
+        by: String,
+        /// Why, in words.
+        why: String,
+    },
+    /// The next run of the device is a repair.
+    RepairAsked {
+        /// The device.
+        device: DeviceId,
+        /// Who asked for it.
+        by: Option<String>,
+    },
+    /// These items do not wait any longer before they are sent again.
+    RetryAsked {
+        /// The items.
+        items: Vec<ItemId>,
+        /// Who asked for it.
+        by: Option<String>,
+    },
 }
 
 impl Fact {
@@ -483,7 +556,20 @@ impl Fact {
     /// The run, or the packet, that the fact belongs to, if any. Items belong to what owes them.
     pub fn run(&self) -> Option<RunId> {
         match self {
-            Self::StationStarted { .. } | Self::RecipeRecorded { .. } | Self::DeviceSeen { .. } => None,
+            Self::StationStarted { .. }
+            | Self::RecipeRecorded { .. }
+            | Self::DeviceSeen { .. }
+            | Self::OperatorNamed { .. }
+            | Self::WorkOrderNamed { .. }
+            | Self::LabelBound { .. }
+            | Self::LabelRefused { .. }
+            | Self::EngineerCame { .. }
+            | Self::EngineerLeft { .. }
+            | Self::PinRefused {}
+            | Self::LineStopped { .. }
+            | Self::LineReleased { .. }
+            | Self::RepairAsked { .. }
+            | Self::RetryAsked { .. } => None,
             Self::RunStarted { run, .. }
             | Self::RunInterrupted { run, .. }
             | Self::RunResumed { run, .. }
@@ -547,7 +633,10 @@ impl Fact {
             | Self::ServiceOpened { device, .. }
             | Self::ProtectedAgain { device, .. }
             | Self::RunEnded { device, .. }
-            | Self::QuarantineReleased { device, .. } => Some(*device),
+            | Self::QuarantineReleased { device, .. }
+            | Self::LabelBound { device, .. }
+            | Self::LabelRefused { device, .. }
+            | Self::RepairAsked { device, .. } => Some(*device),
             Self::ItemQueued { item } => Some(item.device),
             Self::StationStarted { .. }
             | Self::RecipeRecorded { .. }
@@ -558,7 +647,15 @@ impl Fact {
             | Self::StepFailed { .. }
             | Self::ItemSent { .. }
             | Self::ItemAnswered { .. }
-            | Self::ItemWithdrawn { .. } => None,
+            | Self::ItemWithdrawn { .. }
+            | Self::OperatorNamed { .. }
+            | Self::WorkOrderNamed { .. }
+            | Self::EngineerCame { .. }
+            | Self::EngineerLeft { .. }
+            | Self::PinRefused {}
+            | Self::LineStopped { .. }
+            | Self::LineReleased { .. }
+            | Self::RetryAsked { .. } => None,
         }
     }
 }

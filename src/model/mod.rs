@@ -19,6 +19,7 @@ pub mod platform;
 pub mod port;
 pub mod recipe;
 pub mod restore;
+pub mod scan;
 pub mod secret;
 pub mod sentence;
 pub mod server;

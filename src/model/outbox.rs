@@ -43,6 +43,11 @@ impl ItemId {
         Self(format!("{run}/claim"))
     }
 
+    /// The last look whether the run's device is still its owner's.
+    pub fn confirm(run: RunId) -> Self {
+        Self(format!("{run}/confirm"))
+    }
+
     /// Name, notes and groups of the run's device.
     pub fn restore(run: RunId) -> Self {
         Self(format!("{run}/restore"))
@@ -110,6 +115,12 @@ pub enum Errand {
         /// As in [`Errand::Release`].
         before: Sha256,
     },
+    /// Look some time later whether the device is still its owner's, and claim it again if a release that arrived late took
+    /// it once more.
+    Confirm {
+        /// As in [`Errand::Release`].
+        before: Sha256,
+    },
     /// Give the device its name, notes and groups of before, where they differ.
     Restore {
         /// As in [`Errand::Release`].
@@ -126,6 +137,7 @@ impl Errand {
             Self::Release { .. } => "release",
             Self::Remove { .. } => "remove",
             Self::Claim { .. } => "claim",
+            Self::Confirm { .. } => "confirm",
             Self::Restore { .. } => "restore",
         }
     }
@@ -133,7 +145,7 @@ impl Errand {
     /// True if a refusal with this code is a definite one. The cloud refuses a claim without saying why while the device
     /// is offline: that one is asked for again until it is answered otherwise.
     pub const fn is_refused_by(&self, code: Code) -> bool {
-        !matches!((self, code), (Self::Claim { .. }, Code::ClaimVague))
+        !matches!((self, code), (Self::Claim { .. } | Self::Confirm { .. }, Code::ClaimVague))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Facts as sentences, for people who follow a run or read the journal: the same on paper, in a pipe and on the screen.
 
 use super::{
-    Fact, Outcome, SlotNo,
+    Code, Fact, Outcome, SlotNo,
     key::SlotContent,
     outbox::{Answer, Errand, Item, ItemId},
     packet::Voucher,
@@ -144,15 +144,45 @@ pub fn sentence(fact: &Fact) -> String {
         Fact::ServiceOpened { key: None, .. } => "it is in Service Mode".to_owned(),
         Fact::ProtectedAgain { .. } => "it shows that it is protected".to_owned(),
         Fact::QuarantineReleased { by, why, .. } => format!("released from QUARANTINED by {by}: {why}"),
+        Fact::OperatorNamed { operator } => match operator {
+            Some(name) => format!("{name} is at the station"),
+            None => "nobody is named at the station".to_owned(),
+        },
+        Fact::WorkOrderNamed { work_order } => match work_order {
+            Some(order) => format!("work order {}, {}", order.id, count(order.quantity as usize, "device")),
+            None => "no work order".to_owned(),
+        },
+        Fact::LabelBound { serial, .. } => format!("label {serial} is that of this device"),
+        Fact::LabelRefused { serial, why, .. } => format!("label {serial} refused: {why}"),
+        Fact::EngineerCame { name, until } => format!("engineer {name} until {until}"),
+        Fact::EngineerLeft { name } => format!("engineer {name} no longer"),
+        Fact::PinRefused {} => "wrong PIN".to_owned(),
+        Fact::LineStopped { code, devices } => stopped(*code, devices.len()),
+        Fact::LineReleased { by, why } => format!("line released by {by}: {why}"),
+        Fact::RepairAsked { by, .. } => format!("its next run is a repair{}", asked_by(by.as_deref())),
+        Fact::RetryAsked { items, by } => format!(
+            "{} not to wait any longer{}",
+            count(items.len(), "item"),
+            asked_by(by.as_deref())
+        ),
     }
 }
 
 /// The slot that a fact names, if it does.
 pub fn slot(fact: &Fact) -> Option<SlotNo> {
     match fact {
-        Fact::DeviceSeen { slot, .. } | Fact::RunStarted { slot, .. } | Fact::RunResumed { slot, .. } => Some(*slot),
+        Fact::DeviceSeen { slot, .. }
+        | Fact::RunStarted { slot, .. }
+        | Fact::RunResumed { slot, .. }
+        | Fact::LabelBound { slot, .. }
+        | Fact::LabelRefused { slot, .. } => Some(*slot),
         _ => None,
     }
+}
+
+/// That the line is stopped, and why.
+pub fn stopped(code: Code, devices: usize) -> String {
+    format!("LINE STOPPED: {} in a row failed with {code}", count(devices, "device"))
 }
 
 /// What an outcome is, with the evidence.
@@ -190,6 +220,7 @@ pub fn errand(item: &Item) -> String {
         Errand::Release { .. } => format!("release from its owner{product}"),
         Errand::Remove { .. } => format!("removal{}", product.replacen(" of ", " from ", 1)),
         Errand::Claim { .. } => "claim for its owner of before".to_owned(),
+        Errand::Confirm { .. } => "look whether its owner still has it".to_owned(),
         Errand::Restore { .. } => format!("name, notes and groups{product}"),
         Errand::Key { key } => format!("upload of {} key {}{product}", key.kind, key.fingerprint.short()),
     }
@@ -230,9 +261,14 @@ fn kind(item: &ItemId) -> &'static str {
         Some("remove") => "removal from the product",
         Some("release") => "release from its owner",
         Some("claim") => "claim for its owner of before",
+        Some("confirm") => "look whether its owner still has it",
         Some("restore") => "name, notes and groups",
         _ => "key upload",
     }
+}
+
+fn asked_by(name: Option<&str>) -> String {
+    name.map(|name| format!(", {name} says")).unwrap_or_default()
 }
 
 fn again(attempt: u32) -> String {

@@ -178,8 +178,8 @@ codes! {
     KeyUndo = "key-undo", Station, Engineer, false, "The old key store could not be saved before a key write; nothing was written.", "Free disk space and look at the permissions of the undo directory.";
     ServerKeyWrite = "server-key-write", Device, Technician, true, "The server key could not be written and verified.", "Try once more; if it repeats, set the device aside.";
     RolledBackRefused = "rolled-back-refused", Station, Engineer, false, "The cloud refused the new key; the old key is back on the device.", "Look at the refusal, correct product or permissions, and run the device again.";
-    StateUnknown = "state-unknown", Station, Engineer, false, "It cannot be told whether device and cloud hold the same key.", "Keep the device; an engineer looks with `keyrack device ID` and decides with `keyrack release ID`.";
-    Quarantined = "quarantined", Station, Engineer, false, "The last run of the device ended QUARANTINED, and no named person has decided what becomes of it; nothing was touched.", "Look with `keyrack device ID`, stop the station, and decide: `keyrack release ID --by NAME --why TEXT`.";
+    StateUnknown = "state-unknown", Station, Engineer, false, "It cannot be told whether device and cloud hold the same key.", "Keep the device; an engineer looks at it (F4) and releases it there (F12), or with `keyrack ask release ID`.";
+    Quarantined = "quarantined", Station, Engineer, false, "The last run of the device ended QUARANTINED, and no named person has decided what becomes of it; nothing was touched.", "An engineer looks at the device (F4) and releases it there (F12), or with `keyrack ask release ID`.";
     // cloud
     CloudUnreachable = "cloud-unreachable", Station, Engineer, true, "The cloud could not be reached.", "Look at the network; what is owed is sent by itself when the cloud is back.";
     CloudAuth = "cloud-auth", Station, Engineer, false, "The cloud does not accept the station's token.", "Run `keyrack login` and start again; what is owed is kept.";

@@ -1,6 +1,6 @@
 //! Who is in a slot: asking a newcomer who it is, and taking up its run or starting one. It owns when a device is not taken
-//! in: unknown, a copy, without a recipe, quarantined, one more than the work order wants, or one that falls off the bus
-//! again and again.
+//! in: unknown, a copy, without a recipe, quarantined, one more than the work order wants, while the line is stopped, or one
+//! that falls off the bus again and again.
 
 use std::sync::Arc;
 
@@ -83,6 +83,10 @@ impl Turn {
                 );
                 self.reject(slot, attached, Some(device), Code::Quarantined, why);
             }
+            None if self.rack.shift.stopped.is_some() => {
+                let device = identity.device;
+                self.set(slot, Slot::Held { attached, device });
+            }
             None => match self.rack.not_ordered(identity.device) {
                 Some(why) => self.reject(slot, attached, Some(identity.device), Code::OrderFilled, why),
                 None => self.start(slot, &attached, fresh, identity, known),
@@ -111,7 +115,7 @@ impl Turn {
             .filter(|(no, _)| **no != here)
             .filter_map(|(no, other)| {
                 let (run, its) = match other {
-                    Slot::Judged { device, .. } => (None, *device),
+                    Slot::Judged { device, .. } | Slot::Held { device, .. } => (None, *device),
                     Slot::Set { run, .. } => (None, self.rack.run(*run)?.device),
                     other => (other.run(), self.rack.run(other.run()?)?.device),
                 };
@@ -159,7 +163,13 @@ impl Turn {
 
     fn start(&mut self, slot: SlotNo, attached: &Attached, run: RunId, identity: &Identity, known: &Known) {
         let setting = Arc::clone(&self.rack.setting);
-        let Some(prepared) = setting.book.for_platform(identity.platform) else {
+        let wanted = self.rack.shift.is_to_repair(identity.device);
+        let found = if wanted {
+            setting.book.repair_for(identity.platform)
+        } else {
+            setting.book.for_platform(identity.platform)
+        };
+        let Some(prepared) = found else {
             let why = format!("no recipe for platform {}", identity.platform);
             return self.reject(slot, attached.clone(), Some(identity.device), Code::NoRecipe, why);
         };
@@ -172,14 +182,23 @@ impl Turn {
         };
         let guard = Guard::of(identity, known, &prepared.recipe);
         let whole = !diagnose::comes(&prepared.recipe);
+        if wanted {
+            // Those of the station are on record since its start; of these, only what is used.
+            let recipe = &prepared.recipe;
+            self.fact(Fact::RecipeRecorded {
+                hash,
+                name: recipe.name.clone(),
+                text: recipe.text.clone(),
+            });
+        }
         self.fact(Fact::RunStarted {
             run,
             device: identity.device,
             slot,
             recipe: hash,
             plan: guard.plan(plan, whole),
-            operator: setting.operator.clone(),
-            work_order: setting.work_order.clone(),
+            operator: self.rack.shift.operator.clone(),
+            work_order: self.rack.shift.work_order.clone(),
             accepted: known
                 .accepted
                 .as_ref()

@@ -43,6 +43,7 @@ impl Turn {
             Slot::Settling { attached, .. }
             | Slot::Identifying { attached, .. }
             | Slot::Judged { attached, .. }
+            | Slot::Held { attached, .. }
             | Slot::Rejected { attached, .. }
             | Slot::Set { attached, .. } => {
                 if !same(&attached) {
@@ -235,9 +236,10 @@ impl Turn {
                     ..
                 } => self.not_back(slot, run, ending.map(|(step, _, since)| (step, since)), mode, tries),
                 Slot::AwaitingCloud { .. } => self.cloud_deadline(slot),
-                Slot::Vacant | Slot::Judged { .. } | Slot::Rejected { .. } | Slot::Set { .. } => {}
+                Slot::Vacant | Slot::Judged { .. } | Slot::Held { .. } | Slot::Rejected { .. } | Slot::Set { .. } => {}
             }
         }
+        self.engineer_goes_in_time();
     }
 
     /// A worker did not end when told to. A late action is worse than a late answer: the device is not opened again before

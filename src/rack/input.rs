@@ -9,7 +9,7 @@ use crate::{
         fact::Identity,
         outbox::{Answer, Errand, ItemId, Looked},
         platform::UsbMode,
-        recipe::Sha256,
+        recipe::{Sha256, WorkOrder},
         survey::{OwnerKind, Survey},
     },
 };
@@ -56,6 +56,15 @@ pub enum Input {
     Cloud(Reply),
     /// A person asked for something.
     Command(Command),
+    /// A person asked for something about which the ledger has a word.
+    Informed {
+        /// What.
+        command: Command,
+        /// What the ledger knows.
+        lore: Lore,
+    },
+    /// Somebody gave a PIN: whose it is, if it is one.
+    Pin(Option<String>),
     /// A deadline may have passed.
     Tick,
 }
@@ -183,8 +192,32 @@ pub enum Admitted {
     Failed(Answer),
 }
 
+/// What the ledger knows that bears on what a person asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lore {
+    /// The serial number of the device that it is about.
+    pub serial: Option<String>,
+    /// The devices with the serial number on the label.
+    pub owners: Vec<DeviceId>,
+    /// The work order of this name, as it was recorded last.
+    pub work_order: Option<WorkOrder>,
+    /// The last run of the device, if that ended QUARANTINED and no person has released it.
+    pub quarantined: Option<RunId>,
+    /// Runs of the device with an undo copy that is not destroyed.
+    pub copies: Vec<RunId>,
+}
+
+/// What came of what a person asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// True if it is done, or begins.
+    pub done: bool,
+    /// What, or why not, in words.
+    pub text: String,
+}
+
 /// What a person can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Stop the run in this slot at its next safe point.
     Abort(SlotNo),
@@ -194,6 +227,80 @@ pub enum Command {
     Quit,
     /// The token was renewed: send again.
     TokenRenewed,
+    /// Somebody else is at the station, or nobody.
+    Operator(Option<String>),
+    /// Something else is worked on, or nothing that was ordered.
+    WorkOrder(Option<OrderName>),
+    /// The label of the device in this slot has this serial number.
+    Label {
+        /// The slot.
+        slot: SlotNo,
+        /// The serial number.
+        serial: String,
+    },
+    /// The engineer goes.
+    EngineerLeaves,
+    /// New runs begin again although failures were equal.
+    ReleaseLine {
+        /// Why, in words.
+        why: String,
+    },
+    /// A device that ended QUARANTINED may run again.
+    Release {
+        /// The device.
+        device: DeviceId,
+        /// Why, in words.
+        why: String,
+    },
+    /// The next run of the device is a repair; it begins at once where the device is in a slot.
+    Repair(DeviceId),
+    /// Send what is owed now, where nothing but our own patience holds it back.
+    Retry,
+}
+
+/// A work order as a person names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderName {
+    /// Its number or name.
+    pub id: String,
+    /// How many devices are ordered, if that was said, too.
+    pub quantity: Option<u32>,
+}
+
+impl Command {
+    /// True if only engineers may ask for it.
+    pub const fn is_engineers(&self) -> bool {
+        match self {
+            Self::ReleaseLine { .. } | Self::Release { .. } | Self::Repair(_) => true,
+            Self::Abort(_)
+            | Self::Finish
+            | Self::Quit
+            | Self::TokenRenewed
+            | Self::Operator(_)
+            | Self::WorkOrder(_)
+            | Self::Label { .. }
+            | Self::EngineerLeaves
+            | Self::Retry => false,
+        }
+    }
+}
+
+impl Told {
+    /// It is done, or begins.
+    pub fn done(text: impl Into<String>) -> Self {
+        Self {
+            done: true,
+            text: text.into(),
+        }
+    }
+
+    /// It is not done.
+    pub fn refused(text: impl Into<String>) -> Self {
+        Self {
+            done: false,
+            text: text.into(),
+        }
+    }
 }
 
 /// Something to be done outside of the core, after its facts are on disk.

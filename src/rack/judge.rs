@@ -33,7 +33,7 @@ pub(super) struct Sentence {
 impl Turn {
     /// Every step ended well: the verdict.
     pub(super) fn complete(&mut self, slot: SlotNo, attached: &Attached, run: &Run) {
-        let owed = self.rack.outbox.open().any(|entry| entry.item.run == run.id);
+        let owed = self.rack.outbox.owes(run.id);
         let (verdict, code, why) = if owed {
             let why = match self.lacking(run.id) {
                 Some(what) => format!("the device is done; it is still {what}"),
@@ -185,8 +185,9 @@ impl Turn {
             why,
             proved: verdict == Verdict::Pass && run.handshake.is_some(),
         });
+        self.stop_the_line(&run);
         // What could not be given back ended its custody, as far as it may end.
-        if !self.is_lost(id) {
+        if !self.rack.is_lost(id) {
             self.end_custody(id);
         }
         match attached {
@@ -212,7 +213,7 @@ impl Turn {
                 .is_some_and(|step| matches!(step.state, StepState::Ended(_)));
         // A device that was taken is given back whatever became of its run, and gets what else it had.
         let (taken, lacks) = (self.rack.outbox.taken(run.id), self.rack.outbox.lacks(run.id));
-        let back = |e: &Entry| lacks || taken && matches!(e.item.errand, Errand::Restore { .. });
+        let back = |e: &Entry| lacks || taken && matches!(e.item.errand, Errand::Restore { .. } | Errand::Confirm { .. });
         let open = self.rack.outbox.open().filter(|e| e.item.run == run.id && !back(e));
         let (kept, unsent): (Vec<_>, Vec<_>) = open
             .filter(|e| !e.ambiguous && e.state != ItemState::Sent)

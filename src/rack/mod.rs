@@ -15,12 +15,14 @@ mod look;
 mod moving;
 mod order;
 pub mod packet;
+mod person;
 pub mod plan;
 mod proof;
 mod repair;
 pub mod replay;
 mod report;
 pub mod run;
+pub mod shift;
 pub mod slot;
 mod steps;
 mod stop;
@@ -38,20 +40,22 @@ use std::{
 
 use crate::edge::Attached;
 use crate::model::{
-    DeviceId, Fact, Mono, PortPath, RunId, SlotNo, StationId, Wall,
+    DeviceId, Fact, Mono, PortPath, Record, RunId, SlotNo, StationId, Wall,
     outbox::{Answer, ItemId},
     recipe::WorkOrder,
 };
 
 pub use input::{
-    About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Offered, Order, Outgoing, Reply, Report, Ticket,
-    Work,
+    About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Lore, Offered, Order, OrderName, Outgoing, Reply,
+    Report, Ticket, Told, Work,
 };
 pub use order::Ordered;
 pub use packet::{Declined, Kept, Offer, Packet, Taken};
 pub use plan::{Book, Prepared};
 pub use replay::Past;
 pub use run::{Illegal, Keys, Run};
+use shift::Engineer;
+pub use shift::{Rules, Shift};
 pub use slot::Slot;
 pub use turn::Decision;
 pub use upload::Outbox;
@@ -66,12 +70,14 @@ pub struct Setting {
     pub ports: BTreeMap<SlotNo, PortPath>,
     /// The recipes.
     pub book: Book,
-    /// Who is at the station.
+    /// Who is at the station until somebody else is named.
     pub operator: Option<String>,
-    /// What was ordered.
+    /// What is worked on until something else is named.
     pub work_order: Option<WorkOrder>,
     /// How many devices go in one import request.
     pub import_chunk: usize,
+    /// The rules of the house.
+    pub rules: Rules,
 }
 
 /// The whole state of the station: what the facts say, and what the bench shows.
@@ -81,6 +87,9 @@ pub struct Rack {
     runs: BTreeMap<RunId, Arc<Run>>,
     packets: BTreeMap<RunId, Arc<Packet>>,
     outbox: Outbox,
+    shift: Shift,
+    /// Who gave the right PIN, while it counts.
+    engineer: Option<Engineer>,
     slots: BTreeMap<SlotNo, Slot>,
     bus: Arc<Vec<Attached>>,
     orders: u32,
@@ -110,6 +119,8 @@ impl Rack {
     pub fn new(setting: Setting) -> Self {
         let slots = setting.ports.keys().map(|slot| (*slot, Slot::Vacant)).collect();
         Self {
+            shift: Self::first_shift(&setting),
+            engineer: None,
             setting: Arc::new(setting),
             runs: BTreeMap::new(),
             packets: BTreeMap::new(),
@@ -125,12 +136,26 @@ impl Rack {
         }
     }
 
-    /// Takes in a fact: the only way in which runs, packets and outbox change.
+    /// What the station is told at the start, before any fact.
+    fn first_shift(setting: &Setting) -> Shift {
+        Shift::begin(setting.operator.clone(), setting.work_order.clone())
+    }
+
+    /// Takes in the records that count for the station as a whole, in place of what other records said of it.
+    pub fn recall<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
+        self.shift = Self::first_shift(&self.setting);
+        for record in records {
+            self.shift.apply(record.at, &record.fact);
+        }
+    }
+
+    /// Takes in a fact: the only way in which runs, packets, outbox and shift change.
     ///
     /// # Errors
     /// [`Illegal`] if the fact does not fit; the state is then as it was, but for the outbox.
     pub fn apply(&mut self, at: Wall, fact: &Fact) -> Result<(), Illegal> {
         self.outbox.apply(at, fact);
+        self.shift.apply(at, fact);
         if let Fact::RunStarted { run, .. } = fact {
             if self.runs.contains_key(run) {
                 return Err(Illegal {
@@ -197,11 +222,17 @@ impl Rack {
             return Ok(());
         }
         let Some(id) = fact.run() else { return Ok(()) };
+        // Whatever its verdict was, a device that could not be given back is a person's to release.
+        if matches!(fact, Fact::QuarantineReleased { .. }) && self.is_lost(id) {
+            return Ok(());
+        }
         if let Some(packet) = self.packets.get_mut(&id) {
             return Arc::make_mut(packet).apply(fact);
         }
         match self.runs.get_mut(&id) {
             Some(run) => Arc::make_mut(run).apply(at, fact)?,
+            // Of a run that the ledger alone knows any more.
+            None if matches!(fact, Fact::QuarantineReleased { .. } | Fact::UndoDestroyed { .. }) => {}
             None => {
                 return Err(Illegal {
                     run: id,
@@ -228,6 +259,22 @@ impl Rack {
         &self.outbox
     }
 
+    /// What counts for the station as a whole.
+    pub fn shift(&self) -> &Shift {
+        &self.shift
+    }
+
+    /// The device in a slot, if it is known who is there.
+    pub fn device_in(&self, slot: SlotNo) -> Option<DeviceId> {
+        let run = |run: RunId| self.run(run).map(|run| run.device);
+        match self.slots.get(&slot)? {
+            Slot::Judged { device, .. } | Slot::Held { device, .. } => Some(*device),
+            Slot::Rejected { device, .. } => *device,
+            Slot::Set { run: id, .. } => run(*id),
+            slot => slot.run().and_then(run),
+        }
+    }
+
     /// The slots.
     pub fn slots(&self) -> &BTreeMap<SlotNo, Slot> {
         &self.slots
@@ -245,12 +292,23 @@ impl Rack {
             .outbox
             .next_due(wall)
             .map(|wait| now + wait.max(Duration::from_millis(1)));
+        let engineer = self.engineer.as_ref().map(|engineer| engineer.deadline);
         slots
             .into_iter()
             .chain(outbox)
             .chain(self.next_look(now))
             .chain(self.next_ask(now))
+            .chain(engineer)
             .min()
+    }
+
+    /// True if a device is held in its slot for a call: it goes before what nobody waits for.
+    pub fn waits_for(&self, call: &Call) -> bool {
+        let held = |run: Option<RunId>| run.is_some_and(|run| self.slots.values().any(|slot| slot.run() == Some(run)));
+        match call {
+            Call::Import { items, .. } => items.iter().any(|out| held(out.item.run())),
+            call => held(call.run()),
+        }
     }
 
     /// True if nothing is under way: every slot idle. Items may still be owed.

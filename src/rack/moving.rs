@@ -3,7 +3,7 @@
 //! take goes back to the old one, with its key and its owner.
 
 use crate::model::{
-    Code, ProductId, PublicKey, StepError,
+    Code, ProductId, PublicKey, RunId, StepError,
     diagnosis::Flow,
     outbox::{Answer, Errand, Item, ItemId, ItemState},
     recipe::{Recipe, Sha256},
@@ -13,6 +13,13 @@ use crate::model::{
 use super::{Rack, run::Run, turn::Turn};
 
 impl Rack {
+    /// True if the device of a run cannot be given back what it had: a person has to.
+    pub(super) fn is_lost(&self, run: RunId) -> bool {
+        [ItemId::claim(run), ItemId::confirm(run), ItemId::back(run)]
+            .iter()
+            .any(|id| self.outbox.get(id).is_some_and(|entry| entry.state == ItemState::Refused))
+    }
+
     /// True if the device of a run is in the product to which it was moved.
     pub(super) fn has_moved(&self, run: &Run) -> bool {
         let import = self.outbox.get(&ItemId::import(run.id));
@@ -131,16 +138,6 @@ impl Turn {
         let (code, reason) = refusal(ItemId::import(run.id)).or_else(|| refusal(ItemId::remove(run.id)))?;
         let text = format!("move the device: {reason}; it is in product {old} as before");
         Some(StepError::new(code, text))
-    }
-
-    /// True if the device of a run cannot be given back what it had: a person has to.
-    pub(super) fn is_lost(&self, run: crate::model::RunId) -> bool {
-        [ItemId::claim(run), ItemId::back(run)].iter().any(|id| {
-            self.rack
-                .outbox
-                .get(id)
-                .is_some_and(|entry| entry.state == ItemState::Refused)
-        })
     }
 }
 

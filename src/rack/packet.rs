@@ -366,7 +366,7 @@ impl Turn {
 
     /// The cloud said what decides about a packet.
     pub(super) fn packet_surveyed(&mut self, id: RunId, survey: &Survey) {
-        let Some(packet) = self.asked(id) else { return };
+        let Some(packet) = self.in_question(id) else { return };
         match survey {
             Survey::Failed(answer) => return self.unanswered(&packet, answer),
             Survey::Seen(_) | Survey::Unseen => self.fact(Fact::Surveyed {
@@ -379,7 +379,7 @@ impl Turn {
             let why = "a run of the device began meanwhile: it registers what the device holds".to_owned();
             return self.end_packet(&packet, PacketEnd::Refused, Some(Code::PacketBusy), why);
         }
-        let Some(packet) = self.asked(id) else { return };
+        let Some(packet) = self.in_question(id) else { return };
         let (device, product) = (packet.device, packet.product.clone());
         match packet.judge(survey, self.wall) {
             Err(Declined { code, why }) => self.end_packet(&packet, PacketEnd::Refused, Some(code), why),
@@ -403,7 +403,7 @@ impl Turn {
 
     /// What is needed to give the device of a packet back is there, or is not: then it is not taken.
     pub(super) fn packet_secured(&mut self, id: RunId, result: &Result<Sha256, Answer>) {
-        let Some(packet) = self.asked(id) else { return };
+        let Some(packet) = self.in_question(id) else { return };
         match result {
             Err(answer) => self.unanswered(&packet, answer),
             Ok(sha256) => {
@@ -439,7 +439,7 @@ impl Turn {
     }
 
     /// The packet whose question is answered.
-    fn asked(&self, id: RunId) -> Option<Packet> {
+    fn in_question(&self, id: RunId) -> Option<Packet> {
         let packet = self.rack.unasked().find(|packet| packet.id == id).cloned()?;
         matches!(self.rack.asks.get(&id), Some(Ask::Asked { .. })).then_some(packet)
     }

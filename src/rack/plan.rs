@@ -74,6 +74,8 @@ impl Prepared {
 pub struct Book {
     by_hash: BTreeMap<Sha256, Arc<Prepared>>,
     by_platform: BTreeMap<Platform, Sha256>,
+    /// What a person can ask for in place of them.
+    repairs: BTreeMap<Platform, Arc<Prepared>>,
 }
 
 impl Book {
@@ -81,6 +83,11 @@ impl Book {
     pub fn offer(&mut self, prepared: Prepared) {
         self.by_platform.insert(prepared.recipe.platform, prepared.recipe.hash);
         self.keep(prepared);
+    }
+
+    /// Adds a recipe for repairs on its platform that a person asks for.
+    pub fn offer_repair(&mut self, prepared: Prepared) {
+        self.repairs.insert(prepared.recipe.platform, Arc::new(prepared));
     }
 
     /// Adds a recipe for runs under way only.
@@ -93,12 +100,18 @@ impl Book {
         self.by_hash(*self.by_platform.get(&platform)?)
     }
 
-    /// The recipe with this hash.
-    pub fn by_hash(&self, hash: Sha256) -> Option<&Arc<Prepared>> {
-        self.by_hash.get(&hash)
+    /// The recipe for a repair on a platform that a person asks for.
+    pub fn repair_for(&self, platform: Platform) -> Option<&Arc<Prepared>> {
+        self.repairs.get(&platform)
     }
 
-    /// Every recipe.
+    /// The recipe with this hash.
+    pub fn by_hash(&self, hash: Sha256) -> Option<&Arc<Prepared>> {
+        let repairs = || self.repairs.values().find(|prepared| prepared.recipe.hash == hash);
+        self.by_hash.get(&hash).or_else(repairs)
+    }
+
+    /// Every recipe, but those for repairs that a person asks for.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Prepared>> {
         self.by_hash.values()
     }

@@ -221,13 +221,35 @@ impl Turn {
             }
             (Errand::Remove { .. }, ItemState::Refused) => self.move_refused(&entry.item),
             (Errand::Import { .. }, ItemState::Refused) if entry.item.after.is_some() => self.move_refused(&entry.item),
-            (Errand::Claim { .. }, ItemState::Accepted) => self.chain_again(&entry.item),
+            (Errand::Claim { .. }, ItemState::Accepted) => {
+                self.chain_again(&entry.item);
+                self.confirm_later(&entry.item);
+            }
             (Errand::Claim { .. }, ItemState::Refused) => {
                 self.withdraw_rest(id, "the device is not its owner's");
             }
             _ => {}
         }
         self.end_custody(id);
+    }
+
+    /// A device is back with its owner, and an attempt to release it ended without an answer: that one may still arrive. No
+    /// look before can see it, only one some time after.
+    fn confirm_later(&mut self, claim: &Item) {
+        let Errand::Claim { before } = claim.errand else { return };
+        let doubted = self
+            .rack
+            .outbox
+            .get(&ItemId::release(claim.run))
+            .is_some_and(|release| release.doubted && release.item.product == claim.product);
+        if doubted {
+            self.queue(Item {
+                id: ItemId::confirm(claim.run),
+                errand: Errand::Confirm { before },
+                after: Some(claim.id.clone()),
+                ..claim.clone()
+            });
+        }
     }
 
     /// A device is back with its owner, and a key of it came too late for its chain: it was asked for while the claim was
@@ -273,11 +295,17 @@ impl Turn {
         let begun = [ItemId::release(id), ItemId::remove(id)]
             .iter()
             .any(|item| outbox.get(item).is_some());
-        let open = outbox.of(id).any(|entry| entry.item.after.is_some() && !entry.settled());
-        if open || !begun && !over {
+        let open = |late: bool| {
+            let late = |errand: &Errand| matches!(errand, Errand::Confirm { .. }) == late;
+            outbox
+                .of(id)
+                .any(|entry| entry.item.after.is_some() && !entry.settled() && late(&entry.item.errand))
+        };
+        if open(false) || !begun && !over {
             return;
         }
-        let destroy = !self.is_lost(id);
+        // What is kept is kept until the last look; no token is.
+        let destroy = !self.rack.is_lost(id) && !open(true);
         if destroy {
             self.fact(Fact::RestoreDestroyed { run: id, device });
         }

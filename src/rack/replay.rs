@@ -1,7 +1,10 @@
 //! What the bench looked like, as far as a journal tells: pictures of the past for the screen. The journal knows runs and
 //! when a device was seen, but not when it was taken out; so a slot keeps its verdict until another device is seen there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::model::{DeviceId, Fact, Record, RunId, SlotNo, step::Hand};
 
@@ -112,7 +115,7 @@ impl Past {
     /// Forgets ended runs and packets that are not shown any more: a journal may hold a million.
     fn forget(&mut self) {
         let shown = |id: &RunId| self.seats.values().any(|seat| *seat == Seat::Run(*id));
-        let owing: Vec<RunId> = self.rack.outbox.open().map(|entry| entry.item.run).collect();
+        let owing: BTreeSet<RunId> = self.rack.outbox.open().map(|entry| entry.item.run).collect();
         self.rack
             .runs
             .retain(|id, run: &mut Arc<_>| !run.ended() || shown(id) || owing.contains(id));

@@ -95,11 +95,18 @@ pub enum Slot {
         /// How it ended.
         verdict: Verdict,
     },
+    /// An engineer, who lets new runs begin again: the line is stopped.
+    Held {
+        /// Where the device is.
+        attached: Attached,
+        /// The device.
+        device: DeviceId,
+    },
     /// The device to be taken out; no run began.
     Rejected {
         /// Where the device is.
         attached: Attached,
-        /// Which device, if it told.
+        /// The device, if it told who it is.
         device: Option<DeviceId>,
         /// Why.
         code: Code,
@@ -197,7 +204,7 @@ impl Slot {
                 Some(*deadline)
             }
             Slot::AwaitingCloud { deadline, ask, .. } => Some(ask.map_or(*deadline, |at| at.min(*deadline))),
-            Slot::Vacant | Slot::Judged { .. } | Slot::Rejected { .. } | Slot::Set { .. } => None,
+            Slot::Vacant | Slot::Judged { .. } | Slot::Held { .. } | Slot::Rejected { .. } | Slot::Set { .. } => None,
         }
     }
 
@@ -210,6 +217,7 @@ impl Slot {
             | Slot::Identifying { attached, .. }
             | Slot::AwaitingCloud { attached, .. }
             | Slot::Judged { attached, .. }
+            | Slot::Held { attached, .. }
             | Slot::Rejected { attached, .. }
             | Slot::Set { attached, .. } => Some(attached),
         }
@@ -219,7 +227,7 @@ impl Slot {
     pub fn idle(&self) -> bool {
         matches!(
             self,
-            Slot::Vacant | Slot::Judged { .. } | Slot::Rejected { .. } | Slot::Set { .. }
+            Slot::Vacant | Slot::Judged { .. } | Slot::Held { .. } | Slot::Rejected { .. } | Slot::Set { .. }
         )
     }
 }

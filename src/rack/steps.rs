@@ -65,7 +65,7 @@ impl Turn {
                 }
                 return self.complete(slot, attached, &run);
             };
-            let owed = self.rack.outbox.open().any(|entry| entry.item.run == id);
+            let owed = self.rack.outbox.owes(id);
             if let Before::Skip(why) = before(&run, step.kind, recipe, mode_of(attached), owed) {
                 let attempt = self.begin_step(&run, index);
                 self.fact(Fact::StepEnded {

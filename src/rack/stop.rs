@@ -1,4 +1,4 @@
-//! What a person asks for while runs are under way: to stop one, to finish, to quit. It owns what a stop means in each
+//! How runs under way are stopped by a person: one of them, or all. It owns what a stop means in each
 //! state of a slot; that a worker ends at a safe point is the worker's own business.
 
 use crate::{
@@ -8,28 +8,25 @@ use crate::{
 
 use super::{
     Effect, Ending,
-    input::Command,
     slot::{Cancelled, Doing, GRACE, Slot},
     turn::Turn,
 };
 
 impl Turn {
-    /// A person asked for something.
-    pub(super) fn command(&mut self, command: Command) {
-        match command {
-            Command::Abort(slot) => self.abort(slot),
-            Command::Finish => self.rack.ending = Some(Ending::Finish),
-            Command::Quit => {
-                self.rack.ending = Some(Ending::Quit);
-                for slot in self.rack.slots.keys().copied().collect::<Vec<_>>() {
-                    self.quit(slot);
-                }
-            }
-            Command::TokenRenewed => self.rack.outbox.locked = None,
+    /// No new run begins.
+    pub(super) fn finish_runs(&mut self) {
+        self.rack.ending = Some(Ending::Finish);
+    }
+
+    /// Every slot stops at its next safe point.
+    pub(super) fn quit_all(&mut self) {
+        self.rack.ending = Some(Ending::Quit);
+        for slot in self.rack.slots.keys().copied().collect::<Vec<_>>() {
+            self.quit(slot);
         }
     }
 
-    fn abort(&mut self, slot: SlotNo) {
+    pub(super) fn abort(&mut self, slot: SlotNo) {
         match self.slot(slot).clone() {
             Slot::Running { .. } => self.ask_to_end(slot, Cancelled::Aborted),
             // It has its verdict, and is only cleaned up.
@@ -42,7 +39,12 @@ impl Turn {
             Slot::AwaitingCloud { attached, run, .. } => self.aborted(slot, Some(attached), run),
             // Its worker may have been given up: the device is not touched, only its run ends.
             Slot::Set { attached, run, .. } => self.pronounce_aborted(slot, Some(attached), run),
-            Slot::Vacant | Slot::Settling { .. } | Slot::Identifying { .. } | Slot::Judged { .. } | Slot::Rejected { .. } => {}
+            Slot::Vacant
+            | Slot::Settling { .. }
+            | Slot::Identifying { .. }
+            | Slot::Judged { .. }
+            | Slot::Held { .. }
+            | Slot::Rejected { .. } => {}
         }
     }
 
@@ -53,7 +55,7 @@ impl Turn {
             Slot::AwaitingReturn { run, aborted: false, .. } => self.put_off(slot, None, run),
             Slot::AwaitingReturn { run, .. } => self.aborted(slot, None, run),
             Slot::Settling { .. } | Slot::Identifying { .. } => self.set(slot, Slot::Vacant),
-            Slot::Vacant | Slot::Judged { .. } | Slot::Rejected { .. } | Slot::Set { .. } => {}
+            Slot::Vacant | Slot::Judged { .. } | Slot::Held { .. } | Slot::Rejected { .. } | Slot::Set { .. } => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! One turn of the core: a copy of the state to work on, and what came of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     edge::Attached,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    About, Effect, Ending, Illegal, Input, Order, Rack, Ticket,
+    About, Effect, Ending, Illegal, Input, Lore, Order, Rack, Ticket, Told,
     input::{Call, CommitReply},
     judge::undo_is_over,
     run::{Run, State, StepState},
@@ -30,6 +30,8 @@ pub struct Decision {
     pub facts: Vec<Fact>,
     /// What is to be done then.
     pub effects: Vec<Effect>,
+    /// What the person who asked is told then.
+    pub told: Option<Told>,
 }
 
 /// The state under decision.
@@ -37,6 +39,7 @@ pub(super) struct Turn {
     pub(super) rack: Rack,
     pub(super) facts: Vec<Fact>,
     pub(super) effects: Vec<Effect>,
+    pub(super) told: Option<Told>,
     pub(super) now: Mono,
     pub(super) wall: Wall,
     illegal: Option<Illegal>,
@@ -66,7 +69,9 @@ impl Rack {
             } => turn.commit(*slot, *ticket, fact, owners),
             Input::Report { slot, ticket, result } => turn.report(*slot, *ticket, result),
             Input::Cloud(reply) => turn.cloud(reply),
-            Input::Command(command) => turn.command(*command),
+            Input::Command(command) => turn.asked(command, &Lore::default()),
+            Input::Informed { command, lore } => turn.asked(command, lore),
+            Input::Pin(whose) => turn.pin(whose.as_deref()),
             Input::Tick => turn.tick(),
         }
         turn.ask_back();
@@ -115,6 +120,7 @@ impl Rack {
         for run in stale {
             turn.destroy_undo(&run);
         }
+        turn.name_for_now();
         turn.pump();
         turn.finish()
     }
@@ -127,6 +133,7 @@ impl Turn {
             rack: rack.clone(),
             facts: Vec::new(),
             effects: Vec::new(),
+            told: None,
             now,
             wall,
             illegal: None,
@@ -149,13 +156,14 @@ impl Turn {
                 rack: self.rack,
                 facts: self.facts,
                 effects: self.effects,
+                told: self.told,
             }),
         }
     }
 
     /// Forgets ended runs and packets that owe nothing and are not shown any more: the ledger has them.
     fn sweep(&mut self) {
-        let shown: Vec<RunId> = self
+        let shown: BTreeSet<RunId> = self
             .rack
             .slots
             .values()
@@ -167,7 +175,7 @@ impl Turn {
                 }
             })
             .collect();
-        let owing: Vec<RunId> = self.rack.outbox.open().map(|entry| entry.item.run).collect();
+        let owing: BTreeSet<RunId> = self.rack.outbox.open().map(|entry| entry.item.run).collect();
         self.rack
             .runs
             .retain(|id, run| !run.ended() || shown.contains(id) || owing.contains(id));

@@ -1,6 +1,10 @@
 //! The outbox as the core sees it: what is owed, what may be sent now, and what an answer means.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::model::{
     DeviceId, Fact, Fingerprint, ProductId, RunId, Wall,
@@ -31,6 +35,8 @@ pub struct Entry {
     pub refusals: u32,
     /// True if an attempt ended without a definite answer, and no yes came later: what it asked for may be done already.
     pub ambiguous: bool,
+    /// True if any attempt ever ended without a definite answer: what it asked for may still arrive.
+    pub doubted: bool,
     /// Not to be sent before.
     pub not_before: Option<Wall>,
     /// The last answer.
@@ -122,6 +128,9 @@ impl Outbox {
             }),
             Fact::ItemAnswered { item, answer, .. } => self.change(item, |entry| entry.answered(at, answer)),
             Fact::ItemWithdrawn { item, why } => self.change(item, |entry| entry.withdraw(why)),
+            Fact::RetryAsked { items, .. } => items
+                .iter()
+                .for_each(|item| self.change(item, |entry| entry.not_before = None)),
             _ => {}
         }
     }
@@ -135,12 +144,12 @@ impl Outbox {
         }
         let mut queue: Vec<&Entry> = self.open().filter(|e| e.state != ItemState::Held).collect();
         queue.sort_by_key(|entry| entry.order);
-        let mut busy: Vec<DeviceId> = Vec::new();
-        let mut importing: Vec<ProductId> = Vec::new();
+        let mut busy: BTreeSet<DeviceId> = BTreeSet::new();
+        let mut importing: BTreeSet<ProductId> = BTreeSet::new();
         for entry in queue.iter().filter(|e| e.state == ItemState::Sent) {
-            busy.push(entry.item.device);
+            busy.insert(entry.item.device);
             if let (Errand::Import { .. }, Some(product)) = (&entry.item.errand, &entry.item.product) {
-                importing.push(product.clone());
+                importing.insert(product.clone());
             }
         }
         let releases = |entry: &&&Entry| matches!(entry.item.errand, Errand::Release { .. });
@@ -155,7 +164,7 @@ impl Outbox {
                 continue;
             }
             // Even an item that is not due yet keeps the later keys of its device back.
-            busy.push(entry.item.device);
+            busy.insert(entry.item.device);
             if entry
                 .not_before
                 .is_some_and(|at| at > wall && at.millis() - wall.millis() < LONGEST_WAIT_MS)
@@ -200,16 +209,21 @@ impl Outbox {
                     }
                 }
                 (Errand::Import { .. }, _) => {}
-                (Errand::Release { .. } | Errand::Remove { .. } | Errand::Claim { .. } | Errand::Restore { .. }, product) => {
-                    calls.push(Call::Errand {
-                        item: id,
-                        attempt,
-                        device,
-                        product: product.clone(),
-                        errand: entry.item.errand.clone(),
-                        doubtful: entry.ambiguous,
-                    })
-                }
+                (
+                    Errand::Release { .. }
+                    | Errand::Remove { .. }
+                    | Errand::Claim { .. }
+                    | Errand::Confirm { .. }
+                    | Errand::Restore { .. },
+                    product,
+                ) => calls.push(Call::Errand {
+                    item: id,
+                    attempt,
+                    device,
+                    product: product.clone(),
+                    errand: entry.item.errand.clone(),
+                    doubtful: entry.ambiguous,
+                }),
             }
         }
         calls.extend(imports.into_iter().map(|((product, activate_sim), items)| Call::Import {
@@ -218,6 +232,20 @@ impl Outbox {
             items,
         }));
         calls
+    }
+
+    /// Items that wait for nothing but our own patience: not where the cloud said how long, and not between two refusals, of
+    /// which the second counts for good.
+    pub fn patient(&self, wall: Wall) -> impl Iterator<Item = &Entry> {
+        let patience = move |entry: &&Entry| {
+            entry.state == ItemState::Queued
+                && entry.not_before.is_some_and(|at| at > wall)
+                && matches!(
+                    entry.last,
+                    Some(Answer::Later { after_ms: None, .. } | Answer::Ambiguous { .. } | Answer::Auth { .. })
+                )
+        };
+        self.open().filter(patience)
     }
 
     /// True if nothing that goes before it stands in the way of an item.
@@ -230,7 +258,7 @@ impl Outbox {
                 before.is_some_and(|before| before.state == ItemState::Accepted) && claim.is_none_or(|claim| !claim.settled())
             }
             // No device is moved that could not be taken before.
-            (Errand::Remove { .. } | Errand::Import { .. }, Some(before)) => {
+            (Errand::Remove { .. } | Errand::Import { .. } | Errand::Confirm { .. }, Some(before)) => {
                 before.is_some_and(|before| before.state == ItemState::Accepted)
             }
             // No device goes back to its owner while a key of it is under way.
@@ -248,6 +276,12 @@ impl Outbox {
         [ItemId::release(run), ItemId::remove(run)]
             .iter()
             .any(|id| self.get(id).is_some_and(begun))
+    }
+
+    /// True if a run owes anything that has to be done before it is done: a last look is none of it.
+    pub fn owes(&self, run: RunId) -> bool {
+        self.of(run)
+            .any(|entry| !entry.settled() && !matches!(entry.item.errand, Errand::Confirm { .. }))
     }
 
     /// True if the device of a run was taken, as far as is known, and still lacks its owner or a product.
@@ -275,14 +309,17 @@ impl Outbox {
         let order = self.next_order;
         self.next_order += 1;
         // Owed anew after it was withdrawn: what is in doubt stays in doubt.
-        let ambiguous = self.get(&item.id).is_some_and(|old| old.ambiguous);
+        let old = self.get(&item.id);
+        let (ambiguous, doubted) = (old.is_some_and(|old| old.ambiguous), old.is_some_and(|old| old.doubted));
+        let late = matches!(item.errand, Errand::Confirm { .. });
         let entry = Entry {
             item: item.clone(),
             state,
             attempts: 0,
             refusals: 0,
             ambiguous,
-            not_before: None,
+            doubted,
+            not_before: late.then(|| Wall::from_millis(at.millis() + CONFIRM_AFTER_MS)).flatten(),
             last: None,
             since: at,
             why: None,
@@ -339,6 +376,7 @@ impl Entry {
             Answer::Ambiguous { .. } => {
                 self.state = ItemState::Queued;
                 self.ambiguous = true;
+                self.doubted = true;
                 self.not_before = wait(back_off(self.attempts));
             }
             Answer::Auth { .. } => {
@@ -353,6 +391,9 @@ impl Entry {
 pub(super) fn back_off(attempts: u32) -> u64 {
     1000 * (1u64 << attempts.saturating_sub(1).min(6)).min(60)
 }
+
+/// How long after a claim it is looked at again where a release may still arrive: longer than any request lives.
+const CONFIRM_AFTER_MS: i64 = 10 * 60 * 1000;
 
 /// How long after a refusal it is asked for again.
 const BETWEEN_REFUSALS_MS: u64 = 10_000;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{Code, DeviceId, RunId, SlotNo, StepKind, Verdict, outbox::ItemState};
+use crate::model::{Code, DeviceId, RunId, SlotNo, StepKind, Verdict, Wall, outbox::ItemState, recipe::WorkOrder};
+
+pub use super::shift::Stopped;
 
 use super::{
     Ending, Ordered, Rack,
@@ -25,6 +27,34 @@ pub struct RackView {
     pub order: Option<Ordered>,
     /// How the station is coming to its end, if it is.
     pub ending: Option<Ending>,
+    /// Who is at the station.
+    pub operator: Option<String>,
+    /// What is worked on.
+    pub work_order: Option<WorkOrder>,
+    /// Why no new run begins, if the line is stopped.
+    pub stopped: Option<Stopped>,
+    /// What a person may ask for.
+    pub role: Role,
+}
+
+/// What a person at the station may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Everything: there are no PINs here.
+    #[default]
+    Anybody,
+    /// What operators may.
+    Operator {
+        /// When the next PIN may be tried, if that is not now.
+        next_pin: Option<Wall>,
+    },
+    /// Everything, after a PIN.
+    Engineer {
+        /// Who.
+        name: String,
+        /// Until then.
+        until: Wall,
+    },
 }
 
 /// What a slot awaits, without what only the core needs to know of it.
@@ -45,6 +75,8 @@ pub enum Awaits {
     Cloud,
     /// The judged device to be taken out.
     Removal(Verdict),
+    /// An engineer, who lets new runs begin again: the line is stopped.
+    Line,
     /// The device to be taken out; no run began.
     Rejected,
     /// The device to be taken out; its run goes on when it is back.
@@ -62,6 +94,7 @@ impl Awaits {
             Self::Return => "restarting",
             Self::Cloud => "waiting for the cloud",
             Self::Removal(verdict) => verdict.word(),
+            Self::Line => "line stopped",
             Self::Rejected => "rejected",
             Self::Set => "waiting to be taken out",
         }
@@ -201,6 +234,23 @@ impl Rack {
             locked: self.outbox.locked.clone(),
             order: self.ordered(),
             ending: self.ending,
+            operator: self.shift.operator.clone(),
+            work_order: self.shift.work_order.clone(),
+            stopped: self.shift.stopped.clone(),
+            role: self.role(),
+        }
+    }
+
+    fn role(&self) -> Role {
+        match &self.engineer {
+            _ if !self.setting.rules.pins => Role::Anybody,
+            Some(engineer) => Role::Engineer {
+                name: engineer.name.clone(),
+                until: engineer.until,
+            },
+            None => Role::Operator {
+                next_pin: self.shift.pin_wait_ends(),
+            },
         }
     }
 
@@ -221,6 +271,7 @@ impl Rack {
             Slot::Rejected { device, code, why, .. } => {
                 (view.device, view.code, view.why) = (*device, Some(*code), why.clone());
             }
+            Slot::Held { device, .. } => view.device = Some(*device),
             Slot::Set { run, code, .. } => {
                 (view.run, view.code, view.why) = (Some(*run), Some(*code), code.what().to_owned());
             }
@@ -266,6 +317,7 @@ fn awaits(slot: &Slot) -> Awaits {
         Slot::AwaitingReturn { .. } => Awaits::Return,
         Slot::AwaitingCloud { .. } => Awaits::Cloud,
         Slot::Judged { verdict, .. } => Awaits::Removal(*verdict),
+        Slot::Held { .. } => Awaits::Line,
         Slot::Rejected { .. } => Awaits::Rejected,
         Slot::Set { .. } => Awaits::Set,
     }

@@ -118,6 +118,13 @@ impl Custody {
             }
             Errand::Remove { before } => world.api.remove(product, &kept(world, run, device, *before)?, attempt),
             Errand::Claim { before } => self.claim(world, run, product, &kept(world, run, device, *before)?, attempt)?,
+            Errand::Confirm { before } => {
+                let before = kept(world, run, device, *before)?;
+                match world.api.is_back(product, &before) {
+                    Some(answer) => answer,
+                    None => self.claim(world, run, product, &before, Attempt::Doubtful)?,
+                }
+            }
             Errand::Restore { before } => world.api.restore_attributes(product, &kept(world, run, device, *before)?),
             Errand::Import { .. } | Errand::Key { .. } => withheld("no errand of a chain"),
         })

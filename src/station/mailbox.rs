@@ -72,6 +72,17 @@ impl<T> Mailbox<T> {
         self.bell.raise();
     }
 
+    /// Puts something in, before everything that yields to it.
+    pub fn send_before(&self, item: T, yields: impl Fn(&T) -> bool) {
+        let mut queue = self.lock();
+        let at = queue.items.iter().position(yields).unwrap_or(queue.items.len());
+        // What is in a hurry keeps its place.
+        let at = at.max(queue.hurried);
+        queue.items.insert(at, item);
+        drop(queue);
+        self.bell.raise();
+    }
+
     /// Takes everything out that is there.
     pub fn drain(&self) -> Vec<T> {
         let mut queue = self.lock();
@@ -134,5 +145,15 @@ mod tests {
         box_.hurry(13);
         box_.send(4);
         assert_eq!([next(), next(), next()], [Some(13), Some(4), None]);
+    }
+
+    #[test]
+    fn what_is_awaited_goes_before_what_yields_and_keeps_its_order() {
+        let mailbox: Mailbox<(bool, u8)> = Mailbox::new();
+        for (awaited, n) in [(false, 1), (false, 2), (true, 3), (false, 4), (true, 5)] {
+            mailbox.send_before((awaited, n), |(other, _)| awaited && !other);
+        }
+        let order: Vec<u8> = mailbox.drain().into_iter().map(|(_, n)| n).collect();
+        assert_eq!(order, [3, 5, 1, 2, 4]);
     }
 }

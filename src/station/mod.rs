@@ -13,6 +13,7 @@ mod inbox;
 mod mailbox;
 mod packets;
 mod pairs;
+mod pins;
 pub mod shelf;
 pub mod undo;
 mod uplink;
@@ -30,8 +31,8 @@ use std::{
 
 use crate::{
     edge::Signal,
-    model::{Fact, Fingerprint, Mono, Record, RunId, SlotNo, Wall, fact::Identity},
-    rack::{Command, Effect, Illegal, Input, Known, Offered, Rack, RackView, Setting},
+    model::{Fact, Fingerprint, Mono, Record, RunId, Secret, SlotNo, Wall, fact::Identity},
+    rack::{Command, Effect, Illegal, Input, Known, Lore, Offered, Rack, RackView, Setting, Told},
     store::{Store, StoreError},
 };
 
@@ -39,6 +40,7 @@ pub use clients::Clients;
 use inbox::Inbox;
 pub use mailbox::Mailbox;
 pub use pairs::{GivenPair, Pairs};
+pub use pins::Pins;
 pub use shelf::Shelf;
 use uplink::Uplink;
 use worker::{Said, Worker};
@@ -102,7 +104,16 @@ pub(in crate::station) enum Stimulus {
     Worker(SlotNo, Said),
     /// For the core as it is.
     Core(Input),
+    /// A person asks, and waits to be told what came of it.
+    Asked(Command, Option<Answering>),
+    /// Somebody gives a PIN.
+    Pin(Secret<String>, Answering),
+    /// Whose PIN that was, if it is one.
+    PinSeen(Option<String>, Answering),
 }
+
+/// How whoever asked is told what came of it. It is dropped unheard if the facts of it could not be written.
+pub type Answering = Box<dyn FnOnce(Told) + Send>;
 
 /// A way to ask the station for something from another thread, or from the watcher.
 #[derive(Clone)]
@@ -111,7 +122,17 @@ pub struct Remote(Inbox);
 impl Remote {
     /// Asks for something.
     pub fn command(&self, command: Command) {
-        self.0.send(Stimulus::Core(Input::Command(command)));
+        self.0.send(Stimulus::Asked(command, None));
+    }
+
+    /// Asks for something; whoever asks is told what came of it, on the main loop's thread: it must be quick.
+    pub fn ask(&self, command: Command, answering: Answering) {
+        self.0.send(Stimulus::Asked(command, Some(answering)));
+    }
+
+    /// Gives a PIN: a name, a space and the PIN, or the PIN of the only engineer.
+    pub fn pin(&self, text: Secret<String>, answering: Answering) {
+        self.0.send(Stimulus::Pin(text, answering));
     }
 }
 
@@ -127,6 +148,8 @@ pub struct Station {
     workers: BTreeMap<SlotNo, Worker>,
     uplink: Uplink,
     ended: Arc<AtomicBool>,
+    /// A PIN is being compared: one at a time, or the wait after wrong ones would be none.
+    pin: bool,
 }
 
 impl Station {
@@ -150,6 +173,7 @@ impl Station {
         for record in store.open_records()?.iter() {
             rack.apply(record.at, &record.fact)?;
         }
+        rack.recall(&store.shift_records()?);
         let kept: Vec<_> = store
             .kept_undo_copies()?
             .into_iter()
@@ -193,6 +217,7 @@ impl Station {
             workers: BTreeMap::new(),
             uplink,
             ended: Arc::default(),
+            pin: false,
         };
         let (now, wall) = (station.world.clock.now(), station.world.clock.wall());
         let decision = station.rack.restart(now, wall)?;
@@ -239,7 +264,7 @@ impl Station {
                 match self.world.bus.list() {
                     Ok(list) => {
                         (bus_seen, bus_failures) = (Some(changes), 0);
-                        inputs.push(Input::Bus(list));
+                        inputs.push((Input::Bus(list), None));
                     }
                     // A device that comes or goes can make one listing fail; the runs under way go on.
                     Err(_) if bus_failures < BUS_TRIES => {
@@ -251,18 +276,24 @@ impl Station {
             }
             for (at, stimulus) in self.inbox.drain() {
                 since = since.min(at);
-                inputs.push(match stimulus {
-                    Stimulus::Core(input) => input,
-                    Stimulus::Worker(slot, said) => self.input(slot, said)?,
-                });
+                match stimulus {
+                    Stimulus::Core(input) => inputs.push((input, None)),
+                    Stimulus::Worker(slot, said) => inputs.push((self.input(slot, said)?, None)),
+                    Stimulus::Asked(command, answering) => inputs.push((self.informed(command)?, answering)),
+                    Stimulus::Pin(text, answering) => self.compare(text, answering),
+                    Stimulus::PinSeen(whose, answering) => {
+                        self.pin = false;
+                        inputs.push((Input::Pin(whose), Some(answering)));
+                    }
+                }
             }
             for (slot, (done, of)) in self.inbox.moved() {
                 watch(Event::Progress { slot, done, of });
             }
             // Woken for progress alone, or by somebody else's signal: nothing to decide.
             if !inputs.is_empty() || next.is_some_and(|at| at <= self.world.clock.now()) {
-                inputs.push(Input::Tick);
-                self.turn(&inputs, since, watch)?;
+                inputs.push((Input::Tick, None));
+                self.turn(inputs, since, watch)?;
                 let view = self.rack.view();
                 if shown.as_ref() != Some(&view) {
                     watch(Event::View(&view));
@@ -279,20 +310,65 @@ impl Station {
     }
 
     /// Decides every input in its order, writes all facts in one transaction, then acts. `since`: when the first came.
-    fn turn(&mut self, inputs: &[Input], since: Mono, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), StationError> {
+    fn turn(
+        &mut self,
+        inputs: Vec<(Input, Option<Answering>)>,
+        since: Mono,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), StationError> {
         let (now, wall) = (self.world.clock.now(), self.world.clock.wall());
-        let (mut facts, mut effects) = (Vec::new(), Vec::new());
+        let (mut facts, mut effects, mut told) = (Vec::new(), Vec::new(), Vec::new());
         let mut rack: Option<Rack> = None;
-        for input in inputs {
-            let decision = rack.as_ref().unwrap_or(&self.rack).decide(now, wall, input)?;
+        for (input, answering) in inputs {
+            let decision = rack.as_ref().unwrap_or(&self.rack).decide(now, wall, &input)?;
             facts.extend(decision.facts);
             effects.extend(decision.effects);
+            told.extend(answering.zip(decision.told));
             rack = Some(decision.rack);
         }
-        match rack {
-            Some(rack) => self.adopt(wall, rack, &facts, effects, since, watch),
-            None => Ok(()),
+        if let Some(rack) = rack {
+            self.adopt(wall, rack, &facts, effects, since, watch)?;
         }
+        told.into_iter().for_each(|(answering, told)| answering(told));
+        Ok(())
+    }
+
+    /// What a person asks for, with what the ledger knows of it.
+    fn informed(&self, command: Command) -> Result<Input, StationError> {
+        let mut lore = Lore::default();
+        match &command {
+            Command::WorkOrder(Some(order)) => lore.work_order = self.store.work_order(&order.id)?,
+            Command::Label { slot, serial } => {
+                lore.owners = self.store.serial_owner(serial)?;
+                if let Some(device) = self.rack.device_in(*slot) {
+                    lore.serial = self.store.device(device)?.and_then(|row| row.serial);
+                }
+            }
+            Command::Release { device, .. } | Command::Repair(device) => {
+                lore.quarantined = self.store.device(*device)?.and_then(|row| row.quarantined);
+                let copies = self.store.kept_undo_copies()?.into_iter();
+                lore.copies = copies.filter(|copy| copy.device == *device).map(|copy| copy.run).collect();
+            }
+            _ => return Ok(Input::Command(command)),
+        }
+        Ok(Input::Informed { command, lore })
+    }
+
+    /// Compares a PIN with those of the engineers, on a thread of its own; not while another one is compared, and not while
+    /// none would count.
+    fn compare(&mut self, text: Secret<String>, answering: Answering) {
+        let wait = self.rack.shift().next_pin(self.world.clock.wall()).is_some();
+        if self.pin {
+            return answering(Told::refused("another PIN is being looked at"));
+        }
+        self.pin = true;
+        let (pins, inbox) = (self.world.pins.clone(), self.inbox.clone());
+        if wait {
+            // The core says how long.
+            return inbox.send(Stimulus::PinSeen(None, answering));
+        }
+        let body = move || inbox.send(Stimulus::PinSeen(pins.whose(&text), answering));
+        drop(self.world.clock.spawn("pin", Box::new(body)));
     }
 
     /// Puts the facts on disk, dated as they were decided, so that a replay comes to the same state; then acts.
@@ -346,7 +422,7 @@ impl Station {
                     worker.stop();
                 }
             }
-            Effect::Call(call) => self.uplink.call(call, self.rack.outbox()),
+            Effect::Call(call) => self.uplink.call(call, &self.rack),
             Effect::DestroyUndo { run, device } => self.world.undo.destroy(run, device),
         }
     }

@@ -102,6 +102,12 @@ impl Shelf {
         self.book.offer(ready.prepared);
     }
 
+    /// Offers a recipe for repairs that a person asks for.
+    pub fn offer_repair(&mut self, ready: Ready) {
+        self.pieces.insert(ready.prepared.recipe.hash, ready.pieces);
+        self.book.offer_repair(ready.prepared);
+    }
+
     /// Keeps a recipe for runs under way.
     pub fn keep(&mut self, ready: Ready) {
         self.pieces.insert(ready.prepared.recipe.hash, ready.pieces);

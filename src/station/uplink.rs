@@ -10,7 +10,7 @@ use crate::{
         outbox::{Answer, Attempt, Errand, ItemId, Looked},
         survey::Survey,
     },
-    rack::{Admitted, Book, Call, Input, Outbox, Reply},
+    rack::{Admitted, Book, Call, Input, Outbox, Rack, Reply},
 };
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
 /// What the threads are handed.
 pub(super) enum Job {
     /// A call of the core.
-    Call(Call),
+    Call(Asked),
     /// A question of a worker.
     Ask(Ask),
 }
@@ -59,12 +59,17 @@ impl Uplink {
     }
 
     /// Hands over a call. One that brings a device nearer to its owner does not wait for those of others: until then
-    /// anybody may claim it.
-    pub(super) fn call(&self, call: Call, outbox: &Outbox) {
-        match hurries(&call, outbox) {
-            true => self.jobs.hurry(Some(Job::Call(call))),
-            false => self.jobs.send(Some(Job::Call(call))),
+    /// anybody may claim it. One for which a device is held in its slot goes before all that nobody waits for: after a
+    /// start a thousand looks of what is owed may be there.
+    pub(super) fn call(&self, call: Call, rack: &Rack) {
+        let nearer = hurries(&call, rack.outbox());
+        let awaited = nearer || rack.waits_for(&call);
+        let asked = Some(Job::Call(Asked { call, awaited }));
+        if nearer {
+            return self.jobs.hurry(asked);
         }
+        let yields = |other: &Option<Job>| awaited && matches!(other, Some(Job::Call(other)) if !other.awaited);
+        self.jobs.send_before(asked, yields);
     }
 
     /// The queue, for the questions of workers.
@@ -80,6 +85,12 @@ impl Uplink {
     }
 }
 
+/// A call, and whether somebody waits for it.
+pub(super) struct Asked {
+    call: Call,
+    awaited: bool,
+}
+
 struct Line {
     world: World,
     book: Arc<Book>,
@@ -92,7 +103,7 @@ impl Line {
     fn work(&self, jobs: &Mailbox<Option<Job>>) {
         while let Some(Some(job)) = jobs.receive(&*self.world.clock, None) {
             match job {
-                Job::Call(call) => {
+                Job::Call(Asked { call, .. }) => {
                     for reply in self.answer(call) {
                         self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
                     }

@@ -8,7 +8,7 @@ use crate::{
     steps::UndoCopies,
 };
 
-use super::{Clients, Pairs};
+use super::{Clients, Pairs, Pins};
 
 /// The outside world, as the station reaches it.
 #[derive(Clone)]
@@ -29,4 +29,6 @@ pub struct World {
     pub clients: Clients,
     /// Private halves that a person handed over.
     pub pairs: Pairs,
+    /// The PINs of the engineers.
+    pub pins: Pins,
 }

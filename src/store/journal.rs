@@ -180,6 +180,15 @@ pub(super) fn after(conn: &Connection, after: u64, limit: u32) -> Result<Vec<Rec
     )
 }
 
+/// The records that count for the station beside those of its open runs, oldest first.
+pub(super) fn of_shift(conn: &Connection) -> Result<Vec<Record>, StoreError> {
+    records(
+        conn,
+        &format!("SELECT {RECORD} FROM journal WHERE seq IN (SELECT seq FROM shift) ORDER BY seq"),
+        (),
+    )
+}
+
 /// The last `limit` records about a device, newest first: those of its runs and packets, and those of its arrivals.
 pub(super) fn of_device(conn: &Connection, device: DeviceId, before: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
     records(
@@ -277,5 +286,16 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::ProtectedAgain { .. } => "protected-again",
         Fact::RunEnded { .. } => "run-ended",
         Fact::QuarantineReleased { .. } => "quarantine-released",
+        Fact::OperatorNamed { .. } => "operator-named",
+        Fact::WorkOrderNamed { .. } => "work-order-named",
+        Fact::LabelBound { .. } => "label-bound",
+        Fact::LabelRefused { .. } => "label-refused",
+        Fact::EngineerCame { .. } => "engineer-came",
+        Fact::EngineerLeft { .. } => "engineer-left",
+        Fact::PinRefused {} => "pin-refused",
+        Fact::LineStopped { .. } => "line-stopped",
+        Fact::LineReleased { .. } => "line-released",
+        Fact::RepairAsked { .. } => "repair-asked",
+        Fact::RetryAsked { .. } => "retry-asked",
     }
 }

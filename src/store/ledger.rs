@@ -15,7 +15,7 @@ use crate::model::{
 use super::{
     cell::{Json, Millis, Word},
     error::{Illegal, StoreError, sql},
-    journal, ledger_key, ledger_packet, ledger_run, outbox,
+    journal, ledger_key, ledger_packet, ledger_run, outbox, shift,
 };
 
 /// Why a projection stopped.
@@ -57,8 +57,18 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
     if let Some(run) = record.fact.run().filter(|_| !begins) {
         ledger_run::touched(conn, run, record.seq)?;
     }
+    shift::note(conn, record)?;
     match &record.fact {
         Fact::StationStarted { .. }
+        | Fact::OperatorNamed { .. }
+        | Fact::WorkOrderNamed { .. }
+        | Fact::LabelRefused { .. }
+        | Fact::EngineerCame { .. }
+        | Fact::EngineerLeft { .. }
+        | Fact::PinRefused {}
+        | Fact::LineStopped { .. }
+        | Fact::LineReleased { .. }
+        | Fact::RepairAsked { .. }
         | Fact::CloudSeen { .. }
         | Fact::Surveyed { .. }
         | Fact::Questioned { .. }
@@ -113,6 +123,8 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
         Fact::ProtectedAgain { device, .. } => protected(conn, *device),
         Fact::RunEnded { .. } => ledger_run::ended(conn, record),
         Fact::QuarantineReleased { run, device, by, why } => ledger_run::released(conn, at, *run, *device, by, why),
+        Fact::LabelBound { device, serial, .. } => shift::labelled(conn, at, *device, serial),
+        Fact::RetryAsked { items, .. } => items.iter().try_for_each(|item| outbox::hurried(conn, item)),
     }
 }
 

@@ -148,7 +148,7 @@ pub(super) fn ended(conn: &Connection, record: &Record) -> Result<(), Stop> {
     )?;
     change(
         conn,
-        "UPDATE device SET last_verdict = ?3, last_code = ?4, quarantined = iif(?5, ?2, NULL) WHERE id = ?1 AND last_run = ?2",
+        "UPDATE device SET last_verdict = ?3, last_code = ?4, quarantined = iif(?5 OR lost IS NOT NULL, ?2, NULL) WHERE id = ?1 AND last_run = ?2",
         (Word(device), Word(run), Word(verdict), code, *verdict == Verdict::Quarantined),
     )?;
     if *verdict == Verdict::Pass {
@@ -165,7 +165,7 @@ pub(super) fn ended(conn: &Connection, record: &Record) -> Result<(), Stop> {
 pub(super) fn released(conn: &Connection, at: Wall, run: RunId, device: DeviceId, by: &str, why: &str) -> Result<(), Stop> {
     let changed = change(
         conn,
-        "UPDATE device SET quarantined = NULL WHERE id = ?1 AND quarantined = ?2",
+        "UPDATE device SET quarantined = NULL, lost = NULL WHERE id = ?1 AND quarantined = ?2",
         (Word(device), Word(run)),
     )?;
     if changed == 0 {

@@ -11,15 +11,17 @@
 //! | `lock.rs`, `migrate.rs`, `schema.rs`, `connect.rs` | opening: one station, known schema, safe settings |
 //! | `cell.rs` | how the vocabulary is spelt in columns |
 //! | `journal.rs` | rows of facts and their hash chain |
-//! | `ledger.rs`, `ledger_run.rs`, `ledger_key.rs`, `ledger_packet.rs`, `outbox.rs` | one projection for each fact |
+//! | `ledger.rs`, `ledger_run.rs`, `ledger_key.rs`, `ledger_packet.rs`, `outbox.rs`, `shift.rs` | one projection for each fact |
 //! | `open.rs` | the open runs and packets with their records: what a start takes up |
 //! | `row.rs`, `read.rs`, `report.rs` | read-only queries on their own connection |
 //! | `verify.rs`, `backup.rs` | proof that journal and tables agree; a second copy |
 //! | `undo.rs`, `station_key.rs` | sealed undo copies and the key that seals them |
+//! | `engineers.rs` | the file with the hashed PINs of engineers |
 
 mod backup;
 mod cell;
 mod connect;
+mod engineers;
 mod error;
 mod files;
 #[doc(hidden)]
@@ -37,6 +39,7 @@ pub mod read;
 mod report;
 mod row;
 mod schema;
+mod shift;
 mod station_key;
 pub mod undo;
 mod verify;
@@ -52,11 +55,15 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use crate::model::{DeviceId, Fact, Fingerprint, PublicKey, Record, RunId, StationId, Wall, recipe::Sha256};
+use crate::model::{
+    DeviceId, Fact, Fingerprint, PublicKey, Record, RunId, StationId, Wall,
+    recipe::{Sha256, WorkOrder},
+};
 
 pub use self::{
     backup::{Copied, Progress},
     connect::Durability,
+    engineers::{EngineersError, EngineersFile},
     error::{BadKey, BadRecord, Illegal, StoreError},
     lock::is_in_use,
     read::Reader,
@@ -197,6 +204,24 @@ impl Store {
         }
         let read = open::records(&self.conn, &connect::ledger_path(&self.dir))?;
         Ok(Arc::clone(self.open.get_or_init(|| read.into())))
+    }
+
+    /// The records that count for the station beside those of its runs, oldest first: who is at it, what is worked on,
+    /// whether the line is stopped.
+    pub fn shift_records(&self) -> Result<Vec<Record>, StoreError> {
+        journal::of_shift(&self.conn)
+    }
+
+    /// Every device with this serial number.
+    pub fn serial_owner(&self, serial: &str) -> Result<Vec<DeviceId>, StoreError> {
+        let devices: Vec<DeviceRow> = many(&self.conn, "WHERE serial = ?1 ORDER BY id", (serial,))?;
+        Ok(devices.into_iter().map(|device| device.id).collect())
+    }
+
+    /// A work order as it was last recorded with a run.
+    pub fn work_order(&self, id: &str) -> Result<Option<WorkOrder>, StoreError> {
+        let run: Option<RunRow> = one(&self.conn, "WHERE order_id = ?1 ORDER BY ended DESC LIMIT 1", (id,))?;
+        Ok(run.and_then(|run| run.work_order))
     }
 
     /// All records of one run, oldest first; none if it is unknown.

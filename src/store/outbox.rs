@@ -75,6 +75,16 @@ pub(super) fn sent(conn: &Connection, at: Wall, item: &ItemId, attempt: u32) -> 
     }
 }
 
+/// An item does not wait any longer.
+pub(super) fn hurried(conn: &Connection, item: &ItemId) -> Result<(), Stop> {
+    change(
+        conn,
+        "UPDATE item SET next_at = NULL WHERE id = ?1 AND state = 'queued'",
+        (Word(item),),
+    )?;
+    Ok(())
+}
+
 /// An answer came, or will not come. A yes is a yes whichever attempt it belongs to; a late no, while a newer attempt
 /// is open or the item is settled, is only kept to be shown.
 pub(super) fn answered(conn: &Connection, at: Wall, item: &ItemId, attempt: u32, answer: &Answer) -> Result<(), Stop> {
@@ -95,6 +105,9 @@ pub(super) fn answered(conn: &Connection, at: Wall, item: &ItemId, attempt: u32,
     match answer {
         Answer::Accepted { at: cloud, .. } => {
             settle(conn, at, item, ItemState::Accepted)?;
+            if gives_back(item, &found) {
+                change(conn, "UPDATE device SET lost = NULL WHERE id = ?1", (found.device,))?;
+            }
             accepted(conn, cloud.unwrap_or(at), item, &found)
         }
         Answer::Ambiguous { .. } => {
@@ -110,7 +123,11 @@ pub(super) fn answered(conn: &Connection, at: Wall, item: &ItemId, attempt: u32,
             if found.refusals + 1 < REFUSALS_TO_BELIEVE {
                 return back_in_queue(conn, item, current, None);
             }
-            settle(conn, at, item, ItemState::Refused)
+            settle(conn, at, item, ItemState::Refused)?;
+            if gives_back(item, &found) {
+                lost(conn, item, &found)?;
+            }
+            Ok(())
         }
         Answer::Later { after_ms, .. } => {
             let next = after_ms.and_then(|ms| Wall::from_millis(at.millis().saturating_add_unsigned(ms)));
@@ -221,6 +238,23 @@ fn accepted(conn: &Connection, at: Wall, item: &ItemId, found: &Found) -> Result
         (found.device, key, Millis(at)),
     )?;
     ledger_packet::accepted(conn, found.run.0, found.device.0, &key.0)
+}
+
+/// True for what gives a device back that was taken.
+fn gives_back(item: &ItemId, found: &Found) -> bool {
+    let claims = matches!(found.errand.0, Errand::Claim { .. } | Errand::Confirm { .. });
+    claims || item.run().is_some_and(|run| *item == ItemId::back(run))
+}
+
+/// A device that was taken cannot be given back: an alarm, and nothing is done with it before a named person has looked,
+/// whatever became of its run.
+fn lost(conn: &Connection, item: &ItemId, found: &Found) -> Result<(), Stop> {
+    change(
+        conn,
+        "UPDATE device SET lost = ?2, quarantined = iif(last_run = ?3, ?3, quarantined) WHERE id = ?1",
+        (found.device, found.errand.0.word(), item.run().map(Word)),
+    )?;
+    Ok(())
 }
 
 /// An upload may or may not have arrived. Only a yes for a key of this device ends that: a later no or not-now says

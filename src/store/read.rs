@@ -184,6 +184,15 @@ impl Reader {
         )
     }
 
+    /// What the cloud refused for good and did not accept later, the latest first, at most `limit`.
+    pub fn refused(&self, limit: u32) -> Result<Vec<ItemRow>, StoreError> {
+        many(
+            &self.conn,
+            "WHERE state = 'refused' ORDER BY settled_at DESC, id LIMIT ?1",
+            (limit,),
+        )
+    }
+
     /// Every device that has, had, or was to have this key.
     pub fn key_rows(&self, fingerprint: Fingerprint) -> Result<Vec<KeyRow>, StoreError> {
         many(&self.conn, "WHERE fingerprint = ?1 ORDER BY device", (Word(fingerprint),))

@@ -46,6 +46,8 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Apart {
+    /// It was taken from its owner or its product, and could not be given back.
+    Lost,
     /// An upload may or may not have arrived.
     Ambiguous,
     /// A write of a new key was announced and neither confirmed nor given up: the slot may hold the old key, the new
@@ -82,6 +84,8 @@ pub struct DeviceRow {
     pub first_seen: Wall,
     /// When it was last seen.
     pub last_seen: Wall,
+    /// When its label was last compared with it and found to be its own.
+    pub labelled_at: Option<Wall>,
     /// Where it was last seen.
     pub last_slot: Option<SlotNo>,
     /// `valid`, `blank` or `corrupt`, by the last reading that could tell.
@@ -125,7 +129,7 @@ pub struct DeviceRow {
 impl Columns for DeviceRow {
     const TABLE: &str = "device";
     const COLUMNS: &str = "id, platform, transport, protection, serial, iccid, imei, hardware, os_version, modules, \
-        first_seen, last_seen, last_slot, slot_content, key_in_slot, key_intended, key_accepted, accepted_at, \
+        first_seen, last_seen, labelled_at, last_slot, slot_content, key_in_slot, key_intended, key_accepted, accepted_at, \
         accepted_product, key_ambiguous, apart, handshake_at, runs, last_run, last_recipe, last_verdict, last_code, \
         quarantined, unprotected_since, pass_recipe, pass_key, \
          (SELECT origin FROM key WHERE key.device = device.id AND key.fingerprint = device.key_in_slot) AS key_origin";
@@ -147,6 +151,7 @@ impl Columns for DeviceRow {
             modules: json(row, "modules")?.unwrap_or_default(),
             first_seen: row.get::<_, Millis>("first_seen")?.0,
             last_seen: row.get::<_, Millis>("last_seen")?.0,
+            labelled_at: instant(row, "labelled_at")?,
             last_slot: row.get::<_, Option<u16>>("last_slot")?.map(SlotNo),
             slot_content: row.get("slot_content")?,
             key_in_slot: word(row, "key_in_slot")?,

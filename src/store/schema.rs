@@ -29,6 +29,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: PACKETS,
     },
     Migration {
+        name: "shift",
+        sql: SHIFT,
+    },
+    Migration { name: "lost", sql: LOST },
+    Migration {
         name: "protection",
         sql: PROTECTION,
     },
@@ -44,6 +49,7 @@ pub(super) const PROJECTIONS: &[(&str, &[&str])] = &[
     ("undo", &["run"]),
     ("restore", &["run"]),
     ("packet", &["id"]),
+    ("shift", &["seq"]),
 ];
 
 const FIRST: &str = r"
@@ -384,6 +390,34 @@ INSERT INTO restore_2 (run, device, sha256, sealed_at, destroyed_at)
 DROP TABLE restore;
 ALTER TABLE restore_2 RENAME TO restore;
 CREATE INDEX restore_kept ON restore (run) WHERE destroyed_at IS NULL;
+";
+
+/// What counts for the station as a whole and outlives a start: which records tell it.
+const SHIFT: &str = r"
+CREATE TABLE shift (
+    seq    INTEGER PRIMARY KEY,                    -- of the record
+    kind   TEXT NOT NULL,                          -- of its fact
+    device TEXT                                    -- the device that the fact names
+) STRICT;
+INSERT INTO shift SELECT seq, kind, device FROM journal WHERE kind = 'run-ended' ORDER BY seq DESC LIMIT 100;
+ALTER TABLE device ADD COLUMN labelled_at INTEGER; -- when its label was last compared with it and found to be its own
+CREATE INDEX item_refused ON item (settled_at) WHERE state = 'refused';
+";
+
+/// Devices that were taken from their owner or their product, and could not be given back.
+const LOST: &str = r"
+ALTER TABLE device ADD COLUMN lost TEXT;           -- what was refused: claim, confirm or import
+DROP INDEX device_apart;
+ALTER TABLE device DROP COLUMN apart;
+-- The rule of APART, with the devices that were lost on top.
+ALTER TABLE device ADD COLUMN apart TEXT GENERATED ALWAYS AS (CASE
+        WHEN lost IS NOT NULL THEN 'lost'
+        WHEN key_ambiguous IS NOT NULL THEN 'ambiguous'
+        WHEN key_accepted IS NULL THEN NULL
+        WHEN key_intended IS NOT NULL THEN 'writing'
+        WHEN slot_content <> 'valid' OR key_in_slot <> key_accepted THEN 'differs'
+    END) VIRTUAL;
+CREATE INDEX device_apart ON device (id) WHERE apart IS NOT NULL;
 ";
 
 /// A protected device that was open, and has not shown that it is protected since.

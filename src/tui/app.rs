@@ -3,24 +3,28 @@
 //!
 //! No state here decides anything about devices.
 
+mod asking;
+mod scanned;
+
 use std::collections::BTreeMap;
 
 use crossterm::event::KeyEvent;
 
 use crate::{
-    model::{Record, SlotNo, StationId, Wall, recipe::WorkOrder, sentence::harmless},
-    rack::{Command, RackView},
-    store::ItemRow,
+    model::{Record, Secret, SlotNo, StationId, Wall, scan::Patterns},
+    rack::{Command, RackView, Told},
 };
 
 use super::{
     grid::{Grid, Place},
     keymap::{self, Act},
-    ledger::{self, Answer, Found, Shift},
+    ledger::{self, Answer, Found, Owed, Shift},
     scan::ScanLine,
     story::Story,
     view,
 };
+
+pub use asking::Question;
 
 /// Everything that can happen to the screen. All of it comes through one channel, in one order.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub enum Event {
     Resize(u16, u16),
     /// The ledger answers.
     Ledger(Answer),
+    /// The station says what came of what was asked.
+    Told(Told),
     /// A signal asked the station to stop.
     Stopping,
     /// A journal is replayed, as these words say.
@@ -68,13 +74,27 @@ pub enum Wish {
 }
 
 /// What a person asks for, beyond the screen itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// Of the station.
     Station(Command),
+    /// Of the station: whose PIN this is.
+    Pin(Pin),
     /// Of a replay.
     Replay(Pace),
 }
+
+/// A PIN, with the name of its owner in front where there is more than one.
+#[derive(Clone, Debug)]
+pub struct Pin(pub Secret<String>);
+
+impl PartialEq for Pin {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose() == other.0.expose()
+    }
+}
+
+impl Eq for Pin {}
 
 /// How a replay is to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,28 +129,6 @@ pub enum Screen {
     Help,
 }
 
-/// A question that waits for its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
-    /// Stop the run in this slot?
-    Abort(SlotNo),
-    /// Finish and end?
-    Finish,
-    /// End at the next safe points?
-    Quit,
-}
-
-impl Question {
-    /// The key that asked it and that says yes.
-    pub const fn key(self) -> Act {
-        match self {
-            Self::Abort(_) => Act::Abort,
-            Self::Finish => Act::Finish,
-            Self::Quit => Act::Quit,
-        }
-    }
-}
-
 /// A line for the person at the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -145,12 +143,10 @@ pub struct Notice {
 pub struct Station {
     /// The station's name.
     pub id: StationId,
-    /// Who is at it.
-    pub operator: Option<String>,
-    /// What was ordered.
-    pub work_order: Option<WorkOrder>,
     /// The rack, by slot number.
     pub places: Vec<Place>,
+    /// How badges and work orders look.
+    pub patterns: Patterns,
 }
 
 /// The state of the screen.
@@ -178,14 +174,16 @@ pub struct App {
     pub ordered: Option<u64>,
     /// The device that was looked for.
     pub found: Found,
-    /// What is owed to the cloud, once it was read.
-    pub owed: Option<Vec<ItemRow>>,
+    /// What is owed to the cloud and what it refused, once it was read.
+    pub owed: Option<Owed>,
     /// How runs ended, once it was read.
     pub shift: Option<Shift>,
     /// The time, to the second or better.
     pub now: Wall,
     /// Columns and rows of the terminal.
     pub size: (u16, u16),
+    /// Lines that the alarm takes from every screen.
+    pub alarm: u16,
     /// How far the text of a screen is scrolled, in lines.
     pub scroll: u16,
     /// Whether verdicts ring.
@@ -214,6 +212,7 @@ impl App {
             shift: None,
             now,
             size,
+            alarm: 0,
             scroll: 0,
             bell: false,
             replay: None,
@@ -229,9 +228,15 @@ impl App {
                         self.progress.remove(&slot.slot);
                     }
                 }
+                let order = view.work_order != rack.work_order;
                 *rack = view;
+                self.alarm = view::alarm::height(rack, self.size.0);
+                if order {
+                    self.ordered = None;
+                    return ordered(rack).into_iter().collect();
+                }
             }
-            Event::Record(record) => return self.record(&record),
+            Event::Record(record) => return self.record(&record, rack),
             Event::Progress { slot, done, of } => {
                 self.progress.insert(slot, (done, of));
             }
@@ -243,8 +248,13 @@ impl App {
                 };
             }
             Event::Paste(text) => return text.chars().filter_map(|c| self.typed(c, rack)).collect(),
-            Event::Resize(width, height) => self.size = (width, height),
+            Event::Resize(width, height) => {
+                self.size = (width, height);
+                self.alarm = view::alarm::height(rack, width);
+            }
             Event::Ledger(answer) => self.learnt(answer),
+            Event::Told(told) if told.done => self.say(told.text),
+            Event::Told(told) => self.refuse(told.text),
             Event::Replay(words) => self.replay = Some(words),
             Event::Stopping => self.say("a signal asked the station to stop: each slot stops at its next safe point"),
             Event::End => {}
@@ -255,10 +265,14 @@ impl App {
     /// The rack as it is laid out on the floor.
     pub fn grid(&self) -> Grid {
         let (width, height) = self.size;
-        Grid::lay_out(&self.station.places, width, height.saturating_sub(view::floor::AROUND))
+        Grid::lay_out(
+            &self.station.places,
+            width,
+            height.saturating_sub(view::floor::AROUND + self.alarm),
+        )
     }
 
-    fn record(&mut self, record: &Record) -> Vec<Wish> {
+    fn record(&mut self, record: &Record, rack: &RackView) -> Vec<Wish> {
         use crate::model::Fact;
         self.story.record(record);
         if self.replay.is_some() {
@@ -276,16 +290,20 @@ impl App {
             }
             Fact::RunEnded { .. } => {
                 let bell = self.bell.then_some(Wish::Bell);
-                let order = self
-                    .station
-                    .work_order
-                    .as_ref()
-                    .map(|_| Wish::Ledger(ledger::Question::Order));
-                bell.into_iter().chain(order).chain(self.reading()).collect()
+                bell.into_iter().chain(ordered(rack)).chain(self.reading()).collect()
             }
-            Fact::ItemQueued { .. } | Fact::ItemAnswered { .. } | Fact::ItemWithdrawn { .. } if self.screen == Screen::Outbox => {
+            Fact::ItemQueued { .. } | Fact::ItemAnswered { .. } | Fact::ItemWithdrawn { .. } | Fact::RetryAsked { .. }
+                if self.screen == Screen::Outbox =>
+            {
                 self.reading().into_iter().collect()
             }
+            // What is shown of the device is out of date.
+            Fact::QuarantineReleased { device, .. } | Fact::LabelBound { device, .. } => match &self.found {
+                Found::One(history) if history.device.id == *device => {
+                    vec![Wish::Ledger(ledger::Question::Find(device.to_string()))]
+                }
+                _ => Vec::new(),
+            },
             _ => Vec::new(),
         }
     }
@@ -295,11 +313,7 @@ impl App {
         if let Some(question) = self.question.take()
             && question.key() == act
         {
-            return self
-                .answered(question)
-                .map(|command| Wish::Ask(Asked::Station(command)))
-                .into_iter()
-                .collect();
+            return self.answered(question).into_iter().collect();
         }
         match act {
             Act::Help => self.open(Screen::Help),
@@ -330,8 +344,10 @@ impl App {
                 return self.reading().into_iter().collect();
             }
             Act::Abort => self.ask_to_abort(rack),
-            Act::Finish => self.question = Some(Question::Finish),
-            Act::Quit => self.question = Some(Question::Quit),
+            Act::Finish => self.ask(Question::Finish),
+            Act::Quit => self.ask(Question::Quit),
+            Act::Engineer => return self.engineer(rack).into_iter().collect(),
+            Act::Go => return self.take_offer(rack).into_iter().collect(),
             Act::Cancel => self.line.clear(),
             Act::Repaint => return vec![Wish::Repaint],
             Act::Bell => {
@@ -356,50 +372,6 @@ impl App {
             Act::Last => self.end(true),
         }
         self.scroll = self.scroll.min(view::most_scroll(rack, self));
-        Vec::new()
-    }
-
-    /// The key of a question was pressed once more: that is a yes, and where a word is asked for, only with that word.
-    fn answered(&mut self, question: Question) -> Option<Command> {
-        match question {
-            Question::Abort(slot) if self.line.says(&abort_word(slot)) => {
-                self.line.clear();
-                self.say(format!("slot {slot} stops at its next safe point"));
-                Some(Command::Abort(slot))
-            }
-            Question::Abort(slot) => {
-                self.line.clear();
-                self.refuse(format!("not stopped: type \"{}\" before the key", abort_word(slot)));
-                self.question = Some(question);
-                None
-            }
-            Question::Finish => {
-                self.say("finishing: no new run begins; the station ends when those under way are judged");
-                Some(Command::Finish)
-            }
-            Question::Quit => {
-                self.say("stopping: each slot ends at its next safe point");
-                Some(Command::Quit)
-            }
-        }
-    }
-
-    fn ask_to_abort(&mut self, rack: &RackView) {
-        let slot = self.selected;
-        let mut views = rack.slots.iter();
-        if views.any(|view| view.slot == slot && view.run.is_some() && view.verdict.is_none()) {
-            self.line.clear();
-            self.question = Some(Question::Abort(slot));
-        } else {
-            self.refuse(format!("slot {slot} has no run to stop"));
-        }
-    }
-
-    fn pace(&mut self, pace: Pace) -> Vec<Wish> {
-        if self.replay.is_some() {
-            return vec![Wish::Ask(Asked::Replay(pace))];
-        }
-        self.refuse("this is no replay");
         Vec::new()
     }
 
@@ -475,63 +447,11 @@ impl App {
             Answer::Took(took) => took
                 .into_iter()
                 .for_each(|(recipe, took_ms)| self.story.foretell(recipe, took_ms)),
-            Answer::Found(found) => {
-                if self.sought && self.screen != Screen::Device {
-                    match &found {
-                        Found::None(text) => self.refuse(format!("neither rack nor ledger know \"{}\"", harmless(text))),
-                        _ => self.say(format!(
-                            "in no slot; {} shows what the ledger knows",
-                            keymap::key_of(Act::Device)
-                        )),
-                    }
-                }
-                self.found = found;
-            }
+            Answer::Found(found) => self.found(found),
             Answer::Owed(owed) => self.owed = Some(owed),
             Answer::Shift(shift) => self.shift = Some(shift),
         }
         self.scroll = if self.screen == Screen::Device { 0 } else { self.scroll };
-    }
-
-    /// One more character of what is typed or scanned.
-    fn typed(&mut self, c: char, rack: &RackView) -> Option<Wish> {
-        let text = self.line.add(c)?;
-        self.scanned(text.trim(), rack)
-    }
-
-    /// A whole text was typed or scanned: the device that it names is selected, if it is in the rack, and else looked for
-    /// in the ledger. Nothing else can come of a scan, on any screen. What comes after the first word is a secret.
-    fn scanned(&mut self, text: &str, rack: &RackView) -> Option<Wish> {
-        let wanted = text.split_whitespace().next().unwrap_or("").to_ascii_lowercase();
-        let named = |slot: &SlotNo| {
-            let seat = self.story.seat(*slot);
-            let shown = rack.slots.iter().find(|view| view.slot == *slot).and_then(|view| view.device);
-            let id = shown.or(seat.and_then(|seat| seat.device)).map(|device| device.to_string());
-            let serial = seat.and_then(|seat| seat.serial.as_deref());
-            id.is_some_and(|id| id == wanted || wanted.len() == TAIL && id.ends_with(&wanted))
-                || serial.is_some_and(|serial| serial.eq_ignore_ascii_case(&wanted))
-        };
-        let found = self.station.places.iter().map(|place| place.slot).find(named);
-        match found {
-            // Whoever looks at one slot wants to know whether this is the device in it.
-            Some(slot) if self.screen == Screen::Slot && slot == self.selected => {
-                self.say(format!("label and device agree: this is the one in slot {slot}"));
-            }
-            Some(slot) if self.screen == Screen::Slot => {
-                self.refuse(format!(
-                    "not the device in slot {}: this is the one in slot {slot}",
-                    self.selected
-                ));
-            }
-            Some(slot) => {
-                self.selected = slot;
-                self.scroll = 0;
-                self.sought = false;
-                self.say(format!("slot {slot}"));
-            }
-            None => self.sought = true,
-        }
-        (found.is_none() || self.screen == Screen::Device).then_some(Wish::Ledger(ledger::Question::Find(wanted)))
     }
 
     fn say(&mut self, text: impl Into<String>) {
@@ -549,13 +469,12 @@ impl App {
     }
 }
 
-/// What has to be typed before a run is stopped.
-pub fn abort_word(slot: SlotNo) -> String {
-    format!("abort {slot}")
+/// What has to be read of the work order.
+fn ordered(rack: &RackView) -> Option<Wish> {
+    let order = rack.work_order.as_ref()?;
+    Some(Wish::Ledger(ledger::Question::Order(order.id.clone())))
 }
 
-/// The end of an id that people compare on labels has so many digits.
-const TAIL: usize = 6;
 /// So far back yield and failures are shown.
 const SHIFT_MS: i64 = 12 * 3_600_000;
 

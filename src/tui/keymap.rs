@@ -29,6 +29,10 @@ pub enum Act {
     Finish,
     /// End at the next safe points.
     Quit,
+    /// Show a PIN, or go as an engineer.
+    Engineer,
+    /// Do what the open screen offers.
+    Go,
     /// Close a question, empty the scan line.
     Cancel,
     /// Paint everything anew.
@@ -136,6 +140,18 @@ pub const TABLE: &[Binding] = &[
         Act::Quit,
         Some("quit"),
         "end at safe points; runs go on at the next start; asks first",
+    ),
+    row(
+        &[Key::F(11), Key::Alt('u')],
+        Act::Engineer,
+        Some("engineer"),
+        "give an engineer's PIN, or go as an engineer",
+    ),
+    row(
+        &[Key::F(12), Key::Alt('g')],
+        Act::Go,
+        Some("go"),
+        "do what the screen offers: release a stopped line; repair or release a device; send again what is owed",
     ),
     row(&[Key::Named(KeyCode::Up)], Act::Up, None, "the slot above, or scroll up"),
     row(

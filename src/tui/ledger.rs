@@ -20,8 +20,8 @@ use super::app::Event;
 /// What the screen wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// How far the work order is.
-    Order,
+    /// How far this work order is.
+    Order(String),
     /// How long the last runs took that passed.
     Took,
     /// Which device this text names.
@@ -41,8 +41,8 @@ pub enum Answer {
     Took(Vec<(Sha256, u64)>),
     /// What a text names.
     Found(Found),
-    /// What is owed, oldest first.
-    Owed(Vec<ItemRow>),
+    /// What is owed and what was refused.
+    Owed(Owed),
     /// How the runs ended.
     Shift(Shift),
 }
@@ -61,6 +61,15 @@ pub enum Found {
     One(Box<History>),
 }
 
+/// What is between us and the cloud.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// What is owed, oldest first.
+    pub open: Vec<ItemRow>,
+    /// What was refused for good, the latest first.
+    pub refused: Vec<ItemRow>,
+}
+
 /// How the runs of some hours ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shift {
@@ -77,7 +86,7 @@ pub(super) struct Ledger(Sender<Question>);
 
 impl Ledger {
     /// Starts the thread; it ends with the way to it. Answers come as events.
-    pub(super) fn start(folder: PathBuf, order: Option<String>, clock: &dyn Clock, events: Sender<Event>) -> Self {
+    pub(super) fn start(folder: PathBuf, clock: &dyn Clock, events: Sender<Event>) -> Self {
         let (questions, asked) = mpsc::channel();
         let body = move || {
             let mut reader = None;
@@ -95,7 +104,7 @@ impl Ledger {
                 let Some(reader) = &reader else { continue };
                 for question in wanted {
                     // What cannot be read is not shown; the station itself tells of a broken ledger.
-                    if let Ok(answer) = answer(reader, order.as_deref(), question)
+                    if let Ok(answer) = answer(reader, question)
                         && events.send(Event::Ledger(answer)).is_err()
                     {
                         return;
@@ -119,15 +128,15 @@ impl Ledger {
 ///
 /// # Errors
 /// If the ledger cannot be read.
-pub fn answer(reader: &Reader, order: Option<&str>, question: Question) -> Result<Answer, StoreError> {
+pub fn answer(reader: &Reader, question: Question) -> Result<Answer, StoreError> {
     Ok(match question {
-        Question::Order => {
-            let progress = order.map(|order| reader.order(order)).transpose()?.flatten();
-            Answer::Order(progress.map_or(0, |progress| progress.passed))
-        }
+        Question::Order(order) => Answer::Order(reader.order(&order)?.map_or(0, |progress| progress.passed)),
         Question::Took => Answer::Took(took(reader)?),
         Question::Find(text) => Answer::Found(find(reader, text)?),
-        Question::Owed => Answer::Owed(reader.owed(OWED)?),
+        Question::Owed => Answer::Owed(Owed {
+            open: reader.owed(OWED)?,
+            refused: reader.refused(REFUSED)?,
+        }),
         Question::Shift(since) => Answer::Shift(shift(reader, since)?),
     })
 }
@@ -203,6 +212,8 @@ const RECENT: u32 = 100;
 const FOUND: u32 = 50;
 /// So many owed items are shown.
 const OWED: u32 = 500;
+/// So many refused items are shown.
+const REFUSED: u32 = 100;
 /// More runs than any rack ends in a shift.
 const SHIFT: u32 = 50_000;
 const HOUR_MS: i64 = 3_600_000;

@@ -5,7 +5,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `app.rs` | the state of the screen, and the one function that changes it |
+//! | `app.rs`, `app/` | the state of the screen, and the one function that changes it; what is asked, what a scan means |
 //! | `keymap.rs` | every key; key bar and help screen are made from it |
 //! | `theme.rs` | every style, and what each state of a slot looks like |
 //! | `view/` | painting: one file for each region, pure |
@@ -29,9 +29,9 @@ mod term;
 pub mod theme;
 pub mod view;
 
-pub use app::{App, Asked, Event, Pace, Station};
+pub use app::{App, Asked, Event, Pace, Pin, Station};
 pub use grid::Place;
-pub use paint::{Screen, Setup};
+pub use paint::{Screen, Setup, Sink};
 pub use story::Story;
 pub use term::restore;
 pub use theme::{Depth, Theme};

@@ -17,7 +17,7 @@ use crossterm::event::{self, Event as Input};
 use crate::{
     edge::{Clock, clock::Joiner},
     model::{Mono, Record, SlotNo},
-    rack::{Command, RackView},
+    rack::{Command, RackView, Told},
 };
 
 use super::{
@@ -28,6 +28,9 @@ use super::{
     theme::{Depth, Theme},
     view,
 };
+
+/// What a person asks for goes here, with a way to say what came of it.
+pub type Sink = Box<dyn Fn(Asked, Box<dyn FnOnce(Told) + Send>) + Send>;
 
 /// What a screen needs.
 pub struct Setup {
@@ -51,11 +54,12 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal over and shows an empty rack. `sink` is given everything that a person asks of the station.
+    /// Takes the terminal over and shows an empty rack. `sink` is given everything that a person asks of the station, and a
+    /// way to say what came of it.
     ///
     /// # Errors
     /// If there is no terminal.
-    pub fn open(setup: Setup, sink: Box<dyn Fn(Asked) + Send>) -> io::Result<Self> {
+    pub fn open(setup: Setup, sink: Sink) -> io::Result<Self> {
         let (events, incoming) = mpsc::channel();
         let (failing, failed) = mpsc::channel();
         let term = Term::take()?;
@@ -67,10 +71,8 @@ impl Screen {
             ledger,
             clock,
         } = setup;
-        let order = station.work_order.as_ref().map(|order| order.id.clone());
-        let ledger = Ledger::start(ledger, order, &*clock, events.clone());
+        let ledger = Ledger::start(ledger, &*clock, events.clone());
         ledger.ask(Question::Took);
-        ledger.ask(Question::Order);
         let app = App::new(station, story, clock.wall(), size);
         let ended = Arc::new(AtomicBool::new(false));
         let keys = read_keys(&*clock, events.clone(), Arc::clone(&ended));
@@ -81,6 +83,7 @@ impl Screen {
             theme: Theme::new(depth),
             ledger,
             sink,
+            events: events.clone(),
             clock: Arc::clone(&clock),
             painted: None,
         };
@@ -165,7 +168,8 @@ struct Painter {
     rack: RackView,
     theme: Theme,
     ledger: Ledger,
-    sink: Box<dyn Fn(Asked) + Send>,
+    sink: Sink,
+    events: Sender<Event>,
     clock: Arc<dyn Clock>,
     /// When the last picture was painted.
     painted: Option<Mono>,
@@ -176,7 +180,7 @@ impl Painter {
         let end = self.turns(incoming);
         if end.is_err() {
             // The terminal is gone: whoever sits there cannot ask for anything any more.
-            (self.sink)(Asked::Station(Command::Quit));
+            self.ask(Asked::Station(Command::Quit));
         }
         end
     }
@@ -219,12 +223,21 @@ impl Painter {
 
     fn grant(&mut self, wish: Wish) -> io::Result<()> {
         match wish {
-            Wish::Ask(asked) => (self.sink)(asked),
+            Wish::Ask(asked) => self.ask(asked),
             Wish::Ledger(question) => self.ledger.ask(question),
             Wish::Repaint => self.term.terminal.clear()?,
             Wish::Bell => self.term.bell()?,
         }
         Ok(())
+    }
+
+    fn ask(&self, asked: Asked) {
+        let events = self.events.clone();
+        let told = move |told| {
+            // A screen that is closed needs not be told.
+            let _ = events.send(Event::Told(told));
+        };
+        (self.sink)(asked, Box::new(told));
     }
 
     fn may_paint(&self, now: Mono) -> bool {
@@ -252,7 +265,7 @@ impl Drop for Painter {
     /// A screen that broke leaves no station that nobody can stop.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            (self.sink)(Asked::Station(Command::Quit));
+            self.ask(Asked::Station(Command::Quit));
         }
     }
 }

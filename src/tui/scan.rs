@@ -6,6 +6,7 @@
 use zeroize::Zeroizing;
 
 use super::keymap::BACKSPACE;
+use crate::model::sentence::harmless;
 
 /// What is typed and not yet entered.
 #[derive(Clone, Debug, Default)]
@@ -56,9 +57,36 @@ impl ScanLine {
         self.0.0.is_empty()
     }
 
-    /// True if this was typed, whatever its case and the spaces around it.
-    pub fn says(&self, word: &str) -> bool {
-        self.0.0.trim().eq_ignore_ascii_case(word)
+    /// Takes everything that was typed.
+    pub fn take(&mut self) -> Zeroizing<String> {
+        std::mem::take(&mut self.0.0)
+    }
+
+    /// What was typed after these words, if they were typed, whatever their case.
+    pub fn after(&self, words: &str) -> Option<String> {
+        let (begin, rest) = self.0.0.trim().split_at_checked(words.len())?;
+        let apart = rest.is_empty() || rest.starts_with(char::is_whitespace);
+        (begin.eq_ignore_ascii_case(words) && apart).then(|| rest.trim().to_owned())
+    }
+
+    /// True if these words were typed, or the beginning of them.
+    pub fn fits(&self, words: &str) -> bool {
+        let typed = self.0.0.trim_start();
+        let length = typed.len().min(words.len());
+        match (typed.get(..length), words.get(..length)) {
+            (Some(typed), Some(words)) => typed.eq_ignore_ascii_case(words),
+            _ => false,
+        }
+    }
+
+    /// The line with all that is in it: for words that were asked for.
+    pub fn open(&self) -> String {
+        harmless(&self.0.0)
+    }
+
+    /// The line as it may be seen while a PIN is typed: a dot for each character.
+    pub fn hidden(&self) -> String {
+        "•".repeat(self.0.0.chars().count())
     }
 
     /// The line as it may be seen: its first word, and a dot for each character after it.

@@ -27,6 +27,12 @@ pub struct Seat {
     pub platform: Option<Platform>,
     /// The serial number on its label.
     pub serial: Option<String>,
+    /// ICCID of its SIM.
+    pub iccid: Option<String>,
+    /// IMEI of its modem.
+    pub imei: Option<String>,
+    /// True if its label was compared with it and found to be its own.
+    pub labelled: bool,
     /// Its run.
     pub run: Option<RunId>,
     /// The recipe of that run.
@@ -123,6 +129,12 @@ impl Story {
                 };
             }
             Fact::RunResumed { run, slot } => self.moved(*run, *slot),
+            Fact::LabelBound { device, serial, .. } => {
+                if let Some(seat) = self.seats.values_mut().find(|seat| seat.device == Some(*device)) {
+                    seat.labelled = true;
+                    seat.serial.get_or_insert_with(|| serial.clone());
+                }
+            }
             Fact::StepStarted { run, step, .. } => {
                 if let Some(took) = self.step(*run, *step) {
                     (took.since, took.took_ms) = (Some(at), None);
@@ -201,6 +213,8 @@ impl Story {
         now.platform = Some(identity.platform);
         // A device in DFU mode does not tell what it told before.
         now.serial = identity.serial.clone().or(now.serial);
+        now.iccid = identity.iccid.clone().or(now.iccid);
+        now.imei = identity.imei.clone().or(now.imei);
         *seat = now;
     }
 
@@ -268,7 +282,10 @@ impl Story {
             device,
             text: sentence::harmless(&sentence::sentence(fact)),
             verdict,
-            failed: matches!(fact, Fact::StepFailed { .. } | Fact::RunInterrupted { .. }),
+            failed: matches!(
+                fact,
+                Fact::StepFailed { .. } | Fact::RunInterrupted { .. } | Fact::LabelRefused { .. } | Fact::LineStopped { .. }
+            ),
         });
     }
 }
@@ -280,6 +297,9 @@ impl Seat {
             Self {
                 platform: self.platform,
                 serial: self.serial.clone(),
+                iccid: self.iccid.clone(),
+                imei: self.imei.clone(),
+                labelled: self.labelled,
                 ..Self::default()
             }
         } else {

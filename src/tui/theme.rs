@@ -193,6 +193,7 @@ pub const fn look(awaits: Awaits) -> Look {
         Awaits::Return => under_way("restarting", '~', Tone::Busy),
         Awaits::Cloud => under_way("cloud", '≈', Tone::Busy),
         Awaits::Set => under_way("take out", '▲', Tone::Warn),
+        Awaits::Line => under_way("line stopped", '‖', Tone::Warn),
         Awaits::Rejected => over("rejected", '/', Tone::Fault),
         Awaits::Removal(verdict) => verdict_look(verdict),
     }
@@ -255,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    const STATES: [Awaits; 15] = [
+    const STATES: [Awaits; 16] = [
         Awaits::Device,
         Awaits::Settling,
         Awaits::Identity,
@@ -263,6 +264,7 @@ mod tests {
         Awaits::Return,
         Awaits::Cloud,
         Awaits::Set,
+        Awaits::Line,
         Awaits::Rejected,
         Awaits::Removal(Verdict::Pass),
         Awaits::Removal(Verdict::Fail),

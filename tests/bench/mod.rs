@@ -165,6 +165,7 @@ impl Bench {
             restore: Arc::new(restore),
             clients: self.rig.clients(),
             pairs: station::Pairs::default(),
+            pins: station::Pins::default(),
         };
         let watch = self.watch.lock().unwrap().clone();
         let killer = Arc::clone(group);

@@ -131,7 +131,10 @@ fn watching_takes_no_longer_than_there_is_something_to_wait_for() {
     let from = bench.rig().now;
     assert_eq!(watched(&bench, 20).status, Some(CloudStatus::Disconnected));
     let took = bench.rig().now.since(from);
-    assert!((20..23).contains(&took.as_secs()), "{took:?}");
+    assert!(
+        (8..11).contains(&took.as_secs()),
+        "a network that does not come up is not waited for: {took:?}"
+    );
 }
 
 #[test]

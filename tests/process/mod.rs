@@ -93,7 +93,7 @@ impl Program {
 
     /// Sends a signal by name, as `kill` knows it.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status().unwrap();
         assert!(sent.success());
     }

@@ -28,15 +28,12 @@ fn provisioned(lab: &Lab) {
 #[ignore = "needs the guest of scripts/usb-lab"]
 fn the_rack_of_the_demo_is_provisioned_with_devices_pulled_out_and_put_elsewhere() {
     let mut text = include_str!("../../fixtures/scenarios/demo.toml").to_owned();
-    for (slot, phase, to) in [(1, "flash-write", 9), (3, "dct-read", 10), (8, "flash-write", 8)] {
-        let to = if to == slot {
-            String::new()
-        } else {
-            format!(", in-slot = {to}")
-        };
-        text += &format!(
-            "\n[[mishap]]\nslot = {slot}\nwhen = {{ phase = \"{phase}\", nth = 2 }}\ndo = {{ unplug = {{ back-after-ms = 1500{to} }} }}\n"
-        );
+    for (slot, phase, deed) in [
+        (1, "flash-write", "swap = { with = 5, gap-ms = 1500 }"),
+        (3, "dct-read", "swap = { with = 4, gap-ms = 1000 }"),
+        (8, "flash-write", "unplug = { back-after-ms = 1500 }"),
+    ] {
+        text += &format!("\n[[mishap]]\nslot = {slot}\nwhen = {{ phase = \"{phase}\", nth = 2 }}\ndo = {{ {deed} }}\n");
     }
     provisioned(&Lab::scenario(&text, &Options::default()));
 }
@@ -52,13 +49,14 @@ fn a_device_may_be_pulled_out_in_every_phase() {
              [[mishap]]\nslot = {slot}\nwhen = {{ phase = \"{phase}\", nth = {nth} }}\ndo = {{ unplug = {{ back-after-ms = 1000 }} }}\n\
              [[expect]]\nslot = {slot}\nverdict = \"PASS\"\nkey = \"present-valid\"\nuploads = {}\n",
             if platform == "photon" { "os = \"2.3.1\"" } else { "" },
-            // Its own key, which is proof of permission, and the new one.
-            2,
+            UPLOADS,
         );
     }
     provisioned(&Lab::scenario(&text, &Options::default()));
 }
 
+/// The key of each device, which is proof of permission, and the new one.
+const UPLOADS: u32 = 2;
 /// Platform, phase (`src/sim/world/phase.rs`), and the how manieth time.
 const PHASES: [(&str, &str, u32); 14] = [
     ("argon", "request", 3),

@@ -123,6 +123,7 @@ impl Rehearsal<'_> {
             restore: sealed("restore")?,
             clients: rig.clients(),
             pairs: station::Pairs::default(),
+            pins: station::Pins::default(),
         };
         let shelf = rig.shelf()?;
         let mut setting = rig.setting(&shelf.book);

@@ -7,8 +7,8 @@ use clap::Args;
 use super::{figure, session::clock, share};
 use crate::{
     cli::{Context, error::CliError, exit::ExitCode},
-    model::{DeviceId, Fact, Record, RunId, SlotNo, StationId, StepKind, recipe::Sha256},
-    rack::{Book, Past, Setting},
+    model::{DeviceId, Fact, Record, RunId, SlotNo, StationId, StepKind, recipe::Sha256, scan::Patterns},
+    rack::{Book, Past, Rules, Setting},
     tui::{App, Event, Place, Station, Story, measure},
 };
 
@@ -29,6 +29,7 @@ pub(super) fn run(args: &ScreenArgs, context: &Context) -> Result<ExitCode, CliE
         operator: None,
         work_order: None,
         import_chunk: 1,
+        rules: Rules::default(),
     };
     let slots = (1..=args.slots).map(SlotNo);
     let place = |slot| Place {
@@ -38,9 +39,8 @@ pub(super) fn run(args: &ScreenArgs, context: &Context) -> Result<ExitCode, CliE
     };
     let screen = Station {
         id: station.clone(),
-        operator: None,
-        work_order: None,
         places: slots.clone().map(place).collect(),
+        patterns: Patterns::default(),
     };
     let mut past = Past::new(setting, slots.clone());
     let mut app = App::new(screen, Story::default(), clock.wall(), (160, 48));

@@ -31,6 +31,7 @@ impl CliError {
             | Self::Recipient(_)
             | Self::Shelf(_)
             | Self::StationKey(_)
+            | Self::Engineers(_)
             | Self::Scenario(_)
             | Self::NotAttachable { .. }
             | Self::Overwrite { .. } => ExitCode::Usage,
@@ -66,6 +67,7 @@ impl CliError {
             Self::Missing { next, .. } => next,
             Self::Interrupted => return None,
             Self::Shelf(_) => "correct the recipe; `keyrack check` names every problem",
+            Self::Engineers(_) => "correct the permissions of the file, or set the PINs again with `keyrack engineer add NAME`",
             Self::StationKey(_) => "correct undo_key in station.toml, or the permissions of the file",
             Self::Bus(_) => "run `keyrack check`",
             Self::Usb(error) => error.next(),

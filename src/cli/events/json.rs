@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
+    cli::ask::desk::LineStopped,
     model::{Code, DeviceId, Fact, Record, RunId, SlotNo, StationId, StepKind, Wall},
     rack::{Ordered, view::SlotView},
 };
@@ -39,6 +40,12 @@ impl<'a> FactEvent<'a> {
             fact: &record.fact,
         }
     }
+}
+
+#[derive(Serialize)]
+pub(super) struct LineEvent<'a> {
+    pub(super) event: &'static str,
+    pub(super) stopped: Option<&'a LineStopped>,
 }
 
 #[derive(Serialize)]

@@ -13,8 +13,8 @@ use super::PAGE;
 use crate::{
     cli::{Context, assemble, error::CliError, exit::ExitCode, face, places},
     edge::{Clock, clock::SystemClock},
-    model::{Fact, Record, SlotNo, StationId, Wall, sentence},
-    rack::{Book, Command, Past, Setting},
+    model::{Fact, Record, SlotNo, StationId, Wall, scan::Patterns, sentence},
+    rack::{Book, Command, Past, Rules, Setting},
     store::Reader,
     tui::{self, Asked, Pace, Place, Screen, Story},
 };
@@ -35,15 +35,15 @@ pub(super) fn run(reader: &Reader, after: u64, speed: u32, context: &Context) ->
         operator: None,
         work_order: None,
         import_chunk: 1,
+        rules: Rules::default(),
     };
     let slots: Vec<SlotNo> = places.iter().map(|place| place.slot).collect();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let setup = tui::Setup {
         station: tui::Station {
             id,
-            operator: None,
-            work_order: None,
             places,
+            patterns: Patterns::default(),
         },
         story: Story::default(),
         depth: face::depth(context),
@@ -51,7 +51,7 @@ pub(super) fn run(reader: &Reader, after: u64, speed: u32, context: &Context) ->
         clock: Arc::clone(&clock),
     };
     let (asked, asking) = mpsc::channel();
-    let sink = move |what| {
+    let sink = move |what, _| {
         // The replay may have come to its end already.
         let _ = asked.send(what);
     };
@@ -136,7 +136,7 @@ impl Show {
         (self.paused, self.jumping) = (true, false);
         self.screen.replay("REPLAY, at its end".to_owned());
         while let Ok(asked) = self.asking.recv() {
-            if over(asked) {
+            if over(&asked) {
                 break;
             }
         }
@@ -166,9 +166,9 @@ impl Show {
             };
             match asked {
                 None => return Goes::On,
-                Some(asked) if over(asked) => return Goes::Over,
+                Some(asked) if over(&asked) => return Goes::Over,
                 Some(Asked::Replay(pace)) => self.pace(pace),
-                Some(Asked::Station(_)) => {}
+                Some(Asked::Station(_) | Asked::Pin(_)) => {}
             }
             self.tell(record.at);
         }
@@ -191,7 +191,7 @@ impl Show {
     }
 }
 
-fn over(asked: Asked) -> bool {
+fn over(asked: &Asked) -> bool {
     matches!(asked, Asked::Station(Command::Quit | Command::Finish))
 }
 

@@ -22,7 +22,7 @@ use crate::{
             WorkOrder,
         },
     },
-    rack::{Book, Setting},
+    rack::{Book, Rules, Setting},
     sim::{
         cloud::StandIn,
         device::{Device, DeviceMishap, Spec, StartKey, StartServer, Timing},
@@ -233,6 +233,7 @@ impl Rig {
                 quantity,
             }),
             import_chunk: 500,
+            rules: Rules::default(),
         }
     }
 

@@ -11,13 +11,13 @@ use crate::{
     },
     cloud::Api,
     edge::{Entropy, Http, entropy::SystemEntropy},
-    model::StationId,
+    model::{StationId, scan::Patterns},
     sim::{
         clock::VirtualClock,
         cloud::DirectHttp,
         world::{World as Simulated, scenario::Scenario},
     },
-    station::{Clients, Pairs, Tuning, World, undo::MemoryUndo},
+    station::{Clients, Pairs, Pins, Tuning, World, undo::MemoryUndo},
     store::{self, Durability, Store},
 };
 
@@ -79,6 +79,7 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
                 restore: Arc::new(MemoryUndo::default()),
                 clients: Clients::default(),
                 pairs: Pairs::default(),
+                pins: Pins::default(),
             },
             store: Store::open(
                 &folder.path().join("ledger"),
@@ -91,6 +92,7 @@ fn work_rack(scenario: &str, devices: u32, json: bool) -> (ExitCode, String, Str
             setting: rig.setting(&shelf.book),
             shelf,
             places: Vec::new(),
+            patterns: Patterns::default(),
             tuning: Tuning { uplinks: 1 },
         };
         rig.begin();

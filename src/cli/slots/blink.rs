@@ -102,17 +102,16 @@ pub(super) fn run(args: &BlinkArgs, context: &Context) -> Result<ExitCode, CliEr
     mode::start_nyan(&mut control).map_err(asked)?;
     tell(slot, &Shown::from(&attached), args.seconds, context);
     let deadline = clock.now() + Duration::from_secs(args.seconds);
-    let stopped = loop {
+    loop {
         match watch.next(Some(deadline))? {
-            Moment::Late => break false,
-            Moment::Stopped => break true,
+            Moment::Late | Moment::Stopped => break,
             // Taken out: it was found.
             Moment::Changed(_) if !watch.known().contains(&attached) => return Ok(ExitCode::Passed),
             Moment::Changed(_) | Moment::Typed => {}
         }
-    };
+    }
     mode::stop_nyan(&mut control).map_err(asked)?;
-    Ok(if stopped { ExitCode::Interrupted } else { ExitCode::Passed })
+    Ok(ExitCode::Passed)
 }
 
 #[derive(Serialize)]

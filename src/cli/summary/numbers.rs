@@ -6,7 +6,7 @@ use crate::cli::{
     exit::ExitCode,
     print::{Paint, Text},
 };
-use crate::model::sentence::count;
+use crate::model::{DeviceId, sentence::count};
 
 /// The numbers of a session, as the last line of `--json` has them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,6 +23,9 @@ pub(in crate::cli) struct Numbers {
     pub(super) owed: usize,
     /// Devices whose cloud may hold another key.
     pub(super) apart: usize,
+    /// Those of them that were taken for their repair and could not be given back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) lost: Vec<DeviceId>,
     /// Protected devices that have not shown that they are protected again.
     pub(super) unprotected: usize,
     /// Runs that wait for their device.

@@ -314,3 +314,19 @@ fn what_a_person_has_to_see_to_is_listed_by_person_and_reason() {
     assert_eq!((rejected.len(), &rejected[0]["code"]), (1, &"order-filled".into()));
     assert_eq!(lines[1]["person"], "engineer");
 }
+
+#[test]
+fn a_device_that_could_not_be_given_back_is_an_alarm_whenever_its_run_was() {
+    let mut summary = Summary::default();
+    for fact in begin(1) {
+        summary.recall(&record(1, fact));
+    }
+    assert_eq!((summary.devices().len(), summary.known().len()), (0, 1));
+    summary.set_lost(device(1));
+    let numbers = summary.numbers(0.1);
+    assert_eq!((numbers.exit(), numbers.apart), (ExitCode::Fault, 1));
+    let (printer, out, _) = printer(false, 0);
+    print(&summary.results(), &[], &numbers, &printer);
+    let alarm = format!("ALARM: {} was taken for its repair and could not be given back", device(1));
+    assert!(out.text().contains(&alarm), "{}", out.text());
+}

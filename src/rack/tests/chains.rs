@@ -214,7 +214,8 @@ fn a_device_that_is_away_never_stops_its_chain() {
             drive.answer_all(&mut by_the_book);
             drive.pass_time(Duration::from_secs(10));
         }
-        let claim = drive.rack.outbox().open().count();
+        let late = |errand: &Errand| matches!(errand, Errand::Confirm { .. });
+        let claim = drive.rack.outbox().open().filter(|entry| !late(&entry.item.errand)).count();
         assert_eq!(claim, 0, "{word}: it went on without its device");
         assert_eq!(drive.errands.last().map(String::as_str), Some("restore"), "{word}");
         // And it is proved when the device is back.
@@ -311,6 +312,46 @@ fn the_present_key_of_a_customers_device_is_never_replaced() {
     assert!(drive.errands.is_empty());
     assert_eq!(drive.holds, valid(1));
     assert!(shown(crate::model::survey::OwnerKind::Customer).in_reach);
+}
+
+#[test]
+fn a_release_in_doubt_is_looked_for_once_more_some_time_after_the_claim() {
+    for (late, verdict) in [(None, false), (Some(refuse(Code::OwnerForeign)), true)] {
+        let mut drive = drive(valid(1));
+        let mut first = true;
+        let verdict_of_run = drive.run(&mut |call| (is(call, "release") && std::mem::take(&mut first)).then(lost));
+        assert_eq!(
+            verdict_of_run,
+            Some((Verdict::Pass, None)),
+            "it is done but for the last look"
+        );
+        assert_eq!(
+            drive.errands.iter().filter(|errand| *errand == "confirm").count(),
+            0,
+            "not yet"
+        );
+        assert!(
+            drive.ended_custody.iter().all(|destroyed| !destroyed),
+            "what was kept is kept"
+        );
+        assert!(!drive.ended_custody.is_empty(), "and the token is revoked");
+        drive.unplug();
+        drive.restart();
+        for _ in 0..70 {
+            drive.pass_time(Duration::from_secs(10));
+            drive.answer_all(&mut |call| is(call, "confirm").then(|| late.clone()).flatten());
+        }
+        assert_eq!(drive.errands.last().map(String::as_str), Some("confirm"));
+        assert_eq!(drive.rack.outbox().open().count(), 0);
+        assert_eq!(drive.count(|f| matches!(f, Fact::RestoreDestroyed { .. })) == 0, verdict);
+    }
+    // Where every release was answered nobody looks.
+    let mut calm = drive(valid(1));
+    calm.run(&mut by_the_book);
+    assert_eq!(
+        calm.count(|f| matches!(f, Fact::ItemQueued { item } if item.id.0.ends_with("confirm"))),
+        0
+    );
 }
 
 #[test]

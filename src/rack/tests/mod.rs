@@ -13,6 +13,7 @@ mod newcomers;
 mod orders;
 mod owing;
 mod packets;
+mod people;
 mod pictures;
 mod retries;
 mod returns;
@@ -167,6 +168,7 @@ impl Drive {
             operator: None,
             work_order: None,
             import_chunk: 500,
+            rules: Rules::default(),
         };
         Self {
             rack: Rack::new(setting),

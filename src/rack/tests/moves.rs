@@ -308,7 +308,7 @@ fn a_quit_or_an_abort_leaves_no_device_without_owner_or_product() {
                     drive.pass_time(Duration::from_secs(1));
                 }
             }
-            drive.give(&Input::Command(command));
+            drive.give(&Input::Command(command.clone()));
             for _ in 0..5 {
                 drive.answer_all(&mut by_the_book);
                 drive.pass_time(Duration::from_secs(1));

@@ -36,6 +36,7 @@ impl Loader {
                 quantity,
             }),
             import_chunk: 500,
+            rules: Rules::default(),
         };
         Self {
             rack: Rack::new(setting),

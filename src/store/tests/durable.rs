@@ -305,10 +305,12 @@ fn a_ledger_of_the_first_schema_is_brought_up_to_date_and_its_tables_are_right()
         bench.append(s::shows(s::device(n), protection));
     }
     let older = "DROP INDEX device_unprotected; ALTER TABLE device DROP COLUMN unprotected_since;
-        ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
+        DROP INDEX device_apart; ALTER TABLE device DROP COLUMN apart; ALTER TABLE device DROP COLUMN lost;
+        ALTER TABLE device ADD COLUMN apart TEXT GENERATED ALWAYS AS (NULL) VIRTUAL;
+        CREATE INDEX device_apart ON device (id) WHERE apart IS NOT NULL; ALTER TABLE device DROP COLUMN quarantined; ALTER TABLE run DROP COLUMN released_at;
         ALTER TABLE run DROP COLUMN released_by; ALTER TABLE run DROP COLUMN released_why;
         ALTER TABLE run DROP COLUMN diagnosis; ALTER TABLE run DROP COLUMN product; ALTER TABLE run DROP COLUMN reference;
-        DROP TABLE restore; DROP TABLE packet; PRAGMA user_version = 1";
+        DROP TABLE restore; DROP TABLE packet; DROP TABLE shift; ALTER TABLE device DROP COLUMN labelled_at; PRAGMA user_version = 1";
     bench.store.conn.execute_batch(older).unwrap();
     let mut bench = bench.reopen();
     assert_eq!(bench.store.device(device).unwrap().unwrap().quarantined, Some(run));

@@ -85,7 +85,7 @@ fn one_of_each() -> Vec<Fact> {
         Fact::UndoDestroyed { run, device },
         s::queued(import.clone()),
         Fact::ItemWithdrawn {
-            item: import.id,
+            item: import.id.clone(),
             why: "no product".to_owned(),
         },
         Fact::HandshakeSeen {
@@ -136,6 +136,40 @@ fn one_of_each() -> Vec<Fact> {
         s::released(run, device),
         s::taken(s::packet(1), device, &s::key(4), Some(80)),
         s::packet_ended(s::packet(1), device),
+        Fact::OperatorNamed {
+            operator: Some("eva".to_owned()),
+        },
+        Fact::WorkOrderNamed { work_order: None },
+        Fact::LabelBound {
+            slot: SlotNo(3),
+            device,
+            serial: "P046AF450V9AB12".to_owned(),
+        },
+        Fact::LabelRefused {
+            slot: SlotNo(3),
+            device,
+            serial: "P046AF450V9AB13".to_owned(),
+            why: "another one".to_owned(),
+        },
+        Fact::PinRefused {},
+        Fact::EngineerCame {
+            name: "eva".to_owned(),
+            until: s::second(900),
+        },
+        Fact::EngineerLeft { name: "eva".to_owned() },
+        Fact::LineStopped {
+            code: Code::KeyBlank,
+            devices: vec![device],
+        },
+        Fact::LineReleased {
+            by: "eva".to_owned(),
+            why: "looked".to_owned(),
+        },
+        Fact::RepairAsked { device, by: None },
+        Fact::RetryAsked {
+            items: vec![import.id.clone()],
+            by: Some("eva".to_owned()),
+        },
     ]
 }
 
@@ -184,7 +218,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 35, "one of each kind");
+    assert_eq!(kinds.len(), 46, "one of each kind");
 
     let records = bench.reader().records(1, 100).unwrap();
     assert_eq!(
@@ -196,7 +230,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     let of_run = bench.store.run_records(s::run(1)).unwrap();
     assert_eq!(of_run.len(), 30, "all but start, recipe, arrival and packet");
     let about = bench.reader().device_records(s::device(1), None, 100).unwrap();
-    assert_eq!(about.len(), 33, "those, the arrival and the packet");
+    assert_eq!(about.len(), 36, "those, the arrival, the packet, its labels and its repair");
     assert!(about.is_sorted_by_key(|record| std::cmp::Reverse(record.seq)));
     let page = bench.reader().device_records(s::device(1), Some(about[4].seq), 2).unwrap();
     assert_eq!(page, about[5..7]);
@@ -979,4 +1013,93 @@ fn a_packet_is_taken_once_and_ends_once() {
     bench.append(s::started(s::run(1), device));
     let run = s::taken(s::run(1), device, &s::key(1), None);
     assert_eq!(refused(&mut bench, run), Illegal::PacketTwice(s::run(1)));
+}
+
+#[test]
+fn the_shift_keeps_in_mind_what_a_start_has_to_know_and_nothing_else() {
+    let mut bench = Bench::new();
+    let (one, two) = (s::device(1), s::device(2));
+    let named = |name: &str| Fact::OperatorNamed {
+        operator: Some(name.to_owned()),
+    };
+    let kinds = |bench: &Bench| -> Vec<&'static str> {
+        let records = bench.store.shift_records().unwrap();
+        records
+            .iter()
+            .map(|record| crate::store::journal::kind(&record.fact))
+            .collect()
+    };
+    bench.all([named("ada"), named("eva"), Fact::PinRefused {}]);
+    bench.all([
+        Fact::RepairAsked { device: one, by: None },
+        Fact::RepairAsked { device: two, by: None },
+    ]);
+    bench.append(s::started(s::run(1), one));
+    bench.append(s::ended(s::run(1), one, Verdict::Fail, Some(Code::KeyBlank)));
+    bench.append(Fact::LineStopped {
+        code: Code::KeyBlank,
+        devices: vec![one],
+    });
+    assert_eq!(
+        kinds(&bench),
+        ["operator-named", "pin-refused", "repair-asked", "run-ended", "line-stopped"]
+    );
+    assert!(
+        matches!(&bench.store.shift_records().unwrap()[0].fact, Fact::OperatorNamed { operator: Some(name) } if name == "eva")
+    );
+    bench.verified();
+    let until = s::second(900);
+    let name = "eva".to_owned();
+    bench.append(Fact::EngineerCame { name, until });
+    bench.append(Fact::LineReleased {
+        by: "eva".to_owned(),
+        why: "looked".to_owned(),
+    });
+    assert_eq!(kinds(&bench), ["operator-named", "repair-asked"]);
+    let mut bench = bench.reopen();
+    assert_eq!(kinds(&bench), ["operator-named", "repair-asked"]);
+    bench.append(Fact::LabelBound {
+        slot: crate::model::SlotNo(3),
+        device: one,
+        serial: "P046AF450V9AB12".to_owned(),
+    });
+    let row = bench.store.device(one).unwrap().unwrap();
+    assert_eq!(row.serial.as_deref(), Some("P046AF450V9AB12"));
+    assert!(row.labelled_at.is_some());
+    assert_eq!(bench.store.serial_owner("p046af450v9ab12").unwrap(), [one]);
+    bench.verified();
+}
+
+#[test]
+fn a_claim_that_is_refused_after_its_run_ended_is_an_alarm_on_its_device() {
+    let mut bench = Bench::new();
+    let (device, run) = (s::device(1), s::run(1));
+    bench.append(s::started(run, device));
+    let claim = Item {
+        id: ItemId::claim(run),
+        errand: Errand::Claim { before: s::hash(8) },
+        ..s::import(run, device)
+    };
+    bench.append(s::queued(claim.clone()));
+    bench.append(s::ended(run, device, Verdict::Owed, Some(Code::CloudUnreachable)));
+    for attempt in 1..=2 {
+        bench.append(s::sent(&claim.id, attempt));
+        bench.append(s::answered(&claim.id, attempt, s::refused()));
+    }
+    let row = bench.store.device(device).unwrap().unwrap();
+    assert_eq!(row.standing, Standing::Apart(crate::store::Apart::Lost));
+    assert_eq!(
+        row.quarantined,
+        Some(run),
+        "nothing is done with it before a person has looked"
+    );
+    bench.append(Fact::QuarantineReleased {
+        run,
+        device,
+        by: "eva".into(),
+        why: "given back by hand".into(),
+    });
+    let row = bench.store.device(device).unwrap().unwrap();
+    assert!(row.quarantined.is_none() && !matches!(row.standing, Standing::Apart(_)));
+    bench.verified();
 }

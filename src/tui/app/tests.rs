@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     model::{DeviceId, RunId, Verdict},
-    rack::view::{Awaits, SlotView},
+    rack::{
+        OrderName,
+        view::{Awaits, Role, SlotView, Stopped},
+    },
     tui::keymap::TABLE,
 };
 
@@ -34,9 +37,8 @@ fn app() -> App {
     };
     let station = Station {
         id: StationId("t".to_owned()),
-        operator: None,
-        work_order: None,
         places: (1..=3).map(place).collect(),
+        patterns: Patterns::default(),
     };
     App::new(station, Story::default(), Wall::from_millis(0).unwrap(), (80, 24))
 }
@@ -139,6 +141,119 @@ fn a_scan_selects_the_slot_of_its_device() {
 }
 
 #[test]
+fn a_badge_a_work_order_and_a_label_are_the_stations_to_judge() {
+    let mut app = app();
+    let station = |command| vec![Wish::Ask(Asked::Station(command))];
+    write(&mut app, "OP-eva");
+    assert_eq!(
+        press(&mut app, KeyCode::Enter),
+        station(Command::Operator(Some("eva".to_owned())))
+    );
+    write(&mut app, "WO-17/500");
+    let order = OrderName {
+        id: "WO-17".to_owned(),
+        quantity: Some(500),
+    };
+    assert_eq!(press(&mut app, KeyCode::Enter), station(Command::WorkOrder(Some(order))));
+    press(&mut app, KeyCode::F(3));
+    write(&mut app, "P046AF450V9AB12 SECRETSECRET123");
+    let label = Command::Label {
+        slot: SlotNo(1),
+        serial: "P046AF450V9AB12".to_owned(),
+    };
+    let wishes = press(&mut app, KeyCode::Enter);
+    assert_eq!(wishes, station(label.clone()));
+    assert!(!format!("{wishes:?} {app:?}").contains("SECRETSECRET"));
+    write(&mut app, "p046af450v9ab12");
+    assert_eq!(
+        press(&mut app, KeyCode::Enter),
+        station(label),
+        "an older label has no secret"
+    );
+    app.on(Event::Told(Told::refused("wrong label")), &mut rack());
+    assert!(app.notice.as_ref().is_some_and(|notice| notice.bad));
+    app.on(Event::Told(Told::done("the right one")), &mut rack());
+    assert!(app.notice.as_ref().is_some_and(|notice| !notice.bad));
+    app.on(Event::Replay("×60".to_owned()), &mut rack());
+    write(&mut app, "OP-eva");
+    assert_eq!(press(&mut app, KeyCode::Enter), [], "the past is what it is");
+}
+
+#[test]
+fn what_is_scanned_and_in_no_slot_is_shown_but_not_over_a_question() {
+    for question in [None, Some(Question::Quit)] {
+        let mut app = app();
+        write(&mut app, "89314404000123456789");
+        let find = ledger::Question::Find("89314404000123456789".to_owned());
+        assert_eq!(press(&mut app, KeyCode::Enter), [Wish::Ledger(find)]);
+        app.question = question;
+        app.on(Event::Ledger(Answer::Found(Found::Some(Vec::new()))), &mut rack());
+        assert_eq!(app.screen == Screen::Device, question.is_none());
+    }
+}
+
+/// A rack whose line is stopped, with PINs.
+fn stopped(role: Role) -> RackView {
+    RackView {
+        stopped: Some(Stopped {
+            code: crate::model::Code::KeyBlank,
+            devices: vec![DeviceId::from_bytes([0xe1; 12])],
+            since: Wall::from_millis(0).unwrap(),
+        }),
+        role,
+        ..rack()
+    }
+}
+
+#[test]
+fn a_pin_is_asked_for_before_what_only_engineers_may_and_is_never_shown() {
+    let mut app = app();
+    let mut rack = stopped(Role::Operator { next_pin: None });
+    let key = |app: &mut App, rack: &mut RackView, code| app.on(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), rack);
+    assert_eq!(key(&mut app, &mut rack, KeyCode::F(12)), []);
+    assert_eq!(app.question, Some(Question::Pin));
+    for c in "eva 271828".chars() {
+        key(&mut app, &mut rack, KeyCode::Char(c));
+    }
+    assert_eq!(app.line_shown(), "••••••••••");
+    assert!(!format!("{app:?}").contains("271828"));
+    assert_eq!(key(&mut app, &mut rack, KeyCode::Enter), [], "Enter is the scanner's");
+    assert!(app.line.is_empty() && app.question == Some(Question::Pin));
+    for c in "eva 271828".chars() {
+        key(&mut app, &mut rack, KeyCode::Char(c));
+    }
+    let pin = Pin(Secret::new("eva 271828".to_owned()));
+    assert_eq!(key(&mut app, &mut rack, KeyCode::F(11)), [Wish::Ask(Asked::Pin(pin))]);
+    assert!(app.line.is_empty());
+}
+
+#[test]
+fn a_stopped_line_is_released_by_words_with_a_reason() {
+    let mut app = app();
+    let mut rack = stopped(Role::Anybody);
+    let key = |app: &mut App, rack: &mut RackView, code| app.on(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), rack);
+    let words = |app: &mut App, rack: &mut RackView, text: &str| {
+        for c in text.chars() {
+            key(app, rack, KeyCode::Char(c));
+        }
+    };
+    key(&mut app, &mut rack, KeyCode::F(12));
+    assert_eq!(app.question, Some(Question::ReleaseLine));
+    words(&mut app, &mut rack, "release line");
+    assert_eq!(key(&mut app, &mut rack, KeyCode::F(12)), [], "a reason is missing");
+    words(&mut app, &mut rack, "Release line  a batch without keys");
+    assert_eq!(app.line_shown(), "Release line  a batch without keys");
+    let why = "a batch without keys".to_owned();
+    assert_eq!(
+        key(&mut app, &mut rack, KeyCode::F(12)),
+        [Wish::Ask(Asked::Station(Command::ReleaseLine { why }))]
+    );
+    key(&mut app, &mut rack, KeyCode::F(12));
+    words(&mut app, &mut rack, "P046AF450V9AB12 SECRET");
+    assert_eq!(app.line_shown(), "P046AF450V9AB12 ••••••", "other words are not shown");
+}
+
+#[test]
 fn in_one_slot_a_scan_says_whether_it_is_the_device_there() {
     let mut app = app();
     press(&mut app, KeyCode::F(3));
@@ -155,9 +270,16 @@ fn in_one_slot_a_scan_says_whether_it_is_the_device_there() {
     assert!(app.notice.is_some_and(|notice| !notice.bad && notice.text.contains("agree")));
 }
 
-/// True if nothing is done but looking for a device in the ledger.
-fn looks(wish: &Wish) -> bool {
-    matches!(wish, Wish::Ledger(ledger::Question::Find(_)))
+/// True if nothing is done but what a scan is for: looking for a device, naming who is there and what is worked on, and
+/// comparing a label.
+fn scans(wish: &Wish) -> bool {
+    match wish {
+        Wish::Ledger(ledger::Question::Find(_)) => true,
+        Wish::Ask(Asked::Station(command)) => {
+            matches!(command, Command::Operator(_) | Command::WorkOrder(_) | Command::Label { .. })
+        }
+        _ => false,
+    }
 }
 
 /// Every screen, and every question over it.
@@ -167,6 +289,10 @@ fn situations() -> Vec<App> {
         Some(Question::Abort(SlotNo(1))),
         Some(Question::Finish),
         Some(Question::Quit),
+        Some(Question::Pin),
+        Some(Question::ReleaseLine),
+        Some(Question::Release(DeviceId::from_bytes([0xe1; 12]))),
+        Some(Question::Repair(DeviceId::from_bytes([0xe1; 12]))),
     ];
     let screens: Vec<Screen> = TABLE
         .iter()
@@ -197,7 +323,14 @@ fn situations() -> Vec<App> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn no_barcode_does_more_than_select(code in "[ -~\u{1d}\u{1e}\u{4}\t]{1,512}", enter in any::<bool>()) {
+    fn no_barcode_does_more_than_a_scan_may(
+        code in prop_oneof![
+            "[ -~\u{1d}\u{1e}\u{4}\t]{1,512}",
+            "(OP-|WO-|abort |release |repair |release line )[ -~]{1,40}",
+            "[A-Z0-9]{15}[ \u{1d}][A-Z0-9]{15}\u{4}?",
+        ],
+        enter in any::<bool>(),
+    ) {
         for mut app in situations() {
             let (screen, question) = (app.screen, app.question);
             let mut rack = rack();
@@ -212,11 +345,11 @@ proptest! {
                     c => (KeyCode::Char(c), KeyModifiers::NONE),
                 };
                 let wishes = app.on(Event::Key(KeyEvent::new(code, modifiers)), &mut rack);
-                prop_assert!(wishes.iter().all(looks));
+                prop_assert!(wishes.iter().all(scans));
             }
             prop_assert_eq!((app.screen, app.question), (screen, question));
             let wishes = app.on(Event::Paste(code.clone()), &mut rack);
-            prop_assert!(wishes.iter().all(looks));
+            prop_assert!(wishes.iter().all(scans));
             prop_assert_eq!((app.screen, app.question), (screen, question));
         }
     }

@@ -103,6 +103,7 @@ mod tests {
             Awaits::Return,
             Awaits::Cloud,
             Awaits::Set,
+            Awaits::Line,
             Awaits::Rejected,
         ];
         let looks = states.map(look).into_iter().chain(Verdict::ALL.map(verdict_look));

@@ -9,7 +9,7 @@ use ratatui::{
 use crate::{
     rack::RackView,
     tui::{
-        app::App,
+        app::{App, Screen},
         keymap::{self, TABLE},
         theme::{Theme, Tone},
     },
@@ -29,7 +29,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, rack: &RackView, app: &App
 
 fn scan_line(width: u16, rack: &RackView, app: &App, theme: Theme) -> Line<'static> {
     let mut spans = vec![Span::styled(" scan ", theme.text(Tone::Dim))];
-    let shown = app.line.shown();
+    let shown = app.line_shown();
     let room = usize::from(width).saturating_sub(8);
     let length = shown.chars().count();
     let tail: String = shown.chars().skip(length.saturating_sub(room)).collect();
@@ -38,13 +38,24 @@ fn scan_line(width: u16, rack: &RackView, app: &App, theme: Theme) -> Line<'stat
     let (tone, text) = match (&app.notice, &rack.locked) {
         (Some(notice), _) => (if notice.bad { Tone::Bad } else { Tone::Warn }, notice.text.clone()),
         (None, Some(why)) => (Tone::Fault, format!("the cloud does not accept the token: {why}")),
-        (None, None) => return Line::from(spans),
+        // What this screen offers, unless it says so itself, while there is nothing else to say and nobody is asked.
+        (None, None) => match app
+            .offered(rack)
+            .filter(|_| app.question.is_none() && !says_itself(app.screen))
+        {
+            Some(offered) => (Tone::Busy, offered),
+            None => return Line::from(spans),
+        },
     };
     spans.push(Span::styled(format!("  {}", cut(&text, room)), theme.text(tone)));
     Line::from(spans)
 }
 
-/// The keys with their words; close together where there is little room.
+const fn says_itself(screen: Screen) -> bool {
+    matches!(screen, Screen::Device | Screen::Outbox)
+}
+
+/// The keys with their words; close together where there is little room, and the last ones left out where there is none.
 fn key_bar(width: u16, theme: Theme) -> Line<'static> {
     let keys = || {
         TABLE
@@ -54,7 +65,12 @@ fn key_bar(width: u16, theme: Theme) -> Line<'static> {
     let wide: usize = keys().map(|(key, word)| key.len() + word.len() + 3).sum();
     let space = if wide <= usize::from(width) { " " } else { "" };
     let mut spans = Vec::new();
+    let mut room = usize::from(width) + 1;
     for (key, word) in keys() {
+        let Some(rest) = room.checked_sub(key.len() + word.len() + 1 + 2 * space.len()) else {
+            break;
+        };
+        room = rest;
         spans.push(Span::styled(format!("{space}{key}"), theme.raised(Tone::Strong)));
         spans.push(Span::styled(format!("{space}{word} "), theme.raised(Tone::Busy)));
     }

@@ -11,6 +11,7 @@ use crate::{
         Code, Verdict,
         sentence::{answer_words, errand, harmless},
     },
+    rack::RackView,
     store::{Apart, DeviceRow, Standing, read::History},
     tui::{
         app::App,
@@ -24,13 +25,13 @@ use super::{
     text::{moment, wrap},
 };
 
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, rack: &RackView, app: &App, theme: Theme) {
     let inner = Rect::new(area.x + 1, area.y, area.width.saturating_sub(1), area.height);
-    scrolled(frame, inner, content(app, area.width, theme), app.scroll, theme);
+    scrolled(frame, inner, content(rack, app, area.width, theme), app.scroll, theme);
 }
 
 /// All lines, for a screen of this width.
-pub(super) fn content(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
+pub(super) fn content(rack: &RackView, app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let width = width.saturating_sub(2);
     match &app.found {
         Found::Nothing => wrap(SEARCH, width)
@@ -42,7 +43,7 @@ pub(super) fn content(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>>
             theme.text(Tone::Warn),
         )],
         Found::Some(rows) => rows.iter().map(|row| short(row, theme)).collect(),
-        Found::One(history) => whole(history, width, theme),
+        Found::One(history) => whole(history, app.offered(rack), width, theme),
     }
 }
 
@@ -60,7 +61,7 @@ fn next_action(history: &History) -> &'static str {
     }
 }
 
-fn whole(history: &History, width: u16, theme: Theme) -> Vec<Line<'static>> {
+fn whole(history: &History, offered: Option<String>, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let row = &history.device;
     let mut lines = vec![short(row, theme)];
     lines.extend(
@@ -68,6 +69,7 @@ fn whole(history: &History, width: u16, theme: Theme) -> Vec<Line<'static>> {
             .into_iter()
             .map(|line| Line::styled(line, theme.text(Tone::Busy))),
     );
+    lines.extend(offered.map(|offered| Line::styled(offered, theme.text(Tone::Strong))));
     lines.push(Line::default());
     let mut say = |name: &str, text: String| {
         let room = width.saturating_sub(NAME);
@@ -90,6 +92,9 @@ fn whole(history: &History, width: u16, theme: Theme) -> Vec<Line<'static>> {
         }
     }
     let slot = row.last_slot.map(|slot| format!(" in slot {slot}")).unwrap_or_default();
+    if let Some(at) = row.labelled_at {
+        say("label", format!("compared {}: it is its own", moment(at)));
+    }
     say(
         "seen",
         format!("{} to {}{slot}", moment(row.first_seen), moment(row.last_seen)),
@@ -178,6 +183,7 @@ const fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::Unregistered => "no key of it was registered from here",
         Standing::Agreed => "device and cloud hold the same key",
+        Standing::Apart(Apart::Lost) => "APART: it could not be given back to its owner",
         Standing::Apart(Apart::Ambiguous) => "APART: an upload may or may not have arrived",
         Standing::Apart(Apart::Writing) => "APART: a key write is not settled",
         Standing::Apart(Apart::Differs) => "APART: device and cloud hold different keys",

@@ -105,6 +105,9 @@ fn described(rack: &RackView, app: &App, width: u16, rest: Option<String>, theme
             next.into_iter()
                 .map(|line| Line::styled(format!(" {line}"), theme.text(Tone::Busy))),
         );
+    } else if view.awaits == Awaits::Line {
+        let text = " waits: the line is stopped, and its run begins when it is released";
+        lines.push(Line::styled(text, theme.text(Tone::Plain)));
     } else if let Awaits::Removal(_) = view.awaits {
         lines.push(Line::styled(" done: take it out", theme.text(Tone::Plain)));
     } else if let Some(step) = view.step.filter(|_| view.awaits.busy()) {

@@ -3,13 +3,15 @@
 use ratatui::{Frame, layout::Rect, text::Span};
 
 use crate::{
-    model::Verdict,
-    rack::{Ending, RackView},
+    model::{Verdict, sentence::harmless},
+    rack::{Ending, RackView, view::Role},
     tui::{
         app::App,
         theme::{Theme, Tone, verdict_look},
     },
 };
+
+use super::text::moment;
 
 /// So many lines.
 pub(super) const HEIGHT: u16 = 2;
@@ -39,17 +41,22 @@ fn who(rack: &RackView, app: &App) -> Vec<(Tone, String)> {
     let station = &app.station;
     let mut parts = vec![(Tone::Strong, format!("keyrack {}", station.id))];
     parts.extend(app.replay.as_ref().map(|words| (Tone::Hold, words.clone())));
-    parts.push(match &station.operator {
-        Some(name) => (Tone::Plain, format!("operator {name}")),
+    if let Role::Engineer { name, until } = &rack.role {
+        let until = moment(*until);
+        let until = until.get(11..16).unwrap_or(&until);
+        parts.push((Tone::Warn, format!("ENGINEER {} until {until}", harmless(name))));
+    }
+    parts.push(match &rack.operator {
+        Some(name) => (Tone::Plain, format!("operator {}", harmless(name))),
         None => (Tone::Dim, "no operator".to_owned()),
     });
-    match &station.work_order {
+    match &rack.work_order {
         Some(order) => {
             let passed = rack.order.as_ref().map_or(app.ordered.unwrap_or(0), |order| order.done);
             let left = u64::from(order.quantity).saturating_sub(passed);
             parts.push((
                 Tone::Plain,
-                format!("order {}: {passed} of {}, {left} left", order.id, order.quantity),
+                format!("order {}: {passed} of {}, {left} left", harmless(&order.id), order.quantity),
             ));
         }
         None => parts.push((Tone::Dim, "no work order".to_owned())),

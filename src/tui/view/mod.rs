@@ -1,6 +1,7 @@
 //! Painting: a pure function of the rack's picture and the state of the screen. One file for each region; nothing here
 //! changes anything or knows where a style comes from.
 
+pub(super) mod alarm;
 mod banner;
 mod bars;
 mod device;
@@ -37,18 +38,20 @@ pub fn draw(frame: &mut Frame<'_>, rack: &RackView, app: &App, theme: Theme) {
         let text = format!("keyrack needs {} columns and {} rows", LEAST.0, LEAST.1);
         return frame.render_widget(Paragraph::new(text).style(theme.text(Tone::Strong)), area);
     }
-    let [top, body, bottom] = Layout::vertical([
+    let [top, alarm, body, bottom] = Layout::vertical([
         Constraint::Length(header::HEIGHT),
+        Constraint::Length(app.alarm),
         Constraint::Fill(1),
         Constraint::Length(bars::HEIGHT),
     ])
     .areas(area);
     header::draw(frame, top, rack, app, theme);
+    alarm::draw(frame, alarm, rack, theme);
     match app.screen {
         Screen::Floor => floor::draw(frame, body, rack, app, theme),
         Screen::Slot => slot::draw(frame, body, rack, app, theme),
         Screen::Log => log::draw(frame, body, app, theme),
-        Screen::Device => device::draw(frame, body, app, theme),
+        Screen::Device => device::draw(frame, body, rack, app, theme),
         Screen::Outbox => outbox::draw(frame, body, rack, app, theme),
         Screen::Yield => yields::draw(frame, body, app, theme),
         Screen::Help => help::draw(frame, body, app, theme),
@@ -63,7 +66,7 @@ pub fn draw(frame: &mut Frame<'_>, rack: &RackView, app: &App, theme: Theme) {
 pub(super) fn most_scroll(rack: &RackView, app: &App) -> u16 {
     let theme = Theme::new(Depth::Mono);
     let width = app.size.0;
-    let body = app.size.1.saturating_sub(header::HEIGHT + bars::HEIGHT);
+    let body = app.size.1.saturating_sub(header::HEIGHT + app.alarm + bars::HEIGHT);
     let (lines, height) = match app.screen {
         Screen::Floor => return 0,
         Screen::Slot => (
@@ -71,7 +74,7 @@ pub(super) fn most_scroll(rack: &RackView, app: &App) -> u16 {
             body.saturating_sub(banner::HEIGHT),
         ),
         Screen::Log => (log::content(app, width, theme).len(), body.saturating_sub(log::HEAD)),
-        Screen::Device => (device::content(app, width, theme).len(), body),
+        Screen::Device => (device::content(rack, app, width, theme).len(), body),
         Screen::Outbox => (outbox::content(rack, app, width, theme).len(), body),
         Screen::Yield => (yields::content(app, width, theme).len(), body),
         Screen::Help => (help::content(width, theme).len(), body),

@@ -13,6 +13,7 @@ use crate::{
         sentence::{answer_words, errand, harmless},
     },
     rack::RackView,
+    store::ItemRow,
     tui::{
         app::App,
         theme::{Theme, Tone},
@@ -44,45 +45,56 @@ pub(super) fn content(rack: &RackView, app: &App, width: u16, theme: Theme) -> V
         lines.push(Line::styled("reading the ledger", theme.text(Tone::Dim)));
         return lines;
     };
-    if owed.is_empty() {
+    if owed.open.is_empty() {
         lines.push(Line::styled("nothing is owed to the cloud", theme.text(Tone::Good)));
-        return lines;
+    } else {
+        let count = format!("{} owed, oldest first; what can be sent is sent by itself", owed.open.len());
+        lines.push(Line::styled(count, theme.text(Tone::Strong)));
+        lines.extend(
+            app.offered(rack)
+                .map(|offered| Line::styled(offered, theme.text(Tone::Strong))),
+        );
+        owed.open.iter().for_each(|row| item(row, width, theme, &mut lines));
     }
-    let count = format!("{} owed, oldest first; what can be sent is sent by itself", owed.len());
-    lines.push(Line::styled(count, theme.text(Tone::Strong)));
-    for row in owed {
-        let (word, tone) = match row.state {
-            ItemState::Held => ("held", Tone::Hold),
-            ItemState::Queued => ("queued", Tone::Warn),
-            ItemState::Sent => ("sent", Tone::Busy),
-            ItemState::Accepted => ("accepted", Tone::Good),
-            ItemState::Refused => ("refused", Tone::Bad),
-            ItemState::Withdrawn => ("withdrawn", Tone::Dim),
-        };
-        lines.push(Line::from(vec![
-            Span::styled(format!("{} ", row.item.device), theme.text(Tone::Strong)),
-            Span::styled(format!("{word:<9} "), theme.text(tone)),
-            Span::styled(format!("since {}", moment(row.queued_at)), theme.text(Tone::Dim)),
-        ]));
-        lines.push(Line::styled(format!("    {}", errand(&row.item)), theme.text(Tone::Plain)));
-        if let Some(answer) = &row.last_answer {
-            let next = match answer {
-                Answer::Refused { code, .. } => format!("; next: {}", code.next_action()),
-                _ => String::new(),
-            };
-            let due = row
-                .next_at
-                .map(|at| format!("; again after {}", moment(at)))
-                .unwrap_or_default();
-            let text = format!("attempt {}: {}{due}{next}", row.attempts, answer_words(answer));
-            lines.extend(
-                wrap(&harmless(&text), width.saturating_sub(4))
-                    .into_iter()
-                    .map(|part| Line::styled(format!("    {part}"), theme.text(Tone::Plain))),
-            );
-        }
+    if !owed.refused.is_empty() {
+        lines.push(Line::default());
+        let count = format!("{} refused for good, the latest first", owed.refused.len());
+        lines.push(Line::styled(count, theme.text(Tone::Strong)));
+        owed.refused.iter().for_each(|row| item(row, width, theme, &mut lines));
     }
     lines
+}
+
+/// One item: whose, where it stands, what, and what the cloud said last.
+fn item(row: &ItemRow, width: u16, theme: Theme, lines: &mut Vec<Line<'static>>) {
+    let (word, tone) = match row.state {
+        ItemState::Held => ("held", Tone::Hold),
+        ItemState::Queued => ("queued", Tone::Warn),
+        ItemState::Sent => ("sent", Tone::Busy),
+        ItemState::Accepted => ("accepted", Tone::Good),
+        ItemState::Refused => ("refused", Tone::Bad),
+        ItemState::Withdrawn => ("withdrawn", Tone::Dim),
+    };
+    lines.push(Line::from(vec![
+        Span::styled(format!("{} ", row.item.device), theme.text(Tone::Strong)),
+        Span::styled(format!("{word:<9} "), theme.text(tone)),
+        Span::styled(format!("since {}", moment(row.queued_at)), theme.text(Tone::Dim)),
+    ]));
+    lines.push(Line::styled(format!("    {}", errand(&row.item)), theme.text(Tone::Plain)));
+    let Some(answer) = &row.last_answer else { return };
+    let due = row
+        .next_at
+        .map(|at| format!("; again after {}", moment(at)))
+        .unwrap_or_default();
+    let text = format!("attempt {}: {}{due}", row.attempts, answer_words(answer));
+    let mut say = |text: &str, tone| {
+        let told = wrap(&harmless(text), width.saturating_sub(4)).into_iter();
+        lines.extend(told.map(|part| Line::styled(format!("    {part}"), theme.text(tone))));
+    };
+    say(&text, Tone::Plain);
+    if let Answer::Refused { code, .. } = answer {
+        say(&format!("next: {}", code.next_action()), Tone::Busy);
+    }
 }
 
 fn paragraph(text: &str, width: u16, tone: Tone, theme: Theme) -> Vec<Line<'static>> {

@@ -97,6 +97,9 @@ fn head(view: &SlotView, seat: Option<&Seat>, app: &App, width: u16, theme: Them
         .map(|line| Line::styled(line, theme.text(Tone::Strong)))
         .collect();
     let mut state = Vec::new();
+    if seat.is_some_and(|seat| seat.labelled) {
+        state.push(Span::styled("label ✓ its own   ", theme.text(Tone::Good)));
+    }
     if let Some(cloud) = view.cloud {
         let (word, glyph, tone) = registration(cloud);
         state.push(Span::styled(format!("key {glyph} {word}"), theme.text(tone)));
