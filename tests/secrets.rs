@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
+#[expect(dead_code, reason = "every test uses what it needs of the processes")]
 mod process;
 
 use std::{

@@ -207,13 +207,14 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
                 let Some(row) = station.store().device(device)? else {
                     continue;
                 };
+                let is_here = here.contains(&device);
                 match row.standing {
                     // It may have happened long after its run.
                     Standing::Apart(Apart::Lost) => summary.set_lost(device),
-                    Standing::Apart(_) if here.contains(&device) => summary.set_apart(device),
+                    Standing::Apart(_) if is_here => summary.set_apart(device),
                     _ => {}
                 }
-                if here.contains(&device) && row.unprotected_since.is_some() {
+                if is_here && row.unprotected_since.is_some() {
                     summary.set_unprotected(device);
                 }
             }

@@ -13,34 +13,28 @@ use super::{
 };
 use crate::{
     edge::{Method, Request, http::Body},
-    model::{
-        ProductId, RestoreData,
-        outbox::{Answer, Attempt},
-        survey::OwnerKind,
-    },
+    model::{ProductId, RestoreData, outbox::Answer, survey::OwnerKind},
 };
 
 impl Api {
     /// Takes a device out of its product; release it before.
     ///
-    /// A doubtful attempt looks first: accepted if the device is not in the product, refused if by now a customer or
-    /// somebody else than its owner of before has it.
-    pub fn remove(&self, product: &ProductId, before: &RestoreData, attempt: Attempt) -> Answer {
-        self.try_remove(product, before, attempt).unwrap_or_else(|answer| answer)
+    /// It looks first, at every attempt, because the removal of somebody's device takes it from that owner: accepted if
+    /// the device is not in the product, refused if by now a customer or somebody else than its owner of before has it.
+    pub fn remove(&self, product: &ProductId, before: &RestoreData) -> Answer {
+        self.try_remove(product, before).unwrap_or_else(|answer| answer)
     }
 
-    fn try_remove(&self, product: &ProductId, before: &RestoreData, attempt: Attempt) -> Result<Answer, Answer> {
+    fn try_remove(&self, product: &ProductId, before: &RestoreData) -> Result<Answer, Answer> {
         let path = ProductPath::new(product)?;
-        if attempt == Attempt::Doubtful {
-            match self.standing(product, before.device)? {
-                Standing::Absent => return Ok(already(None, "not in the product any more")),
-                Standing::Member { owner: Some(owner), .. }
-                    if before.owner == OwnerKind::Customer || !before.is_owner(owner.expose()) =>
-                {
-                    return Err(stranger());
-                }
-                Standing::Member { .. } => {}
+        match self.standing(product, before.device)? {
+            Standing::Absent => return Ok(already(None, "not in the product any more")),
+            Standing::Member { owner: Some(owner), .. }
+                if before.owner == OwnerKind::Customer || !before.is_owner(owner.expose()) =>
+            {
+                return Err(stranger());
             }
+            Standing::Member { .. } => {}
         }
         let request = Request {
             // The vendor's tool sends an empty object with it.
@@ -61,20 +55,18 @@ mod tests {
 
     #[test]
     fn a_removal_is_not_a_release() {
-        let script = Script::new([Script::reply(204, "")]);
+        let script = Script::new([list_with_owner(""), Script::reply(204, "")]);
         let product = ProductId("1234".into());
-        let answer = script.api().remove(&product, &before(OwnerKind::Nobody, ""), Attempt::Fresh);
+        let answer = script.api().remove(&product, &before(OwnerKind::Nobody, ""));
         assert!(matches!(answer, Answer::Accepted { note: None, .. }));
         let sent = script.take();
         assert_eq!(
-            format!("{:?}", sent[0]),
+            format!("{:?}", sent[1]),
             "DELETE /v1/products/1234/devices/1d0034000fffffffffff3933"
         );
-        assert!(matches!(&sent[0].body, Body::Json(body) if *body == json!({})));
+        assert!(matches!(&sent[1].body, Body::Json(body) if *body == json!({})));
         let nowhere = ProductId(String::new());
-        let answer = Script::new([])
-            .api()
-            .remove(&nowhere, &before(OwnerKind::Nobody, ""), Attempt::Fresh);
+        let answer = Script::new([]).api().remove(&nowhere, &before(OwnerKind::Nobody, ""));
         assert!(matches!(
             answer,
             Answer::Refused {
@@ -85,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubtful_removal_looks_first() {
+    fn a_removal_looks_first() {
         let absent = || Script::reply(200, r#"{"devices":[]}"#);
         for (before, look, requests, word) in [
             (before(OwnerKind::Nobody, ""), absent(), 1, "not in the product any more"),
@@ -123,7 +115,7 @@ mod tests {
             ),
         ] {
             let script = Script::new([look, Script::reply(204, "")]);
-            let answer = script.api().remove(&ProductId("1234".into()), &before, Attempt::Doubtful);
+            let answer = script.api().remove(&ProductId("1234".into()), &before);
             assert!(format!("{answer:?}").contains(word), "{word}: {answer:?}");
             assert_eq!(script.sent(), requests, "{word}");
         }

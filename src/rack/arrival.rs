@@ -180,8 +180,6 @@ impl Turn {
         } else {
             prepared.plan()
         };
-        let guard = Guard::of(identity, known, &prepared.recipe);
-        let whole = !diagnose::comes(&prepared.recipe);
         if wanted {
             // Those of the station are on record since its start; of these, only what is used.
             let recipe = &prepared.recipe;
@@ -191,6 +189,8 @@ impl Turn {
                 text: recipe.text.clone(),
             });
         }
+        let guard = Guard::of(identity, known, &prepared.recipe);
+        let whole = !diagnose::comes(&prepared.recipe);
         self.fact(Fact::RunStarted {
             run,
             device: identity.device,

@@ -201,6 +201,8 @@ pub struct Lore {
     pub owners: Vec<DeviceId>,
     /// The work order of this name, as it was recorded last.
     pub work_order: Option<WorkOrder>,
+    /// The devices that are done for that order.
+    pub done: Vec<DeviceId>,
     /// The last run of the device, if that ended QUARANTINED and no person has released it.
     pub quarantined: Option<RunId>,
     /// Runs of the device with an undo copy that is not destroyed.

@@ -259,6 +259,11 @@ impl Rack {
         &self.outbox
     }
 
+    /// The work order of this start: what it names, else what was named before.
+    pub fn order_of_start(&self) -> Option<&WorkOrder> {
+        self.setting.rules.work_order_now.as_ref().or(self.shift.work_order.as_ref())
+    }
+
     /// What counts for the station as a whole.
     pub fn shift(&self) -> &Shift {
         &self.shift

@@ -33,14 +33,14 @@ impl Ordered {
 }
 
 impl Rack {
-    /// Tells the core at the start which devices the ledger knows as done for its work order.
+    /// Tells the core which devices the ledger knows as done for its work order: at the start, and when another one is named.
     pub fn has_done(&mut self, devices: impl IntoIterator<Item = DeviceId>) {
-        Arc::make_mut(&mut self.done).extend(devices);
+        self.done = Arc::new(devices.into_iter().collect());
     }
 
     /// How far the work order is, if there is one.
     pub fn ordered(&self) -> Option<Ordered> {
-        let order = self.setting.work_order.as_ref()?;
+        let order = self.shift.work_order.as_ref()?;
         let under_way: BTreeSet<_> = self
             .runs()
             .filter(|run| !run.ended() && self.is_ordered(run) && !self.done.contains(&run.device))
@@ -69,10 +69,11 @@ impl Rack {
         }
     }
 
-    /// Why a device is not taken in, if the work order has all that it wants. One that is done for it may come again.
+    /// Why a device is not taken in, if the work order has all that it wants. One that is done for it may come again, and so may one that is to be
+    /// repaired.
     pub(super) fn not_ordered(&self, device: DeviceId) -> Option<String> {
         let ordered = self.ordered().filter(|ordered| ordered.room() == 0)?;
-        if self.done.contains(&device) {
+        if self.done.contains(&device) || self.shift.is_to_repair(device) {
             return None;
         }
         let Ordered {
@@ -88,7 +89,7 @@ impl Rack {
     }
 
     fn is_ordered(&self, run: &Run) -> bool {
-        run.order.is_some() && run.order == self.setting.work_order.as_ref().map(|order| order.id.clone())
+        run.order.is_some() && run.order == self.shift.work_order.as_ref().map(|order| order.id.clone())
     }
 }
 

@@ -120,6 +120,7 @@ impl Turn {
         });
         if work_order != self.rack.shift.work_order {
             self.fact(Fact::WorkOrderNamed { work_order });
+            self.rack.has_done(lore.done.iter().copied());
         }
         told
     }

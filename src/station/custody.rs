@@ -50,6 +50,15 @@ impl Custody {
     /// # Errors
     /// The answer for which the device must not be taken.
     pub(super) fn secure(&self, world: &World, products: &Products, taking: &Taking<'_>) -> Result<Sha256, Answer> {
+        let secured = self.try_secure(world, products, taking);
+        if secured.is_err() {
+            // Of several tokens some may be there.
+            self.revoke(world, taking.run);
+        }
+        secured
+    }
+
+    fn try_secure(&self, world: &World, products: &Products, taking: &Taking<'_>) -> Result<Sha256, Answer> {
         let Taking { run, device, .. } = *taking;
         let product = taking
             .product
@@ -116,7 +125,7 @@ impl Custody {
                 let token = self.token(world, run, product, &before)?;
                 world.api.release(product, &before, Claimant::Customer(&token), attempt)
             }
-            Errand::Remove { before } => world.api.remove(product, &kept(world, run, device, *before)?, attempt),
+            Errand::Remove { before } => world.api.remove(product, &kept(world, run, device, *before)?),
             Errand::Claim { before } => self.claim(world, run, product, &kept(world, run, device, *before)?, attempt)?,
             Errand::Confirm { before } => {
                 let before = kept(world, run, device, *before)?;
@@ -161,6 +170,10 @@ impl Custody {
         if destroy {
             world.restore.destroy(run, device);
         }
+        self.revoke(world, run);
+    }
+
+    fn revoke(&self, world: &World, run: RunId) {
         let tokens: Vec<_> = self.lock().extract_if(.., |(of, _), _| *of == run).collect();
         for (_, token) in tokens {
             // One that could not be revoked ends by itself.

@@ -165,15 +165,17 @@ impl Station {
         tuning: &Tuning,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, StationError> {
-        let order = setting.work_order.as_ref().map(|order| order.id.clone());
         let mut rack = Rack::new(setting);
-        if let Some(order) = order {
+        let shift = store.shift_records()?;
+        rack.recall(&shift);
+        if let Some(order) = rack.order_of_start().map(|order| order.id.clone()) {
             rack.has_done(store.done_for(&order)?);
         }
         for record in store.open_records()?.iter() {
             rack.apply(record.at, &record.fact)?;
         }
-        rack.recall(&store.shift_records()?);
+        // The records of runs say some of it once more, in another order.
+        rack.recall(&shift);
         let kept: Vec<_> = store
             .kept_undo_copies()?
             .into_iter()
@@ -337,7 +339,10 @@ impl Station {
     fn informed(&self, command: Command) -> Result<Input, StationError> {
         let mut lore = Lore::default();
         match &command {
-            Command::WorkOrder(Some(order)) => lore.work_order = self.store.work_order(&order.id)?,
+            Command::WorkOrder(Some(order)) => {
+                lore.work_order = self.store.work_order(&order.id)?;
+                lore.done = self.store.done_for(&order.id)?.into_iter().collect();
+            }
             Command::Label { slot, serial } => {
                 lore.owners = self.store.serial_owner(serial)?;
                 if let Some(device) = self.rack.device_in(*slot) {

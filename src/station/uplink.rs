@@ -25,8 +25,13 @@ use super::{
 
 /// What the threads are handed.
 pub(super) enum Job {
-    /// A call of the core.
-    Call(Asked),
+    /// A call of the core, and whether a device waits for it in its slot.
+    Call {
+        /// The call.
+        call: Call,
+        /// True if one does.
+        awaited: bool,
+    },
     /// A question of a worker.
     Ask(Ask),
 }
@@ -64,12 +69,12 @@ impl Uplink {
     pub(super) fn call(&self, call: Call, rack: &Rack) {
         let nearer = hurries(&call, rack.outbox());
         let awaited = nearer || rack.waits_for(&call);
-        let asked = Some(Job::Call(Asked { call, awaited }));
+        let job = Some(Job::Call { call, awaited });
         if nearer {
-            return self.jobs.hurry(asked);
+            return self.jobs.hurry(job);
         }
-        let yields = |other: &Option<Job>| awaited && matches!(other, Some(Job::Call(other)) if !other.awaited);
-        self.jobs.send_before(asked, yields);
+        let yields = |other: &Option<Job>| awaited && matches!(other, Some(Job::Call { awaited: false, .. }));
+        self.jobs.send_before(job, yields);
     }
 
     /// The queue, for the questions of workers.
@@ -85,12 +90,6 @@ impl Uplink {
     }
 }
 
-/// A call, and whether somebody waits for it.
-pub(super) struct Asked {
-    call: Call,
-    awaited: bool,
-}
-
 struct Line {
     world: World,
     book: Arc<Book>,
@@ -103,7 +102,7 @@ impl Line {
     fn work(&self, jobs: &Mailbox<Option<Job>>) {
         while let Some(Some(job)) = jobs.receive(&*self.world.clock, None) {
             match job {
-                Job::Call(Asked { call, .. }) => {
+                Job::Call { call, .. } => {
                     for reply in self.answer(call) {
                         self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
                     }

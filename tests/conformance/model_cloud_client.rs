@@ -431,7 +431,7 @@ fn move_to_the_product(desk: &Desk) -> Result<(), Answer> {
     if claimed {
         accepted(desk.settle(|attempt| desk.api.release(&old, &before, Claimant::Account, attempt)))?;
     }
-    accepted(desk.settle(|attempt| desk.api.remove(&old, &before, attempt)))?;
+    accepted(desk.settle(|_| desk.api.remove(&old, &before)))?;
     accepted(desk.settle(|attempt| import(desk, &new, before.device, attempt)))?;
     if claimed {
         accepted(desk.settle(|attempt| desk.api.claim(&new, &before, Claimant::Account, attempt).unwrap()))?;

@@ -58,6 +58,10 @@ pub(crate) enum Start {
     /// The cloud takes it for a device of another platform.
     Mismatched,
     Protected,
+    /// It is in a product from which devices are moved; the cloud does not know its key.
+    Misplaced,
+    /// The same, without a key.
+    MisplacedBlank,
 }
 
 /// Whose it is.
@@ -139,6 +143,10 @@ impl Case {
                 add(Work::Mend, start, Stranger);
             }
             add(Work::Diagnose, Corrupt, Customer);
+            for hands in [Nobody, Account, Customer] {
+                add(Work::Mend, Misplaced, hands);
+                add(Work::Mend, MisplacedBlank, hands);
+            }
             if platform == Platform::Photon {
                 add(Work::Mend, Misread, Nobody);
                 add(Work::Mend, Misread, Customer);
@@ -174,6 +182,8 @@ impl Case {
                 ..no(Verdict::Fail, "key-corrupt")
             },
             (_, OtherServer | Elsewhere, _) => mends(Flow::ServerKey, true),
+            (_, Misplaced, _) => mends(Flow::Move, true),
+            (_, MisplacedBlank, _) => mends(Flow::Move, false),
             (_, MisreadKnown, _) => mends(Flow::Rewrite, true),
             // A customer's device cannot prove a permission with its present key.
             (Work::NewKey, _, Customer) => no(Verdict::Fail, "key-unknown"),
@@ -191,17 +201,26 @@ impl Case {
 
     /// True if the device has a key at the start that may be read.
     pub(crate) fn has_key(&self) -> bool {
-        !matches!(self.start, Start::Blank | Start::Corrupt | Start::AllZero)
+        !matches!(
+            self.start,
+            Start::Blank | Start::MisplacedBlank | Start::Corrupt | Start::AllZero
+        )
+    }
+
+    /// True if this repair moves the device to another product.
+    pub(crate) fn moves(&self) -> bool {
+        self.calm().flow == Some(Flow::Move)
     }
 
     /// True if this repair takes the device from its owner and gives it back.
     pub(crate) fn releases(&self) -> bool {
-        self.calm().flow == Some(Flow::Customer) && self.work != Work::Diagnose
+        let flow = self.calm().flow;
+        flow == Some(Flow::Customer) && self.work != Work::Diagnose || flow == Some(Flow::Move) && self.hands != Hands::Nobody
     }
 
     fn scenario(&self, seed: u64) -> Scenario {
         let key = match self.start {
-            Start::Blank => "blank",
+            Start::Blank | Start::MisplacedBlank => "blank",
             Start::Corrupt => "corrupt",
             Start::AllZero => "all-zero",
             Start::Misread | Start::MisreadKnown => "misread",
@@ -220,7 +239,9 @@ impl Case {
         if let Some(owner) = self.hands.owner() {
             text += &format!("owner = \"{owner}\"\n");
         }
-        if self.hands != Hands::Development {
+        if self.moves() {
+            text += &format!("in-product = {OLD_PRODUCT}\ngroups = [\"eu\"]\n");
+        } else if self.hands != Hands::Development {
             text += "imported = true\ngroups = [\"eu\"]\n";
         }
         if self.start == Start::Protected {
@@ -228,6 +249,12 @@ impl Case {
         }
         if matches!(self.start, Start::OtherServer | Start::Elsewhere) {
             text += "registered = \"present\"\n";
+        }
+        if self.moves() {
+            for (id, slug) in [(NEW_PRODUCT, "new"), (OLD_PRODUCT, "old")] {
+                let platform = self.platform;
+                text += &format!("[[cloud.product]]\nid = {id}\nslug = \"{slug}\"\nplatform = \"{platform}\"\n");
+            }
         }
         text += &format!(
             "[cloud]\nowner = \"{ACCOUNT}\"\nteam = [\"{MATE}\"]\ncustomers = [\"{CUSTOMER}\", \"{OTHER}\"]\n\
@@ -241,7 +268,11 @@ impl Case {
         Options {
             aim: Aim::Repair(Repair {
                 work: self.work,
-                from: Vec::new(),
+                from: if self.moves() {
+                    vec![ProductId(OLD_PRODUCT.to_string())]
+                } else {
+                    Vec::new()
+                },
                 reference: None,
             }),
             keys: match self.work {
@@ -377,6 +408,9 @@ fn mistaken(cloud: &StandIn, clock: &VirtualClock, entropy: &Arc<dyn Entropy>, d
     StandIn::from_json(Arc::new(clock.clone()), Arc::clone(entropy), &state.to_string()).unwrap()
 }
 
+/// Where devices are moved to, and from.
+pub(crate) const NEW_PRODUCT: u32 = 901;
+pub(crate) const OLD_PRODUCT: u32 = 902;
 pub(crate) const ACCOUNT: &str = "operator@bench.test";
 pub(crate) const MATE: &str = "second@bench.test";
 pub(crate) const CUSTOMER: &str = "ann@home.test";

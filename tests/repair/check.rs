@@ -5,7 +5,7 @@ use std::fs;
 use keyrack::{
     keys::ServerFound,
     model::{
-        Code, Fact, Verdict,
+        Code, Fact, Outcome, Verdict,
         diagnosis::Flow,
         platform::{Segment, Transport},
         recipe::ServerSettings,
@@ -16,10 +16,10 @@ use keyrack::{
 
 use crate::{
     bench::{Bench, Ended},
-    case::{Case, Hands, Prepared},
+    case::{Case, Hands, NEW_PRODUCT, OLD_PRODUCT, Prepared},
     doom::Doom,
     expect::Ends,
-    harm::{Harm, Ill, Kind, Way},
+    harm::{Harm, Ill, Kind, Sent, Way},
     witness::{Secrets, Witness, fingerprint, private_slot},
 };
 
@@ -67,9 +67,9 @@ pub(crate) fn at_end(
     }
     in_words(bench, seen);
     keys(case, prepared, bench, doom, &row, verdict);
-    in_the_cloud(case, prepared, doom, ends, verdict);
+    in_the_cloud(case, prepared, bench, doom, ends, verdict);
     custody(doom, verdict, code);
-    undo(seen, verdict);
+    undo(seen, verdict, code, case.has_key());
     for secret in secrets.leaked(bench) {
         wrong(format!("I6: {secret}"));
     }
@@ -87,7 +87,9 @@ fn in_words(bench: &Bench, seen: &Witness) {
                 if code.is_some_and(|code| code.next_action().is_empty() || code.what().is_empty()) {
                     seen.wrong(format!("R8: {code:?} does not say what to do"));
                 }
-                if code.is_some_and(|code| code.text() == "claim-lost" && !code.next_action().starts_with("ALARM")) {
+                if code.is_some_and(|code| {
+                    matches!(code.text(), "claim-lost" | "move-lost") && !code.next_action().starts_with("ALARM")
+                }) {
                     seen.wrong("R8: a device without its owner, and no alarm".to_owned());
                 }
             }
@@ -165,7 +167,7 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, row: &keyr
 }
 
 /// Owner, product and what people wrote, and the way that the device went through the cloud.
-fn in_the_cloud(case: &Case, prepared: &Prepared, doom: &Doom, ends: &Ends, verdict: Verdict) {
+fn in_the_cloud(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, ends: &Ends, verdict: Verdict) {
     let seen = &doom.witness;
     let place = seen.cloud.place(prepared.device).unwrap();
     if place.1 != ends.owner {
@@ -174,18 +176,31 @@ fn in_the_cloud(case: &Case, prepared: &Prepared, doom: &Doom, ends: &Ends, verd
             place.1, ends.owner
         ));
     }
-    if place.0 != prepared.place.0 {
+    let moved = [Some(NEW_PRODUCT), Some(OLD_PRODUCT)];
+    let right = match verdict {
+        Verdict::Pass if case.moves() => place.0 == moved[0],
+        // In one of the two it is, whatever became of it, or there is an alarm.
+        Verdict::Quarantined if case.moves() => ends.owner.is_none(),
+        _ if case.moves() => moved.contains(&place.0),
+        _ => place.0 == prepared.place.0,
+    };
+    if !right {
         seen.wrong(format!(
             "R3: it is in product {:?}, it was in {:?}",
             place.0, prepared.place.0
         ));
     }
-    if seen.cloud.attributes(prepared.device).as_ref() != Some(&prepared.attributes) {
+    // What could not be put back is said.
+    let said = bench.facts(seen.device).iter().any(warns) || verdict == Verdict::Quarantined;
+    if seen.cloud.attributes(prepared.device).as_ref() != Some(&prepared.attributes) && !(said && case.moves()) {
         seen.wrong("R4: name, notes or groups are others than before".to_owned());
     }
     let sent = doom.sent();
     for (n, one) in sent.iter().enumerate() {
         let alien = match one.kind {
+            Kind::Remove | Kind::Import | Kind::Attributes | Kind::Other | Kind::CustomerToken | Kind::Revoke if case.moves() => {
+                false
+            }
             Kind::Remove | Kind::Import | Kind::Other => true,
             // Met again, its key may be one that the ledger knows nothing of.
             _ if ends.again => false,
@@ -200,7 +215,8 @@ fn in_the_cloud(case: &Case, prepared: &Prepared, doom: &Doom, ends: &Ends, verd
         }
     }
     for moved in seen.cloud.moves(prepared.device) {
-        if matches!(moved.what, Moved::TransferRequested | Moved::Removed(_)) {
+        let removed = matches!(moved.what, Moved::Removed(OLD_PRODUCT)) && case.moves();
+        if matches!(moved.what, Moved::TransferRequested | Moved::Removed(_)) && !removed {
             seen.wrong(format!("R1: {:?}", moved.what));
         }
     }
@@ -212,7 +228,8 @@ fn custody(doom: &Doom, verdict: Verdict, code: Option<&str>) {
     let sent = doom.sent();
     let last = sent.last().map_or(0, |one| one.station);
     let at_revoke = |ill| matches!((doom.harm(), ill), (Some(Harm::Call(_, is)), wanted) if is == wanted);
-    for one in sent.iter().filter(|one| one.obtained.is_some() && one.station == last) {
+    let obtained = |one: &&Sent| one.kind == Kind::CustomerToken && one.obtained.is_some();
+    for one in sent.iter().filter(|one| one.station == last).filter(obtained) {
         let mut later = sent
             .iter()
             .filter(|later| later.kind == Kind::Revoke && later.token == one.token);
@@ -240,19 +257,22 @@ fn custody(doom: &Doom, verdict: Verdict, code: Option<&str>) {
     if files != kept {
         seen.wrong(format!("R7: restore data on disk {files:?}, on record {kept:?}"));
     }
-    let needed = verdict == Verdict::Quarantined && code == Some("claim-lost");
+    let needed = verdict == Verdict::Quarantined && matches!(code, Some("claim-lost" | "move-lost"));
     if needed == files.is_empty() {
         seen.wrong(format!("R7: {verdict}, and {} files of restore data", files.len()));
     }
 }
 
-fn undo(seen: &Witness, verdict: Verdict) {
+fn undo(seen: &Witness, verdict: Verdict, code: Option<&str>, had_key: bool) {
     let files = UndoVault::open(&seen.undo).unwrap().list().unwrap();
     let kept = seen.ask(|reader| reader.kept_undo_copies().unwrap());
     let kept: Vec<_> = kept.into_iter().map(|row| (row.run, row.device)).collect();
     let files: Vec<_> = files.into_iter().map(|file| (file.run, file.device)).collect();
     if matches!(verdict, Verdict::Pass | Verdict::RolledBack) && !files.is_empty() {
         seen.wrong(format!("I7: {verdict}, and {} undo copies are left", files.len()));
+    }
+    if verdict == Verdict::Quarantined && code == Some("state-unknown") && had_key && files.is_empty() {
+        seen.wrong("I7: nobody can tell, and the undo copy is gone".to_owned());
     }
     if files != kept {
         seen.wrong(format!("I7: {} undo copies on disk, {} on record", files.len(), kept.len()));
@@ -295,6 +315,16 @@ fn server_differences(case: &Case, bench: &Bench, seen: &Witness) -> Vec<String>
 
 fn part(dct: &[u8], segment: Segment) -> &[u8] {
     &dct[segment.offset as usize..(segment.offset + segment.len) as usize]
+}
+
+fn warns(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::StepEnded {
+            outcome: Outcome::Warned { .. },
+            ..
+        }
+    )
 }
 
 fn made_by_device(seen: &Witness) -> bool {

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     bench::Bench,
-    case::{OTHER, Prepared},
+    case::{ACCOUNT, OTHER, Prepared},
     harm::{Harm, Ill, Kind, Point, Sent, Way},
     witness::Witness,
 };
@@ -132,7 +132,10 @@ impl Doom {
         let strikes = !state.struck && !state.over && self.harm.is_some_and(is);
         if strikes {
             state.struck = true;
-            state.released = state.sent.iter().any(|sent| sent.kind == Kind::Release && sent.done);
+            state.released = state
+                .sent
+                .iter()
+                .any(|sent| matches!(sent.kind, Kind::Release | Kind::Remove) && sent.done);
         }
         strikes
     }
@@ -192,8 +195,18 @@ impl Doom {
             _ => None,
         };
         self.fall_ill(http, ill, request, kind);
-        if kind == Kind::Release {
-            self.before_release();
+        match kind {
+            Kind::Release => self.before_release(),
+            Kind::Remove
+                if self
+                    .witness
+                    .cloud
+                    .place(self.witness.device)
+                    .is_some_and(|place| place.1.is_some()) =>
+            {
+                self.witness.wrong("R1: a removal of a device that somebody owns".to_owned());
+            }
+            _ => {}
         }
         let effect = ill != Some(Ill::LostBefore);
         let answer = match self.verdict(request, kind) {
@@ -208,6 +221,10 @@ impl Doom {
                 answer
             }
             Some(Ill::LostAfter) => Err(lost()),
+            Some(Ill::LostThenRefused) => {
+                self.state().refused = Some(kind);
+                Err(lost())
+            }
             _ => answer,
         }
     }
@@ -335,7 +352,8 @@ impl Doom {
 
     fn note(&self, request: &Request, kind: Kind, answer: &Result<Response, HttpError>) {
         let good = answer.as_ref().ok().filter(|response| response.status < 300);
-        let obtained = (kind == Kind::CustomerToken && good.is_some()).then(|| match &request.body {
+        let log_in = (kind == Kind::LogIn && good.is_some()).then(|| ACCOUNT.to_owned());
+        let customer = (kind == Kind::CustomerToken && good.is_some()).then(|| match &request.body {
             Body::Form(fields) => fields
                 .iter()
                 .find_map(|(_, value)| value.expose().strip_prefix("customer="))
@@ -343,8 +361,9 @@ impl Doom {
                 .to_owned(),
             _ => String::new(),
         });
+        let obtained = log_in.or(customer);
         let token = match (kind, good) {
-            (Kind::CustomerToken, Some(response)) => token_in(response).map(|token| token.expose().clone()),
+            (Kind::CustomerToken | Kind::LogIn, Some(response)) => token_in(response).map(|token| token.expose().clone()),
             _ => bearer(request),
         };
         let mut state = self.state();

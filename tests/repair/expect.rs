@@ -52,6 +52,7 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
     let unknown = (Verdict::Fault, Some("customer-unknown"));
     let foreign = (Verdict::Fail, Some("owner-foreign"));
     let lost = (Verdict::Quarantined, Some("claim-lost"));
+    let unsure = (Verdict::Quarantined, Some("state-unknown"));
     let owed = (Verdict::Owed, Some("cloud-unreachable"));
     let Some(Harm::Call(_, ill)) = harm else {
         return ends(&[calm]);
@@ -62,7 +63,7 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
         // Nobody waits so long, unless the device has a new key: it is held. Whatever was begun in the cloud is brought to
         // its end.
         (Ill::Outage, Some(Kind::Revoke)) => ends(&[calm]),
-        (Ill::Outage, Some(Kind::Claim | Kind::LookInProduct)) if struck.late => ends(&[owed]),
+        (Ill::Outage, Some(Kind::Claim | Kind::LookInProduct | Kind::Attributes)) if struck.late => ends(&[owed]),
         (Ill::Outage, _) if !case.calm().keeps_key || case.start == Start::Misread => ends(&[unreachable, calm]),
         (Ill::Outage, _) => ends(&[unreachable]),
         // The next station has another token; a customer's is asked for again.
@@ -74,6 +75,10 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
             ..ends(&[calm, foreign, unknown])
         },
         // In the gap: an alarm, and never a request for its transfer. One that was nobody's is not registered any more.
+        (Ill::Snatched, _) if struck.taken && case.moves() => Ends {
+            owner: Some(OTHER.to_owned()),
+            ..ends(&[calm, foreign])
+        },
         (Ill::Snatched, _) if struck.taken && case.releases() => Ends {
             owner: Some(OTHER.to_owned()),
             ..ends(&[lost])
@@ -83,17 +88,31 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
             ..ends(&[calm, denied, (Verdict::RolledBack, Some("rolled-back-refused"))])
         },
         (Ill::Snatched | Ill::PassedOn, _) => ends(&[calm]),
+        // A new key that may be in the cloud is never rolled back, and nobody can tell; the present one is only refused.
+        (Ill::LostThenRefused, Some(Kind::Upload)) if case.work == Work::NewKey => ends(&[denied, unsure]),
+        (Ill::LostThenRefused, Some(Kind::Upload)) if !case.calm().keeps_key || case.start == Start::Misread => ends(&[unsure]),
+        (Ill::LostThenRefused, Some(Kind::Upload)) => ends(&[denied]),
+        // The look finds that it is so already.
+        (Ill::LostThenRefused, _) => ends(&[calm]),
         (Ill::Refused, Some(Kind::CustomerToken)) => ends(&[(Verdict::Fault, Some("customer-client"))]),
         (Ill::Refused, Some(Kind::Claim)) => Ends {
             owner: None,
             ..ends(&[lost])
         },
+        // Neither product takes it: an alarm.
+        (Ill::Refused, Some(Kind::Import)) => Ends {
+            owner: None,
+            ..ends(&[(Verdict::Quarantined, Some("move-lost"))])
+        },
         (Ill::Refused, Some(Kind::Revoke | Kind::Attributes)) => ends(&[calm]),
         // The device is its owner's again by then: only the last look at its name is missing.
         (Ill::Refused, Some(kind)) if kind.looks() && struck.late => ends(&[calm]),
         // Whose it is cannot be told.
-        (Ill::Refused, Some(Kind::LookAtTeam)) => ends(&[foreign]),
+        (Ill::Refused, Some(Kind::LookAtTeam)) if !case.moves() => ends(&[foreign]),
         (Ill::Refused, Some(kind)) if kind.looks() && calm.0 != Verdict::Pass => ends(&[denied, foreign, calm]),
+        (Ill::Refused, Some(kind)) if kind.looks() && case.moves() => {
+            ends(&[denied, foreign, calm, (Verdict::Fail, Some("import-invalid"))])
+        }
         (Ill::Refused, Some(kind)) if kind.looks() => ends(&[denied, foreign]),
         (Ill::Refused, Some(Kind::Upload)) if case.work == Work::NewKey => {
             ends(&[denied, (Verdict::RolledBack, Some("rolled-back-refused"))])

@@ -34,6 +34,8 @@ pub(crate) enum Ill {
     LostAfter,
     /// The cloud understands it and will not do it, now or later; nor others of its kind.
     Refused,
+    /// It is done, the connection breaks, and then the cloud refuses it as above.
+    LostThenRefused,
     /// For a while the cloud says 429 to everything.
     TooMany,
     /// For a while it says 503 to everything.
@@ -49,11 +51,12 @@ pub(crate) enum Ill {
 }
 
 impl Ill {
-    pub(crate) const ALL: [Ill; 10] = [
+    pub(crate) const ALL: [Ill; 11] = [
         Self::Cut,
         Self::LostBefore,
         Self::LostAfter,
         Self::Refused,
+        Self::LostThenRefused,
         Self::TooMany,
         Self::Unavailable,
         Self::Outage,
@@ -128,7 +131,7 @@ pub(crate) struct Sent {
     pub(crate) what: String,
     /// The token that it came with, or that came back.
     pub(crate) token: Option<String>,
-    /// The customer whose token came back.
+    /// Whose token came back.
     pub(crate) obtained: Option<String>,
     /// It had its effect, whether the station knows or not.
     pub(crate) done: bool,

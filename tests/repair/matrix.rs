@@ -110,10 +110,13 @@ fn befalls(case: &Case, ill: Ill, kind: Kind) -> bool {
     use crate::case::Hands;
     match ill {
         // Between the look and the release after it nobody can make sure of anything: the cloud knows no condition.
-        Ill::PassedOn => case.hands == Hands::Customer && kind != Kind::Release,
+        Ill::PassedOn => case.hands == Hands::Customer && !case.moves() && kind != Kind::Release,
         // Before it is known whose it is, that is only another case.
-        Ill::Snatched if case.hands == Hands::Nobody => case.calm().verdict == Verdict::Pass && !kind.looks(),
-        Ill::Snatched => case.releases(),
+        Ill::Snatched if case.hands == Hands::Nobody && !case.moves() => case.calm().verdict == Verdict::Pass && !kind.looks(),
+        // Before the look that comes before its removal; once it is in no product nobody can claim it, for it is offline.
+        Ill::Snatched if case.hands == Hands::Nobody => kind == Kind::LookInList,
+        Ill::Snatched => case.releases() && !case.moves(),
+        Ill::LostThenRefused => matches!(kind, Kind::Release | Kind::Remove | Kind::Import | Kind::Upload | Kind::Claim),
         _ => true,
     }
 }

@@ -60,7 +60,7 @@ const MOMENTS: [When; 22] = [
     When::Wire(Phase::DctWrite, Moment::During),
     When::Wire(Phase::Leave, Moment::After),
     When::Fact("step-started"),
-    When::Wire(Phase::AttachedNormal, Moment::After),
+    When::Wire(Phase::Status, Moment::After),
     When::Wire(Phase::Request, Moment::During),
     When::Fact("run-ended"),
 ];

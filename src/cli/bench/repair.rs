@@ -101,10 +101,12 @@ struct Flow {
     platform: &'static str,
     device: &'static str,
     work: Work,
+    /// It is moved to another product.
+    moves: bool,
 }
 
 /// One device for each flow.
-const FLOWS: [Flow; 6] = [
+const FLOWS: [Flow; 7] = [
     Flow {
         name: "server_key",
         device: "imported = true\nregistered = \"present\"\nserver = \"other-key\"\n",
@@ -132,6 +134,12 @@ const FLOWS: [Flow; 6] = [
         ..ARGON
     },
     Flow {
+        name: "move",
+        device: "in-product = 902\n",
+        moves: true,
+        ..ARGON
+    },
+    Flow {
         name: "customer",
         device: "imported = true\nowner = \"ann@home.test\"\nname = \"kitchen\"\nnotes = \"n\"\ngroups = [\"eu\"]\n",
         ..ARGON
@@ -144,6 +152,7 @@ const ARGON: Flow = Flow {
     platform: "argon",
     device: "",
     work: Work::Mend,
+    moves: false,
 };
 
 impl Flow {
@@ -178,12 +187,13 @@ impl Flow {
             folder,
         }
         .play()?;
+        let astray = if self.moves { 0 } else { played.astray };
         let passed = played
             .runs()
             .values()
             .filter(|(_, verdict)| *verdict == Some(Verdict::Pass))
             .count();
-        match played.astray + usize::from(devices) - passed {
+        match astray + usize::from(devices) - passed {
             0 => Ok(played),
             found => Err(CliError::World { found }),
         }
@@ -205,10 +215,20 @@ impl Flow {
                 self.platform, self.device
             );
         }
-        if devices > 1 {
+        if devices > 1 || self.moves {
             // As on a pallet: the recipe names the product.
             let work = serde_json::to_value(self.work).map_or_else(|_| String::new(), |work| work.to_string());
             let _ = writeln!(text, "[repair]\nwork = {work}");
+        }
+        if self.moves {
+            text.push_str("from = [902]\n");
+            for (id, slug) in [(901, "new"), (902, "old")] {
+                let _ = writeln!(
+                    text,
+                    "[[cloud.product]]\nid = {id}\nslug = \"{slug}\"\nplatform = \"{}\"",
+                    self.platform
+                );
+            }
         }
         text.push_str("[cloud]\nowner = \"operator@bench.test\"\ncustomers = [\"ann@home.test\"]\n");
         Ok(Scenario::parse(&text)?)

@@ -7,6 +7,7 @@ mod comings;
 mod diagnoses;
 mod doubts;
 mod guards;
+mod given;
 mod looks;
 mod moves;
 mod newcomers;

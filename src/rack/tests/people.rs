@@ -391,6 +391,29 @@ fn operator_and_work_order_are_facts_and_part_of_the_next_run() {
 }
 
 #[test]
+fn an_order_that_is_named_brings_its_count_along_and_a_repair_needs_no_room_in_it() {
+    let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
+    let order = Command::WorkOrder(Some(OrderName {
+        id: "WO-2".into(),
+        quantity: Some(2),
+    }));
+    let lore = Lore {
+        done: vec![of(1), of(2)],
+        ..Lore::default()
+    };
+    assert!(drive.tell(order, lore).done);
+    assert_eq!(
+        drive.rack.ordered().map(|ordered| (ordered.done, ordered.left())),
+        Some((2, 0))
+    );
+    assert!(drive.rack.not_ordered(DEVICE).is_some());
+    assert!(drive.ask(Command::Repair(DEVICE)).done);
+    assert!(drive.rack.not_ordered(DEVICE).is_none());
+    assert!(drive.ask(Command::WorkOrder(None)).done);
+    assert!(drive.rack.ordered().is_none() && drive.rack.not_ordered(of(9)).is_none());
+}
+
+#[test]
 fn what_a_start_names_counts_over_what_was_named_before() {
     let mut rack = with_rules(Rules {
         operator_now: Some("ada".into()),
