@@ -217,9 +217,6 @@ pub(super) fn work(parts: Parts, until: Until, face: Face, context: &Context) ->
                 if is_here && row.unprotected_since.is_some() {
                     summary.set_unprotected(device);
                 }
-                if row.unprotected_since.is_some() {
-                    summary.set_unprotected(device);
-                }
             }
             (end, summary)
         }
