@@ -417,11 +417,12 @@ impl Turn {
         }
     }
 
-    /// Gives every packet whose items are all settled its result.
+    /// Gives every packet whose items are all settled its result. The look some time after it waits for nobody.
     pub(super) fn conclude_packets(&mut self) {
         let over = |packet: &&Packet| {
+            let late = |entry: &Entry| matches!(entry.item.errand, Errand::Confirm { .. });
             let mut items = self.rack.outbox.of(packet.id).peekable();
-            items.peek().is_some() && items.all(Entry::settled)
+            items.peek().is_some() && items.all(|entry| entry.settled() || late(entry))
         };
         let over: Vec<Packet> = self.rack.packets().filter(over).cloned().collect();
         for packet in over {
