@@ -69,7 +69,8 @@ pub(crate) fn at_end(
     keys(case, prepared, bench, doom, &row, verdict);
     in_the_cloud(case, prepared, bench, doom, ends, verdict);
     custody(doom, verdict, code);
-    undo(seen, verdict, code, case.has_key());
+    // The same pair in another layout takes no place but its own: there is nothing to go back to.
+    undo(seen, verdict, code, case.has_key() && !case.calm().keeps_key);
     for secret in secrets.leaked(bench) {
         wrong(format!("I6: {secret}"));
     }
@@ -180,7 +181,7 @@ fn in_the_cloud(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, en
     let right = match verdict {
         Verdict::Pass if case.moves() => place.0 == moved[0],
         // In one of the two it is, whatever became of it, or there is an alarm.
-        Verdict::Quarantined if case.moves() => ends.owner.is_none(),
+        Verdict::Quarantined if case.moves() && ends.owner.is_none() => true,
         _ if case.moves() => moved.contains(&place.0),
         _ => place.0 == prepared.place.0,
     };
@@ -263,7 +264,7 @@ fn custody(doom: &Doom, verdict: Verdict, code: Option<&str>) {
     }
 }
 
-fn undo(seen: &Witness, verdict: Verdict, code: Option<&str>, had_key: bool) {
+fn undo(seen: &Witness, verdict: Verdict, code: Option<&str>, replaces_key: bool) {
     let files = UndoVault::open(&seen.undo).unwrap().list().unwrap();
     let kept = seen.ask(|reader| reader.kept_undo_copies().unwrap());
     let kept: Vec<_> = kept.into_iter().map(|row| (row.run, row.device)).collect();
@@ -271,7 +272,7 @@ fn undo(seen: &Witness, verdict: Verdict, code: Option<&str>, had_key: bool) {
     if matches!(verdict, Verdict::Pass | Verdict::RolledBack) && !files.is_empty() {
         seen.wrong(format!("I7: {verdict}, and {} undo copies are left", files.len()));
     }
-    if verdict == Verdict::Quarantined && code == Some("state-unknown") && had_key && files.is_empty() {
+    if verdict == Verdict::Quarantined && code == Some("state-unknown") && replaces_key && files.is_empty() {
         seen.wrong("I7: nobody can tell, and the undo copy is gone".to_owned());
     }
     if files != kept {

@@ -105,6 +105,8 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
             ..ends(&[(Verdict::Quarantined, Some("move-lost"))])
         },
         (Ill::Refused, Some(Kind::Revoke | Kind::Attributes)) => ends(&[calm]),
+        // It was released and may not be looked at before it is removed: it stays in its product, and goes back to its owner.
+        (Ill::Refused, Some(Kind::LookInList)) if struck.late && case.moves() => ends(&[denied, calm]),
         // The device is its owner's again by then: only the last look at its name is missing.
         (Ill::Refused, Some(kind)) if kind.looks() && struck.late => ends(&[calm]),
         // Whose it is cannot be told.
