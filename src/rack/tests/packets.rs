@@ -126,7 +126,8 @@ impl Desk {
         assert!(self.adopt(decision));
     }
 
-    /// Works until every packet has its result, or for an hour. False if it was cut.
+    /// Works until every packet has its result and nothing is owed, not even a look minutes later, or for an hour. False if
+    /// it was cut.
     fn work(&mut self, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) -> bool {
         for _ in 0..3600 {
             while let Some(effect) = (!self.effects.is_empty()).then(|| self.effects.remove(0)) {
@@ -137,7 +138,7 @@ impl Desk {
                     return false;
                 }
             }
-            if self.rack.packets().next().is_none() {
+            if self.rack.packets().next().is_none() && self.rack.outbox().open().next().is_none() {
                 return true;
             }
             (self.now, self.wall) = (self.now + Duration::from_secs(1), after(self.wall, 1));
