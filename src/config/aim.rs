@@ -46,7 +46,7 @@ pub(super) fn keys(table: &Table<'_>, aim: Option<&Aim>) -> Option<KeyPolicy> {
             return Some(policy);
         };
         match (repair.work.writes_key(), policy == KeyPolicy::Generate) {
-            (true, false) => value.refuse("must be \"generate\" with this work"),
+            (true, false) => value.refuse(format!("must be \"generate\" with work = \"{}\"", word(repair.work))),
             (false, true) => value.refuse(
                 "must be \"read\" or \"read-or-generate\": a repair makes a new pair in any case with work = \"new-key\"",
             ),
