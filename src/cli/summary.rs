@@ -49,18 +49,6 @@ impl Summary {
         let (handshakes, retries, uploads) = (self.handshakes, self.retries, self.uploads);
         self.record(record);
         (self.handshakes, self.retries, self.uploads) = (handshakes, retries, uploads);
-        let (item, accepted) = match &record.fact {
-            Fact::ItemSent { item, .. } => (Some(item), false),
-            Fact::ItemAnswered {
-                item,
-                answer: Answer::Accepted { .. },
-                ..
-            } => (Some(item), true),
-            _ => (None, false),
-        };
-        if let Some(line) = item.and_then(ItemId::run).and_then(|run| self.runs.get_mut(&run)) {
-            item.into_iter().for_each(|item| line.owned(item, record.at, accepted));
-        }
         if let Some(line) = record.fact.run().and_then(|run| self.runs.get_mut(&run)) {
             line.began_here = false;
         }

@@ -60,7 +60,7 @@ impl Api {
         let place = Place {
             device,
             membership,
-            product: number_of(membership),
+            product: membership.product(),
             in_reach: false,
         };
         Ok(place.surveyed(self.holder_outside(&seen, membership), seen))
@@ -91,7 +91,7 @@ impl Api {
         };
         let product = match membership {
             Membership::Unknown => Some(product.clone()),
-            known => number_of(known),
+            known => known.product(),
         };
         let place = Place {
             device,
@@ -147,13 +147,6 @@ fn membership(device: &CloudDevice) -> Membership {
         (Some(id), Some(_)) => Membership::Product { id },
         // Without the platform a small number may be either.
         _ => Membership::Unknown,
-    }
-}
-
-fn number_of(membership: Membership) -> Option<ProductId> {
-    match membership {
-        Membership::Product { id } => Some(ProductId(id.to_string())),
-        Membership::Development | Membership::Unknown => None,
     }
 }
 

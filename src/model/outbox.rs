@@ -83,6 +83,20 @@ pub struct Item {
     pub after: Option<ItemId>,
 }
 
+impl Item {
+    /// The upload of a key, which goes after no other item.
+    pub fn upload(run: RunId, device: DeviceId, product: Option<ProductId>, key: PublicKey) -> Self {
+        Self {
+            id: ItemId::key(run, key.fingerprint),
+            run,
+            device,
+            product,
+            errand: Errand::Key { key },
+            after: None,
+        }
+    }
+}
+
 /// A refusal is believed when it was given this often, some seconds apart (ARCHITECTURE.md 4.4).
 pub const REFUSALS_TO_BELIEVE: u32 = 2;
 
@@ -140,6 +154,11 @@ impl Errand {
             Self::Confirm { .. } => "confirm",
             Self::Restore { .. } => "restore",
         }
+    }
+
+    /// True if it is a look some time after everything else, for which nobody waits.
+    pub const fn is_late(&self) -> bool {
+        matches!(self, Self::Confirm { .. })
     }
 
     /// True if a refusal with this code is a definite one. The cloud refuses a claim without saying why while the device

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Wall, outbox::Answer};
+use super::{ProductId, Wall, outbox::Answer};
 
 /// In whose hands a device is, as the station's token sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +68,16 @@ pub enum Membership {
     },
     /// The cloud does not tell.
     Unknown,
+}
+
+impl Membership {
+    /// The product that it is in, by its number.
+    pub fn product(self) -> Option<ProductId> {
+        match self {
+            Self::Product { id } => Some(ProductId(id.to_string())),
+            Self::Development | Self::Unknown => None,
+        }
+    }
 }
 
 /// What a survey found. It changes nothing in the cloud.

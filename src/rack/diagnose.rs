@@ -137,10 +137,7 @@ pub fn product(recipe: &Recipe, survey: &Survey) -> Option<ProductId> {
 
 /// The product that is named, or the one in which the cloud shows the device.
 pub(super) fn product_in(named: Option<&ProductId>, survey: &Survey) -> Option<ProductId> {
-    named.cloned().or_else(|| match shown(survey)?.membership {
-        Membership::Product { id } => Some(ProductId(id.to_string())),
-        Membership::Development | Membership::Unknown => None,
-    })
+    named.cloned().or_else(|| shown(survey)?.membership.product())
 }
 
 /// What stands against any repair here.

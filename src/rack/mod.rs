@@ -80,6 +80,21 @@ pub struct Setting {
     pub rules: Rules,
 }
 
+impl Setting {
+    /// For a rack that only shows what a journal says: nothing is plugged in, and nothing is begun.
+    pub fn to_show(station: StationId) -> Self {
+        Self {
+            station,
+            ports: BTreeMap::new(),
+            book: Book::default(),
+            operator: None,
+            work_order: None,
+            import_chunk: 1,
+            rules: Rules::default(),
+        }
+    }
+}
+
 /// The whole state of the station: what the facts say, and what the bench shows.
 #[derive(Clone, Debug)]
 pub struct Rack {

@@ -7,7 +7,7 @@ use crate::model::{
     diagnosis::Flow,
     outbox::{Answer, Errand, Item, ItemId, ItemState},
     recipe::{Recipe, Sha256},
-    survey::{Membership, OwnerKind, Survey},
+    survey::{OwnerKind, Survey},
 };
 
 use super::{Rack, run::Run, turn::Turn};
@@ -61,7 +61,10 @@ impl Turn {
             let activate_sim = recipe.activate_sim;
             self.queue(item(import.clone(), &new, Errand::Import { activate_sim }, Some(remove)));
         }
-        let upload = item(ItemId::key(run.id, key.fingerprint), &new, Errand::Key { key }, Some(import));
+        let upload = Item {
+            after: Some(import),
+            ..Item::upload(run.id, run.device, new, key)
+        };
         self.queue_upload_and_rest(is_claimed(run), before, upload);
     }
 
@@ -96,24 +99,21 @@ impl Turn {
         let (Some(key), Some(before)) = (key.filter(|_| refused.id != back), run.restore) else {
             return;
         };
-        let of_old = |id, errand, after| Item {
-            id,
-            run: run.id,
-            device: run.device,
-            product: old.clone(),
-            errand,
-            after,
-        };
+        let upload = Item::upload(run.id, run.device, old, key);
         let removed = matches!(refused.errand, Errand::Import { .. });
         let after = if removed {
             let errand = Errand::Import { activate_sim: false };
-            self.queue(of_old(back.clone(), errand, Some(ItemId::remove(run.id))));
+            self.queue(Item {
+                id: back.clone(),
+                errand,
+                after: Some(ItemId::remove(run.id)),
+                ..upload.clone()
+            });
             Some(back)
         } else {
             is_claimed(&run).then(|| ItemId::release(run.id))
         };
-        let upload = of_old(ItemId::key(run.id, key.fingerprint), Errand::Key { key }, after);
-        self.queue_upload_and_rest(is_claimed(&run), before, upload);
+        self.queue_upload_and_rest(is_claimed(&run), before, Item { after, ..upload });
     }
 
     /// Why the device of a run is not in the product to which it should have been moved, if that is so for good.
@@ -157,10 +157,7 @@ fn is_claimed(run: &Run) -> bool {
 /// The product in which the survey of a run found its device.
 pub(super) fn old_product(run: &Run) -> Option<ProductId> {
     match &run.signs.survey {
-        Some(Survey::Seen(shown)) => match shown.membership {
-            Membership::Product { id } => Some(ProductId(id.to_string())),
-            Membership::Development | Membership::Unknown => None,
-        },
+        Some(Survey::Seen(shown)) => shown.membership.product(),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use crate::model::{
     Code, DeviceId, Fact, Fingerprint, Mono, Platform, ProductId, PublicKey, RunId, Wall,
     diagnosis::Flow,
-    outbox::{Answer, CloudDevice, Errand, Item, ItemId, ItemState},
+    outbox::{Answer, CloudDevice, Item, ItemId, ItemState},
     packet::{PacketEnd, Proof, Voucher},
     recipe::Sha256,
     survey::{Membership, OwnerKind, Shown, Survey},
@@ -419,11 +419,8 @@ impl Turn {
 
     /// Gives every packet whose items are all settled its result. The look some time after it waits for nobody.
     pub(super) fn conclude_packets(&mut self) {
-        let over = |packet: &&Packet| {
-            let late = |entry: &Entry| matches!(entry.item.errand, Errand::Confirm { .. });
-            let mut items = self.rack.outbox.of(packet.id).peekable();
-            items.peek().is_some() && items.all(|entry| entry.settled() || late(entry))
-        };
+        let outbox = &self.rack.outbox;
+        let over = |packet: &&Packet| outbox.of(packet.id).next().is_some() && !outbox.owes(packet.id);
         let over: Vec<Packet> = self.rack.packets().filter(over).cloned().collect();
         for packet in over {
             let outbox = &self.rack.outbox;
@@ -480,14 +477,7 @@ impl Turn {
 
 /// The item that sends the key of a packet.
 fn upload(packet: &Packet) -> Item {
-    Item {
-        id: ItemId::key(packet.id, packet.key.fingerprint),
-        run: packet.id,
-        device: packet.device,
-        product: packet.product.clone(),
-        errand: Errand::Key { key: packet.key.clone() },
-        after: None,
-    }
+    Item::upload(packet.id, packet.device, packet.product.clone(), packet.key.clone())
 }
 
 /// What the items of a packet came to, but for the way back to the owner.

@@ -179,15 +179,7 @@ impl Turn {
             self.begin_move(run, recipe, before, key);
             return Ok(());
         }
-        let upload = Item {
-            id: ItemId::key(run.id, key.fingerprint),
-            run: run.id,
-            device: run.device,
-            product: self.product_of(run),
-            errand: Errand::Key { key },
-            after: None,
-        };
-        self.queue_chain(before, upload);
+        self.queue_chain(before, Item::upload(run.id, run.device, self.product_of(run), key));
         Ok(())
     }
 
@@ -296,10 +288,9 @@ impl Turn {
             .iter()
             .any(|item| outbox.get(item).is_some());
         let open = |late: bool| {
-            let late = |errand: &Errand| matches!(errand, Errand::Confirm { .. }) == late;
             outbox
                 .of(id)
-                .any(|entry| entry.item.after.is_some() && !entry.settled() && late(&entry.item.errand))
+                .any(|entry| entry.item.after.is_some() && !entry.settled() && entry.item.errand.is_late() == late)
         };
         if open(false) || !begun && !over {
             return;

@@ -230,15 +230,7 @@ impl Turn {
                 if self.rack.uploads_after(run).is_some() {
                     return self.register_between(slot, attached, run, recipe, key);
                 }
-                let item = Item {
-                    id: ItemId::key(run.id, key.fingerprint),
-                    run: run.id,
-                    device: run.device,
-                    product: self.product_of(run),
-                    errand: Errand::Key { key },
-                    after: None,
-                };
-                self.owe(slot, attached, item);
+                self.owe(slot, attached, Item::upload(run.id, run.device, self.product_of(run), key));
             }
             _ => {}
         }

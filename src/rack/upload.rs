@@ -280,8 +280,7 @@ impl Outbox {
 
     /// True if a run owes anything that has to be done before it is done: a last look is none of it.
     pub fn owes(&self, run: RunId) -> bool {
-        self.of(run)
-            .any(|entry| !entry.settled() && !matches!(entry.item.errand, Errand::Confirm { .. }))
+        self.of(run).any(|entry| !entry.settled() && !entry.item.errand.is_late())
     }
 
     /// True if the device of a run was taken, as far as is known, and still lacks its owner or a product.
@@ -311,7 +310,6 @@ impl Outbox {
         // Owed anew after it was withdrawn: what is in doubt stays in doubt.
         let old = self.get(&item.id);
         let (ambiguous, doubted) = (old.is_some_and(|old| old.ambiguous), old.is_some_and(|old| old.doubted));
-        let late = matches!(item.errand, Errand::Confirm { .. });
         let entry = Entry {
             item: item.clone(),
             state,
@@ -319,7 +317,11 @@ impl Outbox {
             refusals: 0,
             ambiguous,
             doubted,
-            not_before: late.then(|| Wall::from_millis(at.millis() + CONFIRM_AFTER_MS)).flatten(),
+            not_before: item
+                .errand
+                .is_late()
+                .then(|| Wall::from_millis(at.millis() + CONFIRM_AFTER_MS))
+                .flatten(),
             last: None,
             since: at,
             why: None,

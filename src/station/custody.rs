@@ -93,20 +93,10 @@ impl Custody {
     }
 
     /// Performs an errand of a chain.
+    ///
+    /// # Errors
+    /// The answer that it has where what it needs is not there.
     pub(super) fn perform(
-        &self,
-        world: &World,
-        run: RunId,
-        device: DeviceId,
-        product: Option<&ProductId>,
-        errand: &Errand,
-        attempt: Attempt,
-    ) -> Answer {
-        self.try_perform(world, run, device, product, errand, attempt)
-            .unwrap_or_else(|answer| answer)
-    }
-
-    fn try_perform(
         &self,
         world: &World,
         run: RunId,

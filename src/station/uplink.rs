@@ -193,7 +193,8 @@ impl Line {
                 let answer = match item.run() {
                     Some(run) => self
                         .custody
-                        .perform(&self.world, run, device, product.as_ref(), &errand, known),
+                        .perform(&self.world, run, device, product.as_ref(), &errand, known)
+                        .unwrap_or_else(|answer| answer),
                     None => withheld("an item of no run"),
                 };
                 vec![Reply::Item { item, attempt, answer }]

@@ -12,7 +12,7 @@ use crate::{
     model::{
         Code, Fact, Outcome, PublicKey, StepError, StepKind,
         key::{KeyLayout, SlotContent},
-        outbox::{Errand, Item, ItemId},
+        outbox::Item,
         platform::Platform,
         recipe::KeyPolicy,
     },
@@ -181,12 +181,8 @@ fn write(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: &Held, pair: &PrivateKey) -> Resu
     let (segments, _) = key_slot::segments(cx.recipe.platform);
     let key = pair.public();
     let item = Item {
-        id: ItemId::key(run, key.fingerprint),
-        run,
-        device,
-        product: cx.work.product.clone(),
-        errand: Errand::Key { key: key.clone() },
         after: cx.work.after.clone(),
+        ..Item::upload(run, device, cx.work.product.clone(), key.clone())
     };
     (cx.commit)(Fact::KeyIntended {
         run,

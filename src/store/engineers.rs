@@ -4,11 +4,10 @@
 use std::{
     fs,
     io::{self, Read, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use super::files;
+use super::files::{self, NotAlone};
 
 /// Why the engineers are not known.
 #[derive(Debug, thiserror::Error)]
@@ -74,17 +73,14 @@ impl EngineersFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(self.failed("opening")(error)),
         };
-        // Of the open file, so that what is checked is what is read.
         let found = file.metadata().map_err(self.failed("reading"))?;
-        let path = self.0.clone();
-        if found.mode() & files::SHARED != 0 {
-            let mode = found.mode() & 0o777;
-            return Err(EngineersError::Exposed { path, mode });
-        }
-        if found.uid() != rustix::process::geteuid().as_raw() {
-            let owner = found.uid();
-            return Err(EngineersError::Owner { path, owner });
-        }
+        files::owners_alone(&found).map_err(|why| {
+            let path = self.0.clone();
+            match why {
+                NotAlone::Exposed(mode) => EngineersError::Exposed { path, mode },
+                NotAlone::Owner(owner) => EngineersError::Owner { path, owner },
+            }
+        })?;
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(self.failed("reading"))?;
         text.lines()
@@ -123,7 +119,7 @@ impl EngineersFile {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 

@@ -12,6 +12,26 @@ use super::error::{StoreError, file};
 /// Permission bits of group and others.
 pub(super) const SHARED: u32 = 0o077;
 
+/// Why a file is not its owner's alone.
+pub(super) enum NotAlone {
+    /// Group or others have these permission bits, among all of it.
+    Exposed(u32),
+    /// Another user owns it, and can change it.
+    Owner(u32),
+}
+
+/// Checks that a file is for the user who runs the station alone. To be asked of the open file, so that what is checked is
+/// what is read.
+pub(super) fn owners_alone(found: &fs::Metadata) -> Result<(), NotAlone> {
+    if found.mode() & SHARED != 0 {
+        return Err(NotAlone::Exposed(found.mode() & 0o777));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(NotAlone::Owner(found.uid()));
+    }
+    Ok(())
+}
+
 /// Makes a directory for the owner alone, with its parents. An existing one is made so if it is empty; with anything in
 /// it, it must be so already and is never changed: it may be `/tmp` or a home, named by mistake.
 pub(super) fn private_dir(dir: &Path) -> Result<(), StoreError> {

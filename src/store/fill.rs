@@ -9,7 +9,7 @@ use crate::model::{
     fact::{Identity, Protection},
     key::{KeyLayout, SlotContent},
     module::{InstalledModule, ModuleFunction},
-    outbox::{Answer, Errand, Item, ItemId},
+    outbox::{Answer, Item},
     platform::UsbMode,
     recipe::{Sha256, WorkOrder},
 };
@@ -87,14 +87,7 @@ fn facts(n: u32) -> Vec<Fact> {
         *digest(&n.to_le_bytes()).0.first_chunk().expect("32 bytes have ten"),
     );
     let key = public_key(&n.to_be_bytes());
-    let item = Item {
-        id: ItemId::key(run, key.fingerprint),
-        run,
-        device,
-        product: Some(ProductId("12345".to_owned())),
-        errand: Errand::Key { key: key.clone() },
-        after: None,
-    };
+    let item = Item::upload(run, device, Some(ProductId("12345".to_owned())), key.clone());
     let id = item.id.clone();
     let read = |key| Fact::KeyRead {
         run,

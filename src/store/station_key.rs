@@ -4,7 +4,6 @@
 use std::{
     fs,
     io::{self, Read, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::model::Secret;
 
-use super::files;
+use super::files::{self, NotAlone};
 
 /// Why there is no station key. Nothing can be sealed then, so no key slot is written.
 #[derive(Debug, thiserror::Error)]
@@ -117,19 +116,15 @@ fn nearest(dir: &Path) -> io::Result<PathBuf> {
 }
 
 fn read(path: &Path, mut file: fs::File) -> Result<Secret<[u8; STATION_KEY_LEN]>, StationKeyError> {
-    // Of the open file, so that what is checked is what is read.
     let found = file.metadata().map_err(failed("reading", path))?;
     let path = path.to_owned();
     if !found.is_file() || found.len() != STATION_KEY_LEN as u64 {
         return Err(StationKeyError::Shape { path });
     }
-    if found.mode() & files::SHARED != 0 {
-        let mode = found.mode() & 0o777;
-        return Err(StationKeyError::Exposed { path, mode });
-    }
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        let owner = found.uid();
-        return Err(StationKeyError::Owner { path, owner });
+    match files::owners_alone(&found) {
+        Ok(()) => {}
+        Err(NotAlone::Exposed(mode)) => return Err(StationKeyError::Exposed { path, mode }),
+        Err(NotAlone::Owner(owner)) => return Err(StationKeyError::Owner { path, owner }),
     }
     let mut key = Zeroizing::new([0; STATION_KEY_LEN]);
     file.read_exact(key.as_mut()).map_err(failed("reading", &path))?;
@@ -168,7 +163,7 @@ pub const STATION_KEY_LEN: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 

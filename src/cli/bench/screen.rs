@@ -1,14 +1,12 @@
 //! How long the screen takes to paint a rack of 120 slots.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 
 use super::{figure, session::clock, share};
 use crate::{
     cli::{Context, error::CliError, exit::ExitCode},
     model::{DeviceId, Fact, Record, RunId, SlotNo, StationId, StepKind, recipe::Sha256, scan::Patterns},
-    rack::{Book, Past, Rules, Setting},
+    rack::{Past, Setting},
     tui::{App, Event, Place, Station, Story, measure},
 };
 
@@ -22,15 +20,7 @@ pub(super) struct ScreenArgs {
 pub(super) fn run(args: &ScreenArgs, context: &Context) -> Result<ExitCode, CliError> {
     let clock = clock();
     let station = StationId("bench".to_owned());
-    let setting = Setting {
-        station: station.clone(),
-        ports: BTreeMap::new(),
-        book: Book::default(),
-        operator: None,
-        work_order: None,
-        import_chunk: 1,
-        rules: Rules::default(),
-    };
+    let setting = Setting::to_show(station.clone());
     let slots = (1..=args.slots).map(SlotNo);
     let place = |slot| Place {
         slot,

@@ -1,7 +1,7 @@
 //! A journal once more on the screen, as it happened, faster.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError},
@@ -14,7 +14,7 @@ use crate::{
     cli::{Context, assemble, error::CliError, exit::ExitCode, face, places},
     edge::{Clock, clock::SystemClock},
     model::{Fact, Record, SlotNo, StationId, Wall, scan::Patterns, sentence},
-    rack::{Book, Command, Past, Rules, Setting},
+    rack::{Command, Past, Setting},
     store::Reader,
     tui::{self, Asked, Pace, Place, Screen, Story},
 };
@@ -28,15 +28,7 @@ pub(super) fn run(reader: &Reader, after: u64, speed: u32, context: &Context) ->
         });
     }
     let (id, places) = rack(reader, context)?;
-    let setting = Setting {
-        station: id.clone(),
-        ports: BTreeMap::new(),
-        book: Book::default(),
-        operator: None,
-        work_order: None,
-        import_chunk: 1,
-        rules: Rules::default(),
-    };
+    let setting = Setting::to_show(id.clone());
     let slots: Vec<SlotNo> = places.iter().map(|place| place.slot).collect();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let setup = tui::Setup {
