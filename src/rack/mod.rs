@@ -8,6 +8,7 @@ mod arrival;
 mod bench;
 mod cloud;
 pub mod diagnose;
+pub mod flow;
 mod guard;
 pub mod input;
 mod judge;
