@@ -48,7 +48,12 @@ fn whatever_goes_wrong_a_repair_loses_neither_key_nor_owner() {
     on_all_processors(&cases, |case, turn| matrix(case, turn, &total));
     let total = total.into_inner().unwrap();
     println!("{} cases, {total}, {} s", cases.len(), clock.now().0.as_secs());
-    println!("crash_points {}\ncrash_points_lost {}", total.points, total.wrong.len());
+    println!(
+        "crash_points {}\ncrash_points_left_out {}\ncrash_points_lost {}",
+        total.points,
+        total.left_out,
+        total.wrong.len()
+    );
     assert!(
         total.wrong.is_empty(),
         "{} repairs went wrong:\n{}",

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Total {
     pub(crate) harms: BTreeMap<String, usize>,
     pub(crate) points: usize,
-    left_out: usize,
+    pub(crate) left_out: usize,
     pub(crate) wrong: Vec<Wrong>,
     verdicts: BTreeMap<String, usize>,
 }
