@@ -131,9 +131,11 @@ impl Desk {
     fn work(&mut self, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) -> bool {
         for _ in 0..3600 {
             while let Some(effect) = (!self.effects.is_empty()).then(|| self.effects.remove(0)) {
-                let Effect::Call(call) = effect else { panic!("{effect:?}") };
-                let Some(reply) = self.reply(&call, cloud) else { continue };
-                let decision = self.rack.decide(self.now, self.wall, &Input::Cloud(reply)).unwrap();
+                let Effect::Call(line, call) = effect else {
+                    panic!("{effect:?}")
+                };
+                let replies = self.reply(&call, cloud).into_iter().collect();
+                let decision = self.rack.decide(self.now, self.wall, &Input::Cloud(line, replies)).unwrap();
                 if !self.adopt(decision) {
                     return false;
                 }
