@@ -545,6 +545,20 @@ impl Call {
         }
     }
 
+    /// True if tokens of customers are got or revoked with it.
+    pub fn is_about_tokens(&self) -> bool {
+        match self {
+            Self::Secure { owner, .. } => *owner == OwnerKind::Customer,
+            Self::EndCustody { .. } => true,
+            Self::Admit { .. }
+            | Self::Survey { .. }
+            | Self::Import { .. }
+            | Self::Errand { .. }
+            | Self::Upload { .. }
+            | Self::Look { .. } => false,
+        }
+    }
+
     /// The run that a call is for; none for one that is for several.
     pub fn run(&self) -> Option<RunId> {
         match self {

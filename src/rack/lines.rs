@@ -3,6 +3,8 @@
 //!
 //! A device that was taken from its owner or its product is nobody's until it is given back: what gives it back goes
 //! before everything else, some lines are kept for that, and no more devices are taken at once than those lines can serve.
+//! Of the other lines, half at most are in use for what gets or revokes tokens: the cloud gives a few of them in a minute,
+//! and whoever waits for one does so on its line.
 //!
 //! Lines are the bench's, not the ledger's: after a start all are free, and what is owed is sent again.
 
@@ -23,8 +25,16 @@ use super::{
 /// The lines, and the calls that are asked for and not owed: those that wait for a line.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
-    in_use: Vec<Option<Urgency>>,
+    in_use: Vec<Option<Use>>,
     waiting: Vec<Call>,
+}
+
+/// What a line is in use for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Use {
+    urgency: Urgency,
+    /// A token is got or revoked, which may take long.
+    token: bool,
 }
 
 /// Who waits for a call, the most urgent first.
@@ -70,21 +80,23 @@ impl Lines {
         }
     }
 
-    /// A line for a call of this urgency, if there is one.
-    fn free_for(&self, urgency: Urgency) -> Option<Line> {
-        let of = |kind: fn(&Urgency) -> bool| self.in_use.iter().flatten().filter(|urgency| kind(urgency)).count();
+    /// A line for this, if there is one.
+    fn free_for(&self, wanted: Use) -> Option<Line> {
+        let of = |kind: fn(&Use) -> bool| self.in_use.iter().flatten().filter(|used| kind(used)).count();
         let kept = self.in_use.len() / KEPT;
-        let may = match urgency {
+        let others = self.in_use.len() - kept;
+        let may = match wanted.urgency {
             Urgency::Taken => true,
-            Urgency::Takes => of(|urgency| *urgency <= Urgency::Takes) < kept.max(1),
-            _ => of(|urgency| *urgency > Urgency::Takes) < self.in_use.len() - kept,
+            Urgency::Takes => of(|used| used.urgency <= Urgency::Takes) < kept.max(1),
+            _ if wanted.token && of(|used| used.token) >= (others / 2).max(1) => false,
+            _ => of(|used| used.urgency > Urgency::Takes) < others,
         };
         let free = self.in_use.iter().position(Option::is_none).filter(|_| may)?;
         u16::try_from(free).ok().map(Line)
     }
 
-    fn occupy(&mut self, Line(line): Line, urgency: Urgency) {
-        self.in_use[usize::from(line)] = Some(urgency);
+    fn occupy(&mut self, Line(line): Line, with: Use) {
+        self.in_use[usize::from(line)] = Some(with);
     }
 
     fn all_in_use(&self) -> bool {
@@ -129,7 +141,7 @@ impl Rack {
     }
 
     /// What may go next, the most urgent first; of equal urgency in the order in which it became owed, or was asked.
-    fn next(&self, wall: Wall, waiting: &[Call]) -> Vec<(Urgency, Next<'_>)> {
+    fn next(&self, wall: Wall, waiting: &[Call]) -> Vec<(Use, Next<'_>)> {
         let held: BTreeSet<RunId> = self.slots.values().filter_map(Slot::run).collect();
         // A quit stops everything but what gives a device back to its owner.
         let quits = self.ending == Some(Ending::Quit);
@@ -140,15 +152,18 @@ impl Rack {
             .filter_map(|due| {
                 let due = due.that(|entry| !quits || self.outbox.lacks(entry.item.run))?;
                 let urgency = due.entries().iter().map(|entry| self.urgency(entry, &held)).min()?;
-                Some((urgency, Next::Due(due)))
+                Some((Use { urgency, token: false }, Next::Due(due)))
             });
-        let asks = waiting.iter().map(|call| match call.run() {
-            Some(run) if held.contains(&run) => Urgency::Asks,
-            _ => Urgency::Aside,
+        let asks = waiting.iter().enumerate().map(|(n, call)| {
+            let urgency = match call.run() {
+                Some(run) if held.contains(&run) => Urgency::Asks,
+                _ => Urgency::Aside,
+            };
+            let token = call.is_about_tokens();
+            (Use { urgency, token }, Next::Ask(n))
         });
-        let asks = asks.enumerate().map(|(n, urgency)| (urgency, Next::Ask(n)));
         let mut next: Vec<_> = due.chain(asks).collect();
-        next.sort_by_key(|(urgency, _)| *urgency);
+        next.sort_by_key(|(wanted, _)| wanted.urgency);
         next
     }
 
@@ -188,14 +203,14 @@ impl Turn {
             let way = |entry: &Entry| rack.way(entry, self.now);
             let next = rack.next(self.wall, &lines.waiting);
             let mut waiting: Vec<_> = lines.waiting.drain(..).map(Some).collect();
-            for (urgency, next) in next {
-                let Some(line) = lines.free_for(urgency) else { continue };
+            for (wanted, next) in next {
+                let Some(line) = lines.free_for(wanted) else { continue };
                 let call = match next {
                     Next::Due(due) => due.call(&way),
                     Next::Ask(n) => waiting[n].take(),
                 };
                 if let Some(call) = call {
-                    lines.occupy(line, urgency);
+                    lines.occupy(line, wanted);
                     chosen.push((line, call));
                 }
             }

@@ -329,7 +329,7 @@ impl Turn {
             proof: Box::new(offer.proof.clone()),
             product: offer.product.clone(),
             voucher: offer.voucher.clone(),
-            operator: self.rack.setting().operator.clone(),
+            operator: self.rack.shift.operator.clone(),
             accepted: kept.accepted,
         });
     }

@@ -274,6 +274,25 @@ fn nothing_is_on_record_as_sent_that_only_waits_for_a_line() {
 }
 
 #[test]
+fn whoever_waits_for_a_token_leaves_lines_for_others() {
+    let mut exchange = Exchange::new(LINES, OwnerKind::Customer);
+    exchange.takes = |call| if call.is_about_tokens() { 100 } else { 1 };
+    (0..20).for_each(|n| exchange.take(n));
+    (0..100).for_each(|_| exchange.pass());
+    let about_tokens = exchange.under_way.iter().filter(|(.., call)| call.is_about_tokens()).count();
+    assert_eq!(about_tokens, 2, "of the four lines that are not kept");
+    let surveys = exchange.calls.iter().filter(|call| matches!(call, Call::Survey { .. }));
+    assert_eq!(surveys.count(), 8, "as many as are asked about at once");
+    (20..40).for_each(|n| exchange.end_custody(n));
+    exchange.owner = OwnerKind::Team;
+    exchange.pass();
+    assert_eq!(
+        exchange.under_way.iter().filter(|(.., call)| call.is_about_tokens()).count(),
+        2
+    );
+}
+
+#[test]
 fn on_one_line_a_taken_device_goes_first_then_what_is_owed_and_a_new_device_is_taken_last_of_all_that() {
     let mut exchange = Exchange::new(1, OwnerKind::Customer);
     exchange.takes = |_| 1;

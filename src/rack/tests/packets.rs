@@ -244,6 +244,27 @@ fn a_packet_is_surveyed_sent_and_registered() {
 }
 
 #[test]
+fn a_packet_is_taken_by_whoever_is_at_the_station_then() {
+    let mut desk = Desk::new(unseen());
+    for (n, who) in [Some("eva"), None].into_iter().enumerate() {
+        let named = Input::Command(Command::Operator(who.map(str::to_owned)));
+        let decision = desk.rack.decide(desk.now, desk.wall, &named).unwrap();
+        desk.adopt(decision);
+        let offer = Offer {
+            key: key(n as u8 + 1),
+            device: DeviceId::from_bytes([n as u8; 12]),
+            ..plain()
+        };
+        desk.take(&offer, &Kept::default()).unwrap();
+        let by = |(_, fact): &(Wall, Fact)| match fact {
+            Fact::PacketTaken { operator, .. } => Some(operator.clone()),
+            _ => None,
+        };
+        assert_eq!(desk.facts.iter().rev().find_map(by), Some(who.map(str::to_owned)));
+    }
+}
+
+#[test]
 fn the_ledger_declines_what_it_knows_better() {
     let other = DeviceId::from_bytes([9; 12]);
     let since = after(signed(), 1);
