@@ -18,7 +18,6 @@ use crate::{
 };
 
 use super::{
-    Effect,
     diagnose::{self, Findings},
     flow, guard,
     input::Call,
@@ -165,7 +164,7 @@ impl Turn {
                 device,
                 destroy: true,
             };
-            self.effects.push(Effect::Call(call));
+            self.ask(call);
         }
     }
 
@@ -305,7 +304,7 @@ impl Turn {
             self.fact(Fact::RestoreDestroyed { run: id, device });
         }
         let run = id;
-        self.effects.push(Effect::Call(Call::EndCustody { run, device, destroy }));
+        self.ask(Call::EndCustody { run, device, destroy });
     }
 
     /// The device of the run or the packet with this id, while there is something to give it back; and whether that has

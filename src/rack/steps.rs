@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    Effect, Order, Work, diagnose,
+    Order, Work, diagnose,
     input::Call,
     proof::pause_before,
     repair::survey,
@@ -202,19 +202,19 @@ impl Turn {
         self.wait_for_cloud(slot, attached, run.id, index, limit, ask);
         match kind {
             StepKind::Admit => {
-                self.effects.push(Effect::Call(Call::Admit {
+                self.ask(Call::Admit {
                     run: run.id,
                     device: run.device,
                     recipe: run.recipe,
                     serviced: run.is_serviced(),
-                }));
+                });
             }
             StepKind::Survey => {
-                self.effects.push(Effect::Call(survey(run, recipe)));
+                self.ask(survey(run, recipe));
             }
             StepKind::Secure => {
                 let call = self.secure(run);
-                self.effects.push(Effect::Call(call));
+                self.ask(call);
             }
             StepKind::GiveBack => self.given_back(slot, attached),
             StepKind::Enrol => {
