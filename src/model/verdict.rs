@@ -206,7 +206,7 @@ codes! {
     PacketBusy = "packet-busy", Station, Engineer, false, "A run, or another packet, of the device is not over.", "Let it come to its end first: `keyrack device ID` shows it.";
     // network and proof
     NetworkSetup = "network-setup", Device, Technician, true, "The bench network could not be set on the device.", "Plug the device in again; if it repeats, its radio is bad.";
-    NoHandshake = "no-handshake", Device, Technician, false, "The device did not connect to the cloud in time.", "Look at its light: cyan with red or orange blinks is keys, green is network.";
+    NoHandshake = "no-handshake", Device, Technician, false, "The device did not connect to the cloud in time.", "Look at its light: cyan with red or orange blinks is keys (repair it once more), green is network.";
     // people and station
     Stopped = "stopped", Station, Operator, false, "A person stopped the run.", "Plug the device in again when it should go on.";
     DiskFull = "disk-full", Station, Engineer, false, "The ledger could not be written; nothing was done that is not on record.", "Free disk space and start again.";

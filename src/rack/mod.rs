@@ -9,6 +9,7 @@ mod bench;
 mod cloud;
 pub mod diagnose;
 mod due;
+pub mod flow;
 mod guard;
 pub mod input;
 mod judge;
