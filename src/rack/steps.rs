@@ -44,6 +44,10 @@ impl Turn {
             if self.rack.sentences.contains_key(&id) {
                 return self.conclude(slot, attached, id);
             }
+            // A cut came between a diagnosis that ends the run and its verdict, for which the device was being protected.
+            if let Some(diagnosis) = run.diagnosis.as_ref().filter(|_| run.only_looks()) {
+                return self.ends_diagnosed(slot, attached, id, recipe, diagnosis);
+            }
             let waits = run.awaits_service();
             if self.must_roll_back(&run) && !waits {
                 return self.roll_back(slot, attached, &run, 1);
@@ -168,7 +172,10 @@ impl Turn {
             station: self.rack.setting.station.clone(),
             kind,
             recipe: run.recipe,
-            product: self.product_of(run),
+            product: match kind {
+                StepKind::ServiceMode => self.place_of(run),
+                _ => self.product_of(run),
+            },
             after: self.rack.uploads_after(run),
             keys: run.keys.clone(),
             serviced: run.is_serviced(),
