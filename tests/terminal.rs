@@ -165,7 +165,11 @@ fn what_is_held_is_named_first_one_slot_is_stopped_and_a_shift_is_finished() {
         .iter()
         .any(|fact| matches!(fact, Fact::StepFailed { error, .. } if error.code != Code::CloudUnreachable));
     assert!(!torn, "{facts:?}");
-    assert_eq!(verdicts(&world).len(), 1, "the run of the other one goes on at the next start");
+    assert_eq!(
+        verdicts(&world).len(),
+        1,
+        "the run of the other one goes on at the next start"
+    );
 }
 
 #[test]
@@ -182,7 +186,10 @@ fn a_line_that_goes_down_tears_nothing_off() {
     let mut again = world.station(home.path(), &["--devices", "4"]);
     assert_eq!(again.end().code(), Some(0), "{}", again.complaints());
     let passed = verdicts(&world);
-    assert!(passed.len() == 4 && passed.iter().all(|(_, verdict)| *verdict == Verdict::Pass), "{passed:?}");
+    assert!(
+        passed.len() == 4 && passed.iter().all(|(_, verdict)| *verdict == Verdict::Pass),
+        "{passed:?}"
+    );
 }
 
 #[test]
@@ -242,7 +249,11 @@ fn a_panic_that_the_station_survives_is_told_when_the_screen_ends() {
     let terminal = panicking("on_the_thread_of_a_slot");
     terminal.press(F1);
     terminal.wait_for(&["these keys"]);
-    assert!(!terminal.text().contains("panicked"), "not over the screen: {}", terminal.text());
+    assert!(
+        !terminal.text().contains("panicked"),
+        "not over the screen: {}",
+        terminal.text()
+    );
     terminal.press(F10);
     terminal.wait_for(&["End now?"]);
     terminal.press(F10);
@@ -268,7 +279,11 @@ fn on_the_thread_that_paints() {
     let (screen, asking) = screen(true);
     assert_eq!(asking.recv().unwrap(), Asked::Station(rack::Command::Finish));
     let last = asking.recv().unwrap();
-    assert_eq!(last, Asked::Station(rack::Command::Quit), "nobody could stop the station any more");
+    assert_eq!(
+        last,
+        Asked::Station(rack::Command::Quit),
+        "nobody could stop the station any more"
+    );
     assert!(screen.close().is_err());
 }
 

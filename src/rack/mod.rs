@@ -6,11 +6,14 @@
 
 mod arrival;
 mod bench;
+mod choice;
 mod cloud;
 pub mod diagnose;
+mod engineer;
 mod guard;
 pub mod input;
 mod judge;
+mod line;
 mod look;
 mod moving;
 mod order;
@@ -103,6 +106,8 @@ pub struct Rack {
     packets: BTreeMap<RunId, Arc<Packet>>,
     outbox: Outbox,
     shift: Shift,
+    /// True if there are PINs.
+    pins: bool,
     /// Who gave the right PIN, while it counts.
     engineer: Option<Engineer>,
     slots: BTreeMap<SlotNo, Slot>,
@@ -136,6 +141,7 @@ impl Rack {
         Self {
             shift: Self::first_shift(&setting),
             engineer: None,
+            pins: setting.rules.pins,
             setting: Arc::new(setting),
             runs: BTreeMap::new(),
             packets: BTreeMap::new(),

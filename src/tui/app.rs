@@ -30,7 +30,7 @@ pub use asking::Question;
 #[derive(Debug)]
 pub enum Event {
     /// The station looks like this now.
-    View(RackView),
+    View(Box<RackView>),
     /// A fact is on disk.
     Record(Box<Record>),
     /// How far a step is, in bytes.
@@ -125,6 +125,8 @@ pub enum Screen {
     Outbox,
     /// Yield and failures.
     Yield,
+    /// The recipes.
+    Recipes,
     /// The keys.
     Help,
 }
@@ -158,6 +160,8 @@ pub struct App {
     pub screen: Screen,
     /// Which slot is selected.
     pub selected: SlotNo,
+    /// Which recipe is selected, from 0.
+    pub recipe: usize,
     /// What was asked.
     pub question: Option<Question>,
     /// What is typed.
@@ -200,6 +204,7 @@ impl App {
             station,
             screen: Screen::Floor,
             selected,
+            recipe: 0,
             question: None,
             line: ScanLine::default(),
             notice: None,
@@ -229,7 +234,7 @@ impl App {
                     }
                 }
                 let order = view.work_order != rack.work_order;
-                *rack = view;
+                *rack = *view;
                 self.alarm = view::alarm::height(rack, self.size.0);
                 if order {
                     self.ordered = None;
@@ -313,7 +318,7 @@ impl App {
         if let Some(question) = self.question.take()
             && question.key() == act
         {
-            return self.answered(question).into_iter().collect();
+            return self.answered(question, rack).into_iter().collect();
         }
         match act {
             Act::Help => self.open(Screen::Help),
@@ -343,6 +348,7 @@ impl App {
                 self.open(Screen::Yield);
                 return self.reading().into_iter().collect();
             }
+            Act::Recipes => self.open(Screen::Recipes),
             Act::Abort => self.ask_to_abort(rack),
             Act::Finish => self.ask(Question::Finish),
             Act::Quit => self.ask(Question::Quit),
@@ -362,6 +368,10 @@ impl App {
             Act::Jump => return self.pace(Pace::Jump),
             Act::Faster => return self.pace(Pace::Faster),
             Act::Slower => return self.pace(Pace::Slower),
+            Act::Up if self.screen == Screen::Recipes => self.recipe = self.recipe.saturating_sub(1),
+            Act::Down if self.screen == Screen::Recipes => {
+                self.recipe = (self.recipe + 1).min(rack.recipes.len().saturating_sub(1));
+            }
             Act::Up => self.go(-1, 0),
             Act::Down => self.go(1, 0),
             Act::Left => self.go(0, -1),

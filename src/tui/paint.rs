@@ -106,7 +106,7 @@ impl Screen {
 
     /// The station looks like this now.
     pub fn view(&self, view: &RackView) {
-        self.send(Event::View(view.clone()));
+        self.send(Event::View(Box::new(view.clone())));
     }
 
     /// A fact is on disk.

@@ -108,11 +108,7 @@ impl Terminal {
 
     /// Another size.
     pub(crate) fn resize(&self, (columns, rows): (u16, u16)) {
-        self.shown
-            .state()
-            .emulator
-            .screen_mut()
-            .set_size(cells(rows), cells(columns));
+        self.shown.state().emulator.screen_mut().set_size(cells(rows), cells(columns));
         self.line().resize(Size::new(rows, columns)).unwrap();
     }
 
@@ -211,7 +207,10 @@ fn cells(n: u16) -> NonZeroU16 {
     NonZeroU16::new(n).unwrap()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a real terminal and a real process are watched as they go")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a real terminal and a real process are watched as they go"
+)]
 fn thread(body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     std::thread::spawn(body)
 }
