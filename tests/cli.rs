@@ -734,3 +734,21 @@ fn hears(child: &Child, signal: Signal) -> bool {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_station_begins_with_a_file_that_can_be_used_and_is_never_written_over() {
+    let desk = Desk::new();
+    let path = desk.path("new.toml");
+    let end = desk.run(&["init", &path]);
+    assert_eq!(end.code, 0, "{}", end.err);
+    assert!(end.out.contains("`keyrack slots learn`"), "{}", end.out);
+    assert!(keyrack::config::load(Path::new(&path)).is_ok());
+    let written = fs::read_to_string(&path).unwrap();
+    assert_eq!(desk.run(&["init", &path]).code, 0, "the same again is no harm");
+    let changed = written.replace("bench-1", "bench-2");
+    fs::write(&path, &changed).unwrap();
+    let end = desk.run(&["init", &path]);
+    assert_eq!(end.code, 2, "{}", end.err);
+    assert!(end.err.contains("left alone"), "{}", end.err);
+    assert_eq!(fs::read_to_string(&path).unwrap(), changed);
+}

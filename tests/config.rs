@@ -174,11 +174,11 @@ fn the_shipped_station_is_the_demo_rack() {
     let station = shipped();
     assert_eq!(station.slots.len(), 8);
     for (i, slot) in (1..).zip(&station.slots) {
-        assert_eq!((slot.number.0, slot.port.to_string()), (i, format!("sim-0/1.{i}")));
+        assert_eq!((slot.number.0, slot.port.to_string()), (i, format!("pci-0000:00:14.0/1.{i}")));
     }
     let platforms: Vec<Platform> = station.recipes.iter().map(|recipe| recipe.platform).collect();
     assert_eq!(platforms, [Platform::Argon, Platform::Boron, Platform::Photon, Platform::P2]);
-    let state = station.state.as_deref().unwrap();
+    let state = Path::new("/var/lib/keyrack");
     let (copies, key) = station.undo.places(state).unwrap();
     let ledger = state.join(config::LEDGER);
     assert!(!copies.starts_with(&ledger) && !key.starts_with(&ledger) && !key.starts_with(&copies));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    ask, backup, bench, check, demo, device, devices, engineer, exit::ExitCode, help, keys, login, outbox, packet, release,
+    ask, backup, bench, check, demo, device, devices, engineer, exit::ExitCode, help, init, keys, login, outbox, packet, release,
     repair, replay, run, sim, slots,
 };
 
@@ -80,6 +80,7 @@ pub(crate) enum ColorChoice {
 pub(super) enum Command {
     Run(run::RunArgs),
     Ask(ask::AskArgs),
+    Init(init::InitArgs),
     Check(check::CheckArgs),
     Slots(slots::SlotsArgs),
     Engineer(engineer::EngineerArgs),

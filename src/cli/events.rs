@@ -351,6 +351,7 @@ fn ended(word: Text, code: Option<Code>, why: &str) -> Text {
     } else {
         why.to_owned()
     };
+    let why = why.trim_end_matches('.');
     word.then(format!(" {code}: {why}; next: {}", code.next_action()))
 }
 

@@ -43,6 +43,7 @@ mod exit;
 mod face;
 mod harden;
 mod help;
+mod init;
 mod keys;
 mod login;
 mod outbox;
@@ -146,6 +147,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, CliError> {
     match command {
         Command::Run(args) => run::run(&args, context),
         Command::Ask(args) => ask::run(&args, context),
+        Command::Init(args) => init::run(&args, context),
         Command::Check(args) => check::run(&args, context),
         Command::Engineer(args) => engineer::run(&args, context),
         Command::Devices(args) => devices::run(&args, context),

@@ -301,7 +301,10 @@ fn diagnosis(line: &Line, printer: &Printer) {
             .key
             .map_or_else(|| "no key".to_owned(), |key| format!("key {}", key.short()));
         let address = server.address.as_deref().unwrap_or("no address");
-        detail("server", &format!("{address}, {key}: {}", server.finding));
+        let finding = server.finding.to_string();
+        let told = found.evidence.iter().any(|sentence| sentence.contains(&finding));
+        let finding = if told { String::new() } else { format!(": {finding}") };
+        detail("server", &format!("{address}, {key}{finding}"));
         server.notes.iter().for_each(|note| detail("server", &note.to_string()));
     }
     if let Some(flow) = found.flow {

@@ -93,13 +93,13 @@ mod tests {
     #[test]
     fn only_the_ports_change_in_the_station_file_as_shipped() {
         let shipped = include_str!("../../station.toml");
-        let text = edited(shipped, &[(3, "pci-0000:00:14.0/1.3"), (8, "pci-0000:00:14.0/2")]);
+        let text = edited(shipped, &[(3, "pci-0000:00:14.0/3"), (8, "pci-0000:00:14.0/2")]);
         let changed: Vec<(&str, &str)> = shipped.lines().zip(text.lines()).filter(|(a, b)| a != b).collect();
         assert_eq!(
             changed,
             [
-                ("port = \"sim-0/1.3\"", "port = \"pci-0000:00:14.0/1.3\""),
-                ("port = \"sim-0/1.8\"", "port = \"pci-0000:00:14.0/2\""),
+                ("port = \"pci-0000:00:14.0/1.3\"", "port = \"pci-0000:00:14.0/3\""),
+                ("port = \"pci-0000:00:14.0/1.8\"", "port = \"pci-0000:00:14.0/2\""),
             ]
         );
         assert_eq!(shipped.lines().count(), text.lines().count());

@@ -214,7 +214,12 @@ impl fmt::Display for Flow {
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.trouble, self.sureness)?;
-        self.evidence.iter().try_for_each(|sentence| write!(f, " {sentence}"))
+        let mut mark = ": ";
+        for sentence in &self.evidence {
+            write!(f, "{mark}{sentence}")?;
+            mark = " ";
+        }
+        Ok(())
     }
 }
 
@@ -249,7 +254,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Diagnosis>(text).unwrap(), diagnosis);
         assert_eq!(
             diagnosis.to_string(),
-            "the cloud does not know the device's key (likely) It says so."
+            "the cloud does not know the device's key (likely): It says so."
         );
     }
 }

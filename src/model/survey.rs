@@ -92,6 +92,16 @@ pub enum Survey {
     Failed(Answer),
 }
 
+impl Survey {
+    /// What the cloud shows of the device, if it shows it.
+    pub const fn shown(&self) -> Option<&Shown> {
+        match self {
+            Self::Seen(shown) => Some(shown),
+            Self::Unseen | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// What the cloud shows of a device. Whatever it does not tell is `None`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {

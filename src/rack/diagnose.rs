@@ -4,17 +4,16 @@
 //! session and what the device says of its connection, and is settled by registering the key.
 
 use crate::model::{
-    CloudState, Diagnosis, Fingerprint, Platform, ProductId, ServerExam, StepKind,
+    CloudState, Diagnosis, Fingerprint, Platform, ProductId, ServerExam,
     cloud_state::{CloudStatus, Footing, Suspect},
-    diagnosis::{Flow, Sureness, Trouble},
+    diagnosis::{Sureness, Trouble},
     key::{KeyLayout, SlotContent},
-    platform::Network,
-    recipe::{Aim, KeyPolicy, Recipe, ServerPolicy, Work},
+    recipe::{Aim, KeyPolicy, Recipe, Work},
     server::ServerFinding,
-    survey::{Membership, OwnerKind, Shown, Survey},
+    survey::{Membership, Survey},
 };
 
-use super::run::Run;
+use super::{flow, run::Run};
 
 /// All that a diagnosis rests on.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +34,45 @@ pub struct Findings<'a> {
     pub given: Option<Fingerprint>,
 }
 
+impl Findings<'_> {
+    /// The key that the device holds.
+    pub(super) fn present(&self) -> Option<Fingerprint> {
+        self.content.key().map(|key| key.fingerprint)
+    }
+
+    /// True if the device's own parser reads its key wrong.
+    pub(super) const fn is_misread(&self) -> bool {
+        matches!(
+            self.content,
+            SlotContent::Valid {
+                layout: KeyLayout::MisreadByDevice,
+                ..
+            }
+        )
+    }
+
+    /// True if the device holds the very key that was given for it.
+    pub(super) fn holds_given(&self) -> bool {
+        self.given.is_some() && self.given == self.present()
+    }
+
+    /// True if the key that was given is the one that the cloud accepted last: it is written without being registered. Not
+    /// while the device is connected with another one, which the cloud knows then, whatever the ledger says.
+    pub(super) fn is_restored(&self) -> bool {
+        let connected = self.cloud.is_some_and(CloudState::is_connected);
+        self.given.is_some() && self.given == self.accepted && (!connected || self.holds_given())
+    }
+
+    /// What the ledger says of the key: wrong server settings hide whatever the connection would say of it.
+    pub(super) fn behind_settings(&self) -> Behind {
+        match self.accepted {
+            None => Behind::Untold,
+            accepted if accepted == self.present() => Behind::Known,
+            Some(other) => Behind::Another(other),
+        }
+    }
+}
+
 /// A trouble with what speaks for it.
 pub(super) type Finding = (Trouble, Sureness, Vec<String>);
 
@@ -43,9 +81,9 @@ pub fn diagnose(findings: &Findings<'_>) -> Diagnosis {
     let (trouble, sureness, evidence) = out_of_bounds(findings)
         .or_else(|| misplaced(findings))
         .or_else(|| of_slot(findings.content))
-        .or_else(|| of_server(findings.server))
+        .or_else(|| of_server(findings))
         .unwrap_or_else(|| of_connection(findings));
-    let (flow, no_way) = match flow(findings, trouble) {
+    let (flow, no_way) = match flow::flow(findings, trouble) {
         Ok(flow) => (flow, None),
         Err(finding) => (None, Some(finding)),
     };
@@ -59,77 +97,6 @@ pub fn diagnose(findings: &Findings<'_>) -> Diagnosis {
     }
 }
 
-/// The steps of a flow, in order.
-pub fn plan(findings: &Findings<'_>, diagnosis: &Diagnosis) -> Vec<StepKind> {
-    let recipe = findings.recipe;
-    if !changes(recipe) {
-        return Vec::new();
-    }
-    let taken = matches!(diagnosis.flow, Some(Flow::Customer | Flow::Move));
-    let mut plan = match diagnosis.flow {
-        Some(flow) => mending(findings, flow),
-        // What the ledger alone says is put to the proof.
-        None if diagnosis.trouble == Trouble::Nothing && diagnosis.sureness < Sureness::Certain && recipe.prove => Vec::new(),
-        None => return Vec::new(),
-    };
-    plan.push(StepKind::Boot);
-    if taken {
-        // A claim that was refused offline is asked for again when the device is online.
-        plan.push(StepKind::GiveBack);
-    }
-    let joins_network = recipe.prove && recipe.wifi.is_some() && recipe.platform.row().network == Network::Wifi;
-    if joins_network {
-        plan.push(StepKind::JoinNetwork);
-    }
-    plan.push(StepKind::Check);
-    if recipe.prove {
-        plan.push(StepKind::Prove);
-    }
-    if joins_network {
-        plan.push(StepKind::ForgetNetwork);
-    }
-    plan
-}
-
-/// What a flow does while the device is held.
-fn mending(findings: &Findings<'_>, flow: Flow) -> Vec<StepKind> {
-    let recipe = findings.recipe;
-    let key = findings.content.key();
-    let server = matches!(recipe.server, ServerPolicy::Set(_));
-    let mut plan = Vec::new();
-    if flow == Flow::ServerKey {
-        plan.push(StepKind::ServerKey);
-    } else {
-        // What was examined is accounted for anew, as before every write.
-        plan.push(StepKind::ReadKey);
-        if joins(findings) {
-            plan.push(StepKind::Enrol);
-        }
-        if matches!(flow, Flow::Customer | Flow::Move) {
-            plan.push(StepKind::Secure);
-        }
-        let another = recipe.keys == KeyPolicy::Generate && !holds_given(findings);
-        if another && key.is_some() && flow != Flow::Restore {
-            plan.push(StepKind::RegisterPresent);
-            if flow == Flow::Move {
-                // It moves with the key that it has; a new one is made where the old one was accepted.
-                plan.push(StepKind::GiveBack);
-            }
-        }
-        if another || key.is_none() || misread(findings.content) {
-            plan.push(StepKind::Rekey);
-        }
-        plan.push(StepKind::Register);
-        if matches!(flow, Flow::Customer | Flow::Move) {
-            plan.push(StepKind::GiveBack);
-        }
-        if server {
-            plan.push(StepKind::ServerKey);
-        }
-    }
-    plan
-}
-
 /// The product of a run from its diagnosis on: that of the recipe, or the one in which the cloud shows the device.
 pub fn product(recipe: &Recipe, survey: &Survey) -> Option<ProductId> {
     product_in(recipe.product.as_ref(), survey)
@@ -137,7 +104,7 @@ pub fn product(recipe: &Recipe, survey: &Survey) -> Option<ProductId> {
 
 /// The product that is named, or the one in which the cloud shows the device.
 pub(super) fn product_in(named: Option<&ProductId>, survey: &Survey) -> Option<ProductId> {
-    named.cloned().or_else(|| shown(survey)?.membership.product())
+    named.cloned().or_else(|| survey.shown()?.membership.product())
 }
 
 /// What stands against any repair here.
@@ -155,7 +122,7 @@ pub(super) fn bounds(survey: &Survey, wanted: Platform, product: Option<&Product
         // It may be imported into the product of the recipe: the import says whether it may.
         _ if product.is_some() => return None,
         _ => {
-            let sentence = "The cloud does not show the device to the station's token.";
+            let sentence = "No product that the token reaches has it; if it was never imported, --product imports it.";
             return certain(Trouble::OutOfReach, sentence.into());
         }
     };
@@ -185,8 +152,8 @@ pub(super) fn bounds(survey: &Survey, wanted: Platform, product: Option<&Product
 
 /// The device is in a product from which the recipe moves devices, and nothing stands against that. What else is wrong
 /// is put right on the way.
-fn misplaced(findings: &Findings<'_>) -> Option<Finding> {
-    let (shown, product) = (shown(findings.survey)?, findings.recipe.product.as_ref()?);
+pub(super) fn misplaced(findings: &Findings<'_>) -> Option<Finding> {
+    let (shown, product) = (findings.survey.shown()?, findings.recipe.product.as_ref()?);
     let Membership::Product { id } = shown.membership else {
         return None;
     };
@@ -215,7 +182,10 @@ fn of_slot(content: &SlotContent) -> Option<Finding> {
             "The device makes a pair by itself when it next connects, and the cloud does not know that one.".into(),
         ),
         SlotContent::Corrupt { why } => certain(Trouble::KeyCorrupt, format!("In the slot: {why}.")),
-        SlotContent::Valid { .. } if misread(content) => certain(
+        SlotContent::Valid {
+            layout: KeyLayout::MisreadByDevice,
+            ..
+        } => certain(
             Trouble::KeyMisread,
             "The pair is whole, in an encoding that the device reads by position and gets wrong.".into(),
         ),
@@ -224,13 +194,37 @@ fn of_slot(content: &SlotContent) -> Option<Finding> {
 }
 
 /// What the server settings say.
-fn of_server(server: Option<&ServerExam>) -> Option<Finding> {
-    let exam = server?;
-    match &exam.finding {
-        ServerFinding::Right => None,
-        ServerFinding::Unreadable { .. } => Some((Trouble::KeyUnreadable, Sureness::Certain, vec![format!("{}.", exam.finding)])),
+fn of_server(findings: &Findings<'_>) -> Option<Finding> {
+    let exam = findings.server?;
+    let mut evidence = vec![format!("{}.", exam.finding)];
+    let trouble = match &exam.finding {
+        ServerFinding::Right => return None,
+        ServerFinding::Unreadable { .. } => Trouble::KeyUnreadable,
         ServerFinding::Wrong { .. } | ServerFinding::Invalid { .. } => {
-            Some((Trouble::ServerKeyWrong, Sureness::Certain, vec![format!("{}.", exam.finding)]))
+            evidence.extend(findings.behind_settings().sentence());
+            Trouble::ServerKeyWrong
+        }
+    };
+    Some((trouble, Sureness::Certain, evidence))
+}
+
+/// What the ledger says of the key of a device that could not reach the cloud.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// The cloud accepted this key last.
+    Known,
+    /// The cloud accepted another key last.
+    Another(Fingerprint),
+    /// Nothing.
+    Untold,
+}
+
+impl Behind {
+    fn sentence(self) -> Option<String> {
+        match self {
+            Self::Known => None,
+            Self::Another(key) => Some(format!("Also, the cloud accepted another key last, {}.", key.short())),
+            Self::Untold => Some("Whether the cloud knows its key cannot be seen behind that.".to_owned()),
         }
     }
 }
@@ -238,9 +232,9 @@ fn of_server(server: Option<&ServerExam>) -> Option<Finding> {
 /// Slot and settings are sound: what ledger, cloud and device say of the connection.
 fn of_connection(findings: &Findings<'_>) -> Finding {
     let transport = findings.recipe.platform.row().transport;
-    let present = findings.content.key().map(|key| key.fingerprint);
+    let present = findings.present();
     let hint = findings.cloud.and_then(|state| state.hint(transport));
-    let session = shown(findings.survey).and_then(|shown| shown.last_handshake_at);
+    let session = findings.survey.shown().and_then(|shown| shown.last_handshake_at);
     let mut evidence: Vec<String> = findings
         .cloud
         .map(|state| format!("The device says: {state}."))
@@ -276,114 +270,13 @@ fn of_connection(findings: &Findings<'_>) -> Finding {
     (trouble, sureness, evidence)
 }
 
-/// The flow for a trouble, if one may be done; else what stands against it.
-fn flow(findings: &Findings<'_>, trouble: Trouble) -> Result<Option<Flow>, Finding> {
-    let work = work(findings.recipe);
-    let writes = work.is_some_and(Work::writes_key);
-    match trouble {
-        Trouble::ProductMismatch if misplaced(findings).is_some() => return move_of(findings),
-        Trouble::PlatformMismatch
-        | Trouble::ProductMismatch
-        | Trouble::OutOfReach
-        | Trouble::Unclaimed
-        | Trouble::OwnedByStranger
-        | Trouble::HeldBack
-        | Trouble::Protected
-        | Trouble::KeyUnreadable => return Ok(None),
-        Trouble::ServerKeyWrong if !writes => return Ok(Some(Flow::ServerKey)),
-        _ if work == Some(Work::ServerKey) => return Ok(Some(Flow::ServerKey)),
-        Trouble::KeyBlank | Trouble::KeyCorrupt | Trouble::KeyMisread if findings.recipe.keys == KeyPolicy::Read => {
-            return Ok(None);
-        }
-        _ if is_restored(findings) => return Ok(Some(Flow::Restore)),
-        Trouble::KeyMisread
-            if findings.given.is_none() && findings.accepted == findings.content.key().map(|key| key.fingerprint) =>
-        {
-            return Ok(Some(Flow::Rewrite));
-        }
-        Trouble::Nothing | Trouble::NotKeys if !writes => return Ok(None),
-        _ => {}
-    }
-    let Some(shown) = shown(findings.survey) else {
-        return Ok(Some(Flow::ProductUnclaimed));
-    };
-    let in_product = findings.recipe.product.is_some() || matches!(shown.membership, Membership::Product { .. });
-    match (shown.owner, in_product) {
-        // A customer's device cannot prove a permission with its present key: only a slot without one gets a new one.
-        (OwnerKind::Customer, true)
-            if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() && !holds_given(findings) =>
-        {
-            Ok(None)
-        }
-        (owner, in_product) => way_in(owner, in_product).map(Some),
-    }
-}
-
-/// The flow by which the key of a device of this owner is registered, in a product or out of any; else what stands
-/// against it.
-pub(super) fn way_in(owner: OwnerKind, in_product: bool) -> Result<Flow, Finding> {
-    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
-    match (owner, in_product) {
-        (OwnerKind::Account, false) => Ok(Flow::Development),
-        (OwnerKind::Nobody, false) => stands(
-            Trouble::Unclaimed,
-            Sureness::Certain,
-            "Its key can be registered by its owner alone, and it has none.",
-        ),
-        (OwnerKind::Account | OwnerKind::Team, true) => Ok(Flow::ProductAccount),
-        (OwnerKind::Nobody, true) => Ok(Flow::ProductUnclaimed),
-        (OwnerKind::Customer, true) => Ok(Flow::Customer),
-        (OwnerKind::Unknown, _) => stands(
-            Trouble::OwnedByStranger,
-            Sureness::Possible,
-            "It cannot be told whose it is: the team of the product cannot be seen from here.",
-        ),
-        (OwnerKind::Stranger | OwnerKind::Team | OwnerKind::Customer, _) => stands(
-            Trouble::OwnedByStranger,
-            Sureness::Certain,
-            "Only its owner can release it; nothing was sent to anybody.",
-        ),
-    }
-}
-
-/// The flow of a device that is to be moved, if whoever owns it can have it back.
-fn move_of(findings: &Findings<'_>) -> Result<Option<Flow>, Finding> {
-    let owner = shown(findings.survey).map_or(OwnerKind::Unknown, |shown| shown.owner);
-    let stands = |trouble, sureness, sentence: &str| Err((trouble, sureness, vec![sentence.to_owned()]));
-    match owner {
-        OwnerKind::Customer if findings.recipe.keys == KeyPolicy::Generate && findings.content.key().is_some() => Ok(None),
-        OwnerKind::Nobody | OwnerKind::Account | OwnerKind::Customer => Ok(Some(Flow::Move)),
-        OwnerKind::Team => stands(
-            Trouble::ProductMismatch,
-            Sureness::Certain,
-            "A member of the team owns it, and nobody but that member could claim it back after the move.",
-        ),
-        OwnerKind::Stranger => stands(
-            Trouble::OwnedByStranger,
-            Sureness::Certain,
-            "Only its owner can release it; nothing was sent to anybody.",
-        ),
-        OwnerKind::Unknown => stands(
-            Trouble::OwnedByStranger,
-            Sureness::Possible,
-            "It cannot be told whose it is: the team of the product cannot be seen from here.",
-        ),
-    }
-}
-
-/// True if the device has to be imported into the product of the recipe.
-fn joins(findings: &Findings<'_>) -> bool {
-    findings.recipe.product.is_some()
-        && shown(findings.survey).is_none_or(|shown| matches!(shown.membership, Membership::Development))
-}
-
 /// True if the work of a recipe moves devices whose product the recipe lists.
 fn moves(recipe: &Recipe) -> bool {
     matches!(work(recipe), Some(Work::Diagnose | Work::Mend | Work::NewKey))
 }
 
 /// True if the recipe changes anything.
-fn changes(recipe: &Recipe) -> bool {
+pub(super) fn changes(recipe: &Recipe) -> bool {
     matches!(
         work(recipe),
         Some(Work::Mend | Work::NewKey | Work::GivenKey | Work::ServerKey)
@@ -408,36 +301,7 @@ pub(super) fn work(recipe: &Recipe) -> Option<Work> {
     }
 }
 
-/// True if the device holds the very key that was given for it.
-fn holds_given(findings: &Findings<'_>) -> bool {
-    findings.given.is_some() && findings.given == findings.content.key().map(|key| key.fingerprint)
-}
-
-/// True if the key that was given is the one that the cloud accepted last: it is written without being registered. Not
-/// while the device is connected with another one, which the cloud knows then, whatever the ledger says.
-fn is_restored(findings: &Findings<'_>) -> bool {
-    let connected = findings.cloud.is_some_and(CloudState::is_connected);
-    findings.given.is_some() && findings.given == findings.accepted && (!connected || holds_given(findings))
-}
-
-fn shown(survey: &Survey) -> Option<&Shown> {
-    match survey {
-        Survey::Seen(shown) => Some(shown),
-        Survey::Unseen | Survey::Failed(_) => None,
-    }
-}
-
 /// A product may be named by its number or by its slug; only a number can be compared.
 fn is_other(product: &ProductId, id: u64) -> bool {
     product.0.parse().is_ok_and(|wanted: u64| wanted != id)
-}
-
-fn misread(content: &SlotContent) -> bool {
-    matches!(
-        content,
-        SlotContent::Valid {
-            layout: KeyLayout::MisreadByDevice,
-            ..
-        }
-    )
 }

@@ -10,6 +10,7 @@ mod choice;
 mod cloud;
 pub mod diagnose;
 mod engineer;
+pub mod flow;
 mod guard;
 pub mod input;
 mod judge;

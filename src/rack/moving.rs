@@ -143,10 +143,8 @@ impl Turn {
 
 /// In whose hands the survey of a run found its device.
 pub(super) fn owner(run: &Run) -> OwnerKind {
-    match &run.signs.survey {
-        Some(Survey::Seen(shown)) => shown.owner,
-        _ => OwnerKind::Unknown,
-    }
+    let shown = run.signs.survey.as_ref().and_then(Survey::shown);
+    shown.map_or(OwnerKind::Unknown, |shown| shown.owner)
 }
 
 /// True if the device of a run is taken from an owner who has to have it back.
@@ -156,8 +154,5 @@ fn is_claimed(run: &Run) -> bool {
 
 /// The product in which the survey of a run found its device.
 pub(super) fn old_product(run: &Run) -> Option<ProductId> {
-    match &run.signs.survey {
-        Some(Survey::Seen(shown)) => shown.membership.product(),
-        _ => None,
-    }
+    run.signs.survey.as_ref()?.shown()?.membership.product()
 }

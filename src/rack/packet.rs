@@ -19,7 +19,7 @@ use crate::model::{
 };
 
 use super::{
-    Effect, Ending, Illegal, Rack, diagnose,
+    Effect, Ending, Illegal, Rack, diagnose, flow,
     input::Call,
     look::Look,
     proof::newer_session,
@@ -209,7 +209,7 @@ impl Packet {
             };
             return Err(declined(Code::PacketUnvouched, why));
         }
-        diagnose::way_in(shown.owner, self.product.is_some()).map_err(of)
+        flow::way_in(shown.owner, self.product.is_some()).map_err(of)
     }
 }
 

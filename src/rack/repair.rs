@@ -20,7 +20,7 @@ use crate::{
 use super::{
     Effect,
     diagnose::{self, Findings},
-    guard,
+    flow, guard,
     input::Call,
     moving::{old_product, owner},
     packet::Packet,
@@ -48,7 +48,7 @@ impl Turn {
             given: run.keys.given.as_ref().map(|key| key.fingerprint),
         };
         let diagnosis = diagnose::diagnose(&findings);
-        let mut plan = diagnose::plan(&findings, &diagnosis);
+        let mut plan = flow::plan(&findings, &diagnosis);
         if run.is_serviced() {
             plan = guard::leave(plan);
         }

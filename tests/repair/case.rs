@@ -181,6 +181,8 @@ impl Case {
                 flow: Some(Flow::Customer),
                 ..no(Verdict::Fail, "key-corrupt")
             },
+            // Nobody has to give anything for it: the key, which the cloud may not know either, is registered on the way.
+            (Work::Mend, OtherServer, Nobody) => mends(Flow::ProductUnclaimed, true),
             (_, OtherServer | Elsewhere, _) => mends(Flow::ServerKey, true),
             (_, Misplaced, _) => mends(Flow::Move, true),
             (_, MisplacedBlank, _) => mends(Flow::Move, false),

@@ -109,7 +109,7 @@ struct Flow {
 const FLOWS: [Flow; 7] = [
     Flow {
         name: "server_key",
-        device: "imported = true\nregistered = \"present\"\nserver = \"other-key\"\n",
+        device: "imported = true\nregistered = \"present\"\nserver = \"other-key\"\nowner = \"ann@home.test\"\n",
         ..ARGON
     },
     Flow {

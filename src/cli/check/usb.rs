@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(warning.level, Level::Warning);
         assert_eq!(
             warning.what,
-            "this machine has no USB controller sim-0, where slots 1 to 8 are"
+            "this machine has no USB controller pci-0000:00:14.0, where slots 1 to 8 are"
         );
         assert!(warning.next.as_ref().unwrap().contains("keyrack slots learn"));
     }

@@ -61,7 +61,7 @@ impl CliError {
     /// The one next action, if there is one.
     pub fn next(&self) -> Option<String> {
         let next = match self {
-            Self::NoConfig { .. } => "name the file with --config FILE, or put station.toml in the present directory",
+            Self::NoConfig { .. } => "name the file with --config FILE, or make one with `keyrack init`",
             Self::Config { .. } => "correct the file and run `keyrack check`",
             Self::NoState => "name a directory with --state DIR",
             Self::Missing { next, .. } => next,

@@ -52,7 +52,7 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
         let text = fs::read_to_string(&real).unwrap();
-        assert_eq!(text, SHIPPED.replace("sim-0/1.1", "pci-0000:00:14.0/1"));
+        assert_eq!(text, SHIPPED.replace("\"pci-0000:00:14.0/1.1\"", "\"pci-0000:00:14.0/1\""));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left over");
     }
 
@@ -61,7 +61,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("station.toml");
         fs::write(&path, SHIPPED).unwrap();
-        let error = ports(&path, &one("sim-0/1.2")).unwrap_err();
+        let error = ports(&path, &one("pci-0000:00:14.0/1.2")).unwrap_err();
         assert!(matches!(error, CliError::Config { .. }), "two slots on one port: {error:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), SHIPPED);
     }

@@ -9,7 +9,10 @@ use crate::{
         recipe::{Repair, ServerSettings, Work as Aimed},
         survey::{Membership, OwnerKind, Shown},
     },
-    rack::diagnose::{Findings, diagnose, plan},
+    rack::{
+        diagnose::{Findings, diagnose},
+        flow::plan,
+    },
 };
 
 pub(super) fn repair(work: Aimed, keys: KeyPolicy) -> Recipe {
@@ -203,6 +206,52 @@ fn every_combination_has_one_trouble_and_a_flow_that_fits_its_owner() {
         }
     }
     assert_eq!(count, 12 * 5 * 4 * 5 * 3);
+}
+
+#[test]
+fn wrong_settings_hide_the_key_which_is_registered_on_the_way_where_that_takes_nothing_from_an_owner() {
+    let recipe = Recipe {
+        server: ServerPolicy::Set(ServerSettings {
+            spki: Vec::new(),
+            host: "h".into(),
+            port: None,
+        }),
+        ..repair(Aimed::Mend, KeyPolicy::ReadOrGenerate)
+    };
+    let cases = [
+        (OwnerKind::Nobody, None, Flow::ProductUnclaimed),
+        (OwnerKind::Account, None, Flow::ProductAccount),
+        (OwnerKind::Customer, None, Flow::ServerKey),
+        (OwnerKind::Stranger, None, Flow::ServerKey),
+        (OwnerKind::Nobody, Some(1), Flow::ServerKey),
+        (OwnerKind::Customer, Some(1), Flow::ServerKey),
+        (OwnerKind::Nobody, Some(2), Flow::ProductUnclaimed),
+        (OwnerKind::Customer, Some(2), Flow::Customer),
+        (OwnerKind::Stranger, Some(2), Flow::ServerKey),
+    ];
+    for (owner, accepted, flow) in cases {
+        let (survey, server) = (Survey::Seen(shown(owner)), exam(wrong()));
+        let findings = Findings {
+            recipe: &recipe,
+            survey: &survey,
+            cloud: None,
+            content: &valid(1),
+            server: Some(&server),
+            accepted: accepted.map(|n| Fingerprint([n; 32])),
+            given: None,
+        };
+        let said = diagnose(&findings);
+        let case = format!("{owner} {accepted:?}: {said:?}");
+        assert_eq!((said.trouble, said.flow), (Trouble::ServerKeyWrong, Some(flow)), "{case}");
+        assert_eq!(
+            said.evidence.len() > 1,
+            accepted != Some(1),
+            "what is not known is said: {case}"
+        );
+        let steps = plan(&findings, &said);
+        assert!(steps.contains(&StepKind::ServerKey), "{case}");
+        assert_eq!(steps.contains(&StepKind::Register), flow != Flow::ServerKey, "{case}");
+    }
 }
 
 #[test]
