@@ -162,13 +162,17 @@ fn a_shift_a_stopped_line_and_its_release_without_a_screen() {
     assert!(verified.status.success());
 }
 
-/// One good device.
+/// One good device, on which the cloud keeps the station waiting for a while.
 const ONE: &str = r#"
 about = "one good device"
 seed = 8
 [[slot]]
 number = 1
 platform = "argon"
+[[cloud.fault]]
+route = "POST /v1/provisioning/:id"
+effect = { too-many = 30 }
+count = 1
 [[expect]]
 slot = 1
 verdict = "ABORTED"

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     cli::{Context, error::CliError, exit::ExitCode, places, rig::Options},
-    edge::Clock,
     model::{DeviceId, Fact, Record, RunId, SlotNo, StationId, StepKind, recipe::Sha256, scan::Patterns},
     rack::{Past, Setting},
     store::Reader,

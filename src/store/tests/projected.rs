@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::sample::{self as s, Bench};
 use crate::{
     model::{
-        CloudState, Code, Fact, Outcome, SlotNo, StepError, StepKind, Verdict,
+        CloudState, Code, Fact, Fingerprint, Outcome, Platform, SlotNo, StepError, StepKind, Verdict,
         diagnosis::Trouble,
         fact::Protection,
         key::SlotContent,

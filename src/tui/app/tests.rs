@@ -1,11 +1,11 @@
-use crossterm::event::{KeyCode, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::{DeviceId, RunId, Verdict},
+    model::{DeviceId, RunId, Secret, Verdict},
     rack::{
-        OrderName,
+        Command, OrderName, Told,
         view::{self, Awaits, Role, SlotView, Stopped},
     },
     tui::keymap::TABLE,
