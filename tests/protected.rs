@@ -28,7 +28,7 @@ use keyrack::{
         cloud::DirectHttp,
         world::{Cut, Moment, POWER_CUT, Phase, scenario::Scenario},
     },
-    store::{DeviceRow, Reader},
+    store::{DeviceRow, Reader, UndoVault},
 };
 
 /// What a run under test is for.
@@ -268,8 +268,10 @@ fn cut_at_transfer(platform: Platform, cut: Option<(usize, bool)>) -> usize {
 const EACH: usize = 5;
 
 /// The power of the device goes at this moment of the first write to its key slot.
-fn cut_at_key_write(platform: Platform, moment: Moment, look: impl FnOnce(&Bench)) {
-    Bench::with(scenario(platform, Job::NewKey), &options(Job::NewKey), |bench| {
+fn cut_at_key_write(platform: Platform, moment: Moment, seed: u64, look: impl FnOnce(&Bench)) {
+    let mut scenario = scenario(platform, Job::NewKey);
+    scenario.seed = seed;
+    Bench::with(scenario, &options(Job::NewKey), |bench| {
         let done = AtomicBool::new(false);
         bench.rig.world.observe(Arc::new(move |at| {
             let here = at.phase == Some(Phase::KeyWrite) && at.moment == moment;
@@ -291,12 +293,42 @@ fn cut_at_key_write(platform: Platform, moment: Moment, look: impl FnOnce(&Bench
 fn a_power_cut_at_the_write_of_a_new_key_leaves_a_device_that_proves_what_it_holds() {
     for platform in [Platform::Argon, Platform::P2] {
         for moment in [Moment::Before, Moment::After] {
-            cut_at_key_write(platform, moment, |bench| {
+            cut_at_key_write(platform, moment, 9, |bench| {
                 let story = || format!("{platform} {moment:?}:\n{}", bench.story());
                 assert_eq!(row(bench).last_verdict, Some(Verdict::Pass), "{}", story());
             });
         }
     }
+}
+
+/// What a write that is cut half-way leaves is drawn by lot. Where it is a whole key, the device signs with that and is let
+/// in again. Where it is none, nobody can let it in: it stays protected, the old pair stays sealed, and a person decides.
+#[test]
+fn a_torn_key_write_is_healed_or_the_old_pair_is_kept_for_a_person() {
+    let (mut healed, mut kept) = (0, 0);
+    for platform in [Platform::Argon, Platform::P2] {
+        for seed in 1..=8 {
+            cut_at_key_write(platform, Moment::During, seed, |bench| {
+                let story = || format!("{platform} {seed}:\n{}", bench.story());
+                assert!(bench.rig.world.with_device(one(bench), |d| d.is_protected()).unwrap());
+                assert!(row(bench).unprotected_since.is_none(), "{}", story());
+                let undo = UndoVault::open(&bench.undo).unwrap().list().unwrap().len();
+                match row(bench).last_verdict {
+                    Some(Verdict::Pass) => {
+                        assert_eq!(undo, 0, "{}", story());
+                        healed += 1;
+                    }
+                    Some(Verdict::Quarantined) => {
+                        assert_eq!(row(bench).last_code, Some(Code::StateUnknown), "{}", story());
+                        assert_eq!((held(bench, platform), undo), (None, 1), "{}", story());
+                        kept += 1;
+                    }
+                    other => panic!("{other:?} {}", story()),
+                }
+            });
+        }
+    }
+    assert!(healed > 0 && kept > 0, "{healed} healed, {kept} kept");
 }
 
 #[test]

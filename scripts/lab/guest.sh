@@ -1,40 +1,26 @@
 # To be sourced: how the lab's guest is put together and run. It needs $lab_dir, the folder of scripts/lab.
 
 guest_dir= # the unpacked packages, once fetched
+guest_lab= # the folder that outlives a run
+guest_pid= # the guest, while it runs
 
-# Packs the modules in the order in which they can be loaded, and the first process, into an initial file system.
+# Packs the modules and the first process into an initial file system.
 guest_pack() { # file to make
-    local root modules=$guest_dir/usr/lib/modules
-    root=$(mktemp -d)
-    mkdir -p "$root"/{bin,modules,proc,sys,dev}
+    local root
+    root=$(mktemp -d "$1.XXXXXX")
+    mkdir -p "$root"/{bin,proc,sys,dev}
     cp "$guest_dir/usr/bin/busybox" "$root/bin/busybox"
     cp "$lab_dir/init" "$root/init"
-    local -A taken=()
-    take() { # a module, after those that it depends on; what the kernel has built in is not there to be taken
-        local name=${1//_/-} file base needs
-        [ -z "${taken[$name]:-}" ] || return 0
-        taken[$name]=1
-        file=$(find "$modules" -regex ".*/${name//-/[-_]}\.ko\(\.xz\)?" | head -n 1)
-        [ -n "$file" ] || return 0
-        base=$(basename "${file%.xz}")
-        case $file in
-        *.xz) xz -dc "$file" > "$root/modules/$base" ;;
-        *) cp "$file" "$root/modules/$base" ;;
-        esac
-        needs=$(tr '\0' '\n' < "$root/modules/$base" | sed -n 's/^depends=//p' | tr ',' ' ')
-        for needed in $needs; do take "$needed"; done
-        echo "$base" >> "$root/modules/order"
-    }
-    for module in virtio_pci 9pnet_virtio 9p overlay virtio_blk crc32c_generic ext4 vhci-hcd cdc-acm; do take "$module"; done
-    unset -f take
-    (cd "$root" && find . | "$guest_dir/usr/bin/busybox" cpio -o -H newc 2> /dev/null) > "$1.new"
-    mv "$1.new" "$1"
+    cp -r "$guest_dir/modules" "$root/modules"
+    (cd "$root" && find . | "$guest_dir/usr/bin/busybox" cpio -o -H newc 2> /dev/null) > "$root.new"
+    mv "$root.new" "$1"
     rm -rf "$root"
 }
 
 # Fetches and packs what is not there yet.
 guest_prepare() {
     guest_dir=$("$lab_dir/fetch" guest)
+    guest_lab=$(dirname "$guest_dir")
     local stamp
     stamp=$(cat "$lab_dir/init" "$lab_dir/guest.sh" | sha256sum)
     if [ "$(cat "$guest_dir/initrd.stamp" 2> /dev/null)" != "$stamp" ]; then
@@ -54,10 +40,10 @@ guest_run() { # folder, seconds, further options of qemu
     LD_LIBRARY_PATH=$guest_dir/usr/lib/x86_64-linux-gnu \
         QEMU_MODULE_DIR=$guest_dir/usr/lib/x86_64-linux-gnu/qemu \
         timeout --kill-after=5 "$seconds" "$guest_dir/usr/bin/qemu-system-x86_64" \
-        -accel tcg,thread=multi -cpu max -smp "$(nproc)" -m "${KEYRACK_LAB_MEMORY:-3G}" \
+        -machine q35 -accel tcg,thread=multi -cpu max -smp "$(nproc)" -m "${KEYRACK_LAB_MEMORY:-3G}" \
         -L "$guest_dir/usr/share/qemu" -L "$guest_dir/usr/share/seabios" \
         -nodefaults -no-user-config -display none -vga none -nic none \
-        -kernel "$guest_dir"/boot/vmlinuz-* -initrd "$guest_dir/initrd" \
+        -kernel "$guest_dir/kernel" -initrd "$guest_dir/initrd" \
         -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off clocksource=acpi_pm" \
         -serial "file:$folder/console" -no-reboot \
         -fsdev local,id=host,path=/,security_model=none,readonly=on,multidevs=remap \
@@ -66,5 +52,15 @@ guest_run() { # folder, seconds, further options of qemu
         -device virtio-9p-pci,fsdev=packages,mount_tag=packages \
         -fsdev local,id=lab,path="$folder",security_model=none,multidevs=remap \
         -device virtio-9p-pci,fsdev=lab,mount_tag=lab \
-        "$@" < /dev/null
+        "$@" < /dev/null &
+    guest_pid=$!
+    local code=0
+    wait "$guest_pid" || code=$?
+    guest_pid=
+    return "$code"
+}
+
+# Ends a guest that still runs.
+guest_stop() {
+    [ -z "$guest_pid" ] || kill "$guest_pid" 2> /dev/null || true
 }

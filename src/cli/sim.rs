@@ -59,7 +59,7 @@ enum Part {
 pub(super) struct Serve {
     /// The folder for configuration, certificate, token, socket; made for you alone
     folder: PathBuf,
-    /// Another scenario than the demo's
+    /// Another scenario than the demo's; its [[expect]] parts are for runs that are judged, and may be left out here
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
     /// How many slots the rack has; the eight devices of the demo are repeated
@@ -90,7 +90,7 @@ impl Serve {
     /// The scenario that was named, or the demo's.
     fn scenario(&self, topology: Topology) -> Result<Scenario, CliError> {
         match &self.scenario {
-            Some(path) => Ok(Scenario::read_on(path, topology)?),
+            Some(path) => Ok(Scenario::read_to_serve(path, topology)?),
             None => demo::rack(self.slots, None, topology),
         }
     }

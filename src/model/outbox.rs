@@ -156,6 +156,11 @@ impl Errand {
         }
     }
 
+    /// True if it takes a device from its owner or out of its product.
+    pub const fn takes(&self) -> bool {
+        matches!(self, Self::Release { .. } | Self::Remove { .. })
+    }
+
     /// True if it is a look some time after everything else, for which nobody waits.
     pub const fn is_late(&self) -> bool {
         matches!(self, Self::Confirm { .. })

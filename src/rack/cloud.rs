@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    About, Admitted, Effect, Reply,
+    About, Admitted, Line, Reply,
     input::Call,
     judge::undo_is_over,
     proof::{Given, Proof, judge, pause_before},
@@ -23,7 +23,12 @@ use super::{
 
 impl Turn {
     /// The uplink finished a call.
-    pub(super) fn cloud(&mut self, reply: &Reply) {
+    pub(super) fn cloud(&mut self, line: Line, replies: &[Reply]) {
+        self.rack.lines.free(line);
+        replies.iter().for_each(|reply| self.replied(reply));
+    }
+
+    fn replied(&mut self, reply: &Reply) {
         match reply {
             Reply::Item { item, attempt, answer } => self.answered(item, *attempt, answer),
             Reply::Admitted { run, result } => {
@@ -341,7 +346,7 @@ impl Turn {
                         product: self.product_of(&run),
                     },
                 };
-                self.effects.push(Effect::Call(call));
+                self.ask(call);
                 if let Some(Slot::AwaitingCloud { ask, .. }) = self.rack.slots.get_mut(&slot) {
                     *ask = None;
                 }

@@ -99,6 +99,13 @@ impl Run {
             .is_some_and(|step| !matches!(step.state, StepState::Ended(_)))
     }
 
+    /// True if it does nothing to the device but to look at it, and to open it for that.
+    pub(super) fn only_looks(&self) -> bool {
+        use StepKind::{Examine, ProtectAgain, Question, ServiceMode, Survey};
+        let looks = |kind| matches!(kind, Survey | ServiceMode | Question | Examine | ProtectAgain);
+        self.steps.iter().all(|step| looks(step.kind))
+    }
+
     /// True if its recipe sets the device aside, and it was only met in Service Mode.
     pub(super) fn only_protects(&self) -> bool {
         self.steps.iter().all(|step| step.kind == StepKind::ProtectAgain) && !self.steps.is_empty()

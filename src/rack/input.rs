@@ -52,8 +52,9 @@ pub enum Input {
         /// How it went.
         result: Result<Report, StepError>,
     },
-    /// The uplink finished a call.
-    Cloud(Reply),
+    /// The uplink finished the call on this line, and these are the answers to it: one for each item of an import, none
+    /// where nothing is answered.
+    Cloud(Line, Vec<Reply>),
     /// A person asked for something.
     Command(Command),
     /// A person asked for something about which the ledger has a word.
@@ -128,6 +129,10 @@ pub enum After {
         within: Duration,
     },
 }
+
+/// A line to the cloud, by its number: one call at a time is on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line(pub u16);
 
 /// An answer of the uplink.
 #[derive(Clone, Debug, PartialEq)]
@@ -353,8 +358,8 @@ pub enum Effect {
     Cancel(SlotNo),
     /// Give up on the worker of a slot: it did not end when told to.
     Abandon(SlotNo),
-    /// For the uplink.
-    Call(Call),
+    /// For the uplink: a call on a line that is free.
+    Call(Line, Call),
     /// Destroy the undo copy of a run; its fact is on disk.
     DestroyUndo {
         /// The run.
@@ -554,6 +559,31 @@ pub enum Call {
 }
 
 impl Call {
+    /// The items that are sent with it, each with its attempt.
+    pub fn items(&self) -> Vec<(ItemId, u32)> {
+        match self {
+            Self::Import { items, .. } => items.iter().map(|out| (out.item.clone(), out.attempt)).collect(),
+            Self::Upload { item, attempt, .. } | Self::Errand { item, attempt, .. } => vec![(item.clone(), *attempt)],
+            Self::Admit { .. } | Self::Survey { .. } | Self::Secure { .. } | Self::EndCustody { .. } | Self::Look { .. } => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// True if tokens of customers are got or revoked with it.
+    pub fn is_about_tokens(&self) -> bool {
+        match self {
+            Self::Secure { owner, .. } => *owner == OwnerKind::Customer,
+            Self::EndCustody { .. } => true,
+            Self::Admit { .. }
+            | Self::Survey { .. }
+            | Self::Import { .. }
+            | Self::Errand { .. }
+            | Self::Upload { .. }
+            | Self::Look { .. } => false,
+        }
+    }
+
     /// The run that a call is for; none for one that is for several.
     pub fn run(&self) -> Option<RunId> {
         match self {

@@ -148,7 +148,8 @@ impl Turn {
     /// The run ends here and now. The slot shows the verdict until its device leaves.
     ///
     /// A run that may have replaced a valid key with one that the cloud has not accepted ends in no other way than
-    /// QUARANTINED, whatever stopped it: what it owes stays owed, and its undo copy is kept.
+    /// QUARANTINED, whatever stopped it: what it owes stays owed, and its undo copy is kept. So does one whose device could
+    /// not be opened again after a write was cut.
     pub(super) fn pronounce(
         &mut self,
         slot: SlotNo,
@@ -161,6 +162,12 @@ impl Turn {
         let Some(run) = self.run(id) else { return };
         let (verdict, code) = if run.keys.unsettled() && verdict != Verdict::Quarantined {
             why.push_str("; the cloud has not accepted the new key that the device holds or may hold");
+            (Verdict::Quarantined, Some(Code::StateUnknown))
+        } else {
+            (verdict, code)
+        };
+        let (verdict, code) = if run.awaits_service() && server_key_open(&run) && verdict != Verdict::Quarantined {
+            why.push_str("; nobody could look at what the write that was cut has left in its key store");
             (Verdict::Quarantined, Some(Code::StateUnknown))
         } else {
             (verdict, code)
@@ -260,13 +267,16 @@ impl Turn {
 /// is back or still there, there was no valid key to go back to, or nothing was written after all.
 pub(super) fn undo_is_over(run: &Run) -> bool {
     let keys = &run.keys;
-    let server_key_open = run
-        .step(StepKind::ServerKey)
-        .is_some_and(|s| matches!(s.state, StepState::Started | StepState::Failed(_)));
     let nothing_valid = keys.before.as_ref().is_some_and(|content| content.key().is_none());
     let untouched = keys.intended.is_none() && keys.read == keys.before;
-    !server_key_open
+    !server_key_open(run)
         && (keys.restored || keys.holds_old() || untouched || keys.agreed() || (nothing_valid && keys.written.is_some()))
+}
+
+/// True if the server settings of the device may be half written.
+fn server_key_open(run: &Run) -> bool {
+    run.step(StepKind::ServerKey)
+        .is_some_and(|s| matches!(s.state, StepState::Started | StepState::Failed(_)))
 }
 
 /// The index of the step that takes the bench network away again, if the network may be on the device.

@@ -13,10 +13,11 @@ use crate::model::{
 
 use super::{
     Rack,
+    due::Way,
     proof::newer_session,
     slot::{Doing, Slot},
     turn::Turn,
-    upload::{Entry, Way, back_off},
+    upload::{Entry, back_off},
 };
 
 /// Where the look for an item stands.

@@ -9,12 +9,14 @@ mod bench;
 mod choice;
 mod cloud;
 pub mod diagnose;
+mod due;
 mod engineer;
 pub mod flow;
 mod guard;
 pub mod input;
 mod judge;
 mod line;
+mod lines;
 mod look;
 mod moving;
 mod order;
@@ -50,8 +52,8 @@ use crate::model::{
 };
 
 pub use input::{
-    About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Lore, Offered, Order, OrderName, Outgoing, Reply,
-    Report, Ticket, Told, Work,
+    About, Admitted, After, Call, Command, CommitReply, Effect, Input, Known, Line, Lore, Offered, Order, OrderName, Outgoing,
+    Reply, Report, Ticket, Told, Work,
 };
 pub use order::Ordered;
 pub use packet::{Declined, Kept, Offer, Packet, Taken};
@@ -116,6 +118,7 @@ pub struct Rack {
     orders: u32,
     /// Verdicts that wait for the clean-up of their device.
     sentences: BTreeMap<RunId, judge::Sentence>,
+    lines: lines::Lines,
     /// Looks before an upload.
     looks: BTreeMap<ItemId, look::Look>,
     /// Devices that are done for the work order.
@@ -151,6 +154,7 @@ impl Rack {
             bus: Arc::default(),
             orders: 0,
             sentences: BTreeMap::new(),
+            lines: lines::Lines::new(LINES),
             looks: BTreeMap::new(),
             done: Arc::default(),
             asks: BTreeMap::new(),
@@ -329,15 +333,6 @@ impl Rack {
             .min()
     }
 
-    /// True if a device is held in its slot for a call: it goes before what nobody waits for.
-    pub fn waits_for(&self, call: &Call) -> bool {
-        let held = |run: Option<RunId>| run.is_some_and(|run| self.slots.values().any(|slot| slot.run() == Some(run)));
-        match call {
-            Call::Import { items, .. } => items.iter().any(|out| held(out.item.run())),
-            call => held(call.run()),
-        }
-    }
-
     /// True if nothing is under way: every slot idle. Items may still be owed.
     pub fn idle(&self) -> bool {
         self.slots.values().all(Slot::idle)
@@ -345,7 +340,7 @@ impl Rack {
 
     /// True if the station was asked to end and may.
     pub fn may_end(&self) -> bool {
-        self.ending.is_some() && self.idle() && !self.gives_back()
+        self.ending.is_some() && self.idle() && !self.gives_back() && !self.lines.cleans_up()
     }
 
     /// True if a device was taken and is about to be given back: unless the cloud does not answer, the station does not
@@ -359,3 +354,7 @@ impl Rack {
         owing.any(|run| self.outbox.lacks(run) && answers(run))
     }
 }
+
+/// So many calls of the cloud are under way at once, unless something else is [said](Rack::has_lines): enough to use up what
+/// the cloud allows, with some to spare for devices that were taken.
+pub const LINES: u16 = 6;

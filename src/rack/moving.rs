@@ -7,7 +7,7 @@ use crate::model::{
     diagnosis::Flow,
     outbox::{Answer, Errand, Item, ItemId, ItemState},
     recipe::{Recipe, Sha256},
-    survey::{OwnerKind, Survey},
+    survey::{Membership, OwnerKind, Survey},
 };
 
 use super::{Rack, run::Run, turn::Turn};
@@ -38,6 +38,17 @@ impl Rack {
 }
 
 impl Turn {
+    /// The product in which the device of a run is now, if it is in one: a protected device is opened there, which may not be
+    /// where it will be.
+    pub(super) fn place_of(&self, run: &Run) -> Option<ProductId> {
+        let import = self.rack.outbox.get(&ItemId::import(run.id));
+        let imported = import.is_some_and(|import| import.state == ItemState::Accepted);
+        match &run.signs.survey {
+            Some(Survey::Seen(shown)) if !imported && shown.membership != Membership::Unknown => shown.membership.product(),
+            _ => self.product_of(run),
+        }
+    }
+
     /// Queues the whole chain of a move, or what of it is not under way.
     pub(super) fn begin_move(&mut self, run: &Run, recipe: &Recipe, before: Sha256, key: PublicKey) {
         let (old, new) = (old_product(run), self.product_of(run));

@@ -19,7 +19,7 @@ use crate::model::{
 };
 
 use super::{
-    Effect, Ending, Illegal, Rack, diagnose, flow,
+    Ending, Illegal, Rack, diagnose, flow,
     input::Call,
     look::Look,
     proof::newer_session,
@@ -329,7 +329,7 @@ impl Turn {
             proof: Box::new(offer.proof.clone()),
             product: offer.product.clone(),
             voucher: offer.voucher.clone(),
-            operator: self.rack.setting().operator.clone(),
+            operator: self.rack.shift.operator.clone(),
             accepted: kept.accepted,
         });
     }
@@ -355,12 +355,12 @@ impl Turn {
         for (run, device, product, tries) in due {
             self.rack.asks.insert(run, Ask::Asked { tries });
             let from = Vec::new();
-            self.effects.push(Effect::Call(Call::Survey {
+            self.ask(Call::Survey {
                 run,
                 device,
                 product,
                 from,
-            }));
+            });
         }
     }
 
@@ -383,13 +383,13 @@ impl Turn {
         let (device, product) = (packet.device, packet.product.clone());
         match packet.judge(survey, self.wall) {
             Err(Declined { code, why }) => self.end_packet(&packet, PacketEnd::Refused, Some(code), why),
-            Ok(Flow::Customer) => self.effects.push(Effect::Call(Call::Secure {
+            Ok(Flow::Customer) => self.ask(Call::Secure {
                 run: id,
                 device,
                 product,
                 owner: OwnerKind::Customer,
                 to: None,
-            })),
+            }),
             Ok(_) => {
                 let upload = upload(&packet);
                 let item = upload.id.clone();

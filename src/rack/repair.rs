@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::{
     edge::Attached,
     model::{
-        Code, DeviceId, Fact, Fingerprint, Mono, Outcome, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict,
+        Code, DeviceId, Diagnosis, Fact, Fingerprint, Mono, Outcome, PublicKey, RunId, SlotNo, StepError, StepKind, Verdict,
         diagnosis::{Flow, Trouble},
         outbox::{Answer, Errand, Item, ItemId, ItemState},
         recipe::{Aim, Recipe, Sha256, Work},
@@ -18,7 +18,6 @@ use crate::{
 };
 
 use super::{
-    Effect,
     diagnose::{self, Findings},
     flow, guard,
     input::Call,
@@ -60,25 +59,29 @@ impl Turn {
             product: diagnose::product(recipe, survey),
             plan,
         });
-        if goes_on {
-            return true;
+        if !goes_on {
+            self.ends_diagnosed(slot, attached, run.id, recipe, &diagnosis);
         }
+        goes_on
+    }
+
+    /// Nothing may be done here about what was found out: the run ends with that.
+    pub(super) fn ends_diagnosed(
+        &mut self,
+        slot: SlotNo,
+        attached: &Attached,
+        id: RunId,
+        recipe: &Recipe,
+        diagnosis: &Diagnosis,
+    ) {
         let told = diagnose::work(recipe) == Some(Work::Address);
         match diagnosis.trouble.code().filter(|_| !told) {
             Some(code) => {
                 let error = StepError::new(code, diagnosis.to_string());
-                self.fail(slot, Some(attached.clone()), run.id, &error);
+                self.fail(slot, Some(attached.clone()), id, &error);
             }
-            None => self.judge(
-                slot,
-                Some(attached.clone()),
-                run.id,
-                Verdict::Pass,
-                None,
-                diagnosis.to_string(),
-            ),
+            None => self.judge(slot, Some(attached.clone()), id, Verdict::Pass, None, diagnosis.to_string()),
         }
-        false
     }
 
     /// The cloud said all that decides a repair.
@@ -161,7 +164,7 @@ impl Turn {
                 device,
                 destroy: true,
             };
-            self.effects.push(Effect::Call(call));
+            self.ask(call);
         }
     }
 
@@ -301,7 +304,7 @@ impl Turn {
             self.fact(Fact::RestoreDestroyed { run: id, device });
         }
         let run = id;
-        self.effects.push(Effect::Call(Call::EndCustody { run, device, destroy }));
+        self.ask(Call::EndCustody { run, device, destroy });
     }
 
     /// The device of the run or the packet with this id, while there is something to give it back; and whether that has

@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    Effect, Order, Work, diagnose,
+    Order, Work, diagnose,
     input::Call,
     proof::pause_before,
     repair::survey,
@@ -43,6 +43,10 @@ impl Turn {
             // What waits for the verdict was under way when the device had to change its mode.
             if self.rack.sentences.contains_key(&id) {
                 return self.conclude(slot, attached, id);
+            }
+            // A cut came between a diagnosis that ends the run and its verdict, for which the device was being protected.
+            if let Some(diagnosis) = run.diagnosis.as_ref().filter(|_| run.only_looks()) {
+                return self.ends_diagnosed(slot, attached, id, recipe, diagnosis);
             }
             let waits = run.awaits_service();
             if self.must_roll_back(&run) && !waits {
@@ -168,7 +172,10 @@ impl Turn {
             station: self.rack.setting.station.clone(),
             kind,
             recipe: run.recipe,
-            product: self.product_of(run),
+            product: match kind {
+                StepKind::ServiceMode => self.place_of(run),
+                _ => self.product_of(run),
+            },
             after: self.rack.uploads_after(run),
             keys: run.keys.clone(),
             serviced: run.is_serviced(),
@@ -195,19 +202,19 @@ impl Turn {
         self.wait_for_cloud(slot, attached, run.id, index, limit, ask);
         match kind {
             StepKind::Admit => {
-                self.effects.push(Effect::Call(Call::Admit {
+                self.ask(Call::Admit {
                     run: run.id,
                     device: run.device,
                     recipe: run.recipe,
                     serviced: run.is_serviced(),
-                }));
+                });
             }
             StepKind::Survey => {
-                self.effects.push(Effect::Call(survey(run, recipe)));
+                self.ask(survey(run, recipe));
             }
             StepKind::Secure => {
                 let call = self.secure(run);
-                self.effects.push(Effect::Call(call));
+                self.ask(call);
             }
             StepKind::GiveBack => self.given_back(slot, attached),
             StepKind::Enrol => {

@@ -13,12 +13,11 @@ use crate::{
 };
 
 use super::{
-    About, Effect, Ending, Illegal, Input, Lore, Order, Rack, Ticket, Told,
-    input::{Call, CommitReply},
+    Effect, Illegal, Input, Lore, Order, Rack, Ticket, Told,
+    input::CommitReply,
     judge::undo_is_over,
     run::{Run, State, StepState},
     slot::{Cancelled, Doing, Slot},
-    upload::Entry,
 };
 
 /// What a turn came to. Nothing of it counts before its facts are on disk.
@@ -68,7 +67,7 @@ impl Rack {
                 owners,
             } => turn.commit(*slot, *ticket, fact, owners),
             Input::Report { slot, ticket, result } => turn.report(*slot, *ticket, result),
-            Input::Cloud(reply) => turn.cloud(reply),
+            Input::Cloud(line, replies) => turn.cloud(*line, replies),
             Input::Command(command) => turn.asked(command, &Lore::default()),
             Input::Informed { command, lore } => turn.asked(command, lore),
             Input::Pin(whose) => turn.pin(whose.as_deref()),
@@ -254,43 +253,8 @@ impl Turn {
     pub(super) fn pump(&mut self) {
         self.conclude_packets();
         self.ask_for_packets();
-        // A quit stops everything but what gives a device back to its owner.
-        let quits = self.rack.ending == Some(Ending::Quit);
-        let way = |entry: &Entry| self.rack.way(entry, self.now);
-        for mut call in self.rack.outbox.due(self.wall, self.rack.setting.import_chunk, &way) {
-            if quits && !self.gives_back(&mut call) {
-                continue;
-            }
-            if let Call::Look {
-                about: About::Item(item),
-                ..
-            } = &call
-            {
-                self.ask_before(item);
-            }
-            let items: Vec<_> = match &call {
-                Call::Import { items, .. } => items.iter().map(|out| (out.item.clone(), out.attempt)).collect(),
-                Call::Upload { item, attempt, .. } | Call::Errand { item, attempt, .. } => vec![(item.clone(), *attempt)],
-                Call::Admit { .. } | Call::Survey { .. } | Call::Secure { .. } | Call::EndCustody { .. } | Call::Look { .. } => {
-                    Vec::new()
-                }
-            };
-            for (item, attempt) in items {
-                self.fact(Fact::ItemSent { item, attempt });
-            }
-            self.effects.push(Effect::Call(call));
-        }
+        self.call_out();
         self.forget_looks();
-    }
-
-    /// True if a call, or what is left of it here, gives a device back that was taken.
-    fn gives_back(&self, call: &mut Call) -> bool {
-        let lacks = |run: Option<RunId>| run.is_some_and(|run| self.rack.outbox.lacks(run));
-        if let Call::Import { items, .. } = call {
-            items.retain(|out| lacks(out.item.run()));
-            return !items.is_empty();
-        }
-        lacks(call.run())
     }
 
     /// Puts an item in the outbox; an unsent older key of the same device is no longer owed.

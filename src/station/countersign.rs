@@ -1,4 +1,4 @@
-//! How a worker asks the cloud for its half of the exchange that leads to Service Mode: through the threads of the uplink,
+//! How a worker asks the cloud for its half of the exchange that leads to Service Mode: through threads of the uplink,
 //! and with them through the station's one token bucket.
 //!
 //! The worker waits no longer than it may: a stop or the end of its time ends the waiting, not the call, whose late
@@ -16,7 +16,7 @@ use crate::{
     model::{Code, DeviceId, Fingerprint, Mono, ProductId, outbox::Answer, service::CONFIRM_WITHIN},
 };
 
-use super::{mailbox::Mailbox, uplink::Job};
+use super::mailbox::Mailbox;
 
 /// A question of a worker, with the place for its answer.
 pub(super) struct Ask {
@@ -43,8 +43,8 @@ impl Ask {
 
 /// The cloud, as the worker of one device sees it.
 pub(super) struct OverUplink {
-    /// The queue of the uplink.
-    pub(super) jobs: Mailbox<Option<Job>>,
+    /// The queue of the uplink for such questions.
+    pub(super) questions: Mailbox<Option<Ask>>,
     /// Time.
     pub(super) clock: Arc<dyn Clock>,
     /// Raised when the worker should end.
@@ -106,13 +106,11 @@ impl OverUplink {
         half: impl FnOnce(Mailbox<Result<T, Answer>>) -> Half,
     ) -> Result<T, (NoHelp, Option<Duration>)> {
         let reply = Mailbox::new();
-        let ask = Job::Ask(Ask {
+        self.questions.send(Some(Ask {
             device: self.device,
             product: self.product.clone(),
             half: half(reply.clone()),
-        });
-        // A device waits for it, and not for long.
-        self.jobs.hurry(Some(ask));
+        }));
         let no_answer = |reason: &str| NoHelp::NoAnswer {
             reason: reason.to_owned(),
         };

@@ -32,7 +32,7 @@ use std::{
 use crate::{
     edge::Signal,
     model::{Fact, Fingerprint, Mono, Record, RunId, Secret, SlotNo, Wall, fact::Identity},
-    rack::{Command, Effect, Illegal, Input, Known, Lore, Offered, Rack, RackView, Setting, Told},
+    rack::{Command, Effect, Illegal, Input, Known, LINES, Lore, Offered, Rack, RackView, Setting, Told},
     store::{Store, StoreError},
 };
 
@@ -49,13 +49,13 @@ pub use world::World;
 /// How the station works.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// Threads that talk to the cloud.
+    /// Calls of the cloud that are made at once.
     pub uplinks: u16,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { uplinks: 4 }
+        Self { uplinks: LINES }
     }
 }
 
@@ -166,6 +166,7 @@ impl Station {
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, StationError> {
         let mut rack = Rack::new(setting);
+        rack.has_lines(tuning.uplinks);
         let shift = store.shift_records()?;
         rack.recall(&shift);
         if let Some(order) = rack.order_of_start().map(|order| order.id.clone()) {
@@ -410,10 +411,10 @@ impl Station {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Order { slot, order } => {
-                let (world, shelf, inbox, jobs) = (&self.world, &self.shelf, &self.inbox, self.uplink.jobs());
+                let (world, shelf, inbox, questions) = (&self.world, &self.shelf, &self.inbox, self.uplink.questions());
                 self.workers
                     .entry(slot)
-                    .or_insert_with(|| Worker::start(slot, world, shelf, inbox, jobs))
+                    .or_insert_with(|| Worker::start(slot, world, shelf, inbox, questions))
                     .order(order);
             }
             Effect::Committed { slot, ticket, reply } => {
@@ -432,7 +433,7 @@ impl Station {
                     worker.stop();
                 }
             }
-            Effect::Call(call) => self.uplink.call(call, &self.rack),
+            Effect::Call(line, call) => self.uplink.call(line, call),
             Effect::DestroyUndo { run, device } => self.world.undo.destroy(run, device),
         }
     }

@@ -1,5 +1,5 @@
-//! The uplink: a few threads that make the calls which the core asked for, each once. They
-//! decide nothing: whatever comes back goes to the core.
+//! The uplink: a few threads that make the calls which the core hands over, each once. They decide nothing, not even the
+//! order: whatever comes back goes to the core.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,14 +7,14 @@ use crate::{
     cloud::answer::withheld,
     model::{
         fact::Protection,
-        outbox::{Answer, Attempt, Errand, ItemId, Looked},
+        outbox::{Answer, Attempt, ItemId, Looked},
         survey::Survey,
     },
-    rack::{Admitted, Book, Call, Input, Outbox, Rack, Reply},
+    rack::{Admitted, Book, Call, Input, Line, Reply},
 };
 
 use super::{
-    World,
+    Stimulus, World,
     admission::Products,
     countersign::Ask,
     custody::{Custody, Taking},
@@ -23,74 +23,74 @@ use super::{
     worker::guarded,
 };
 
-/// What the threads are handed.
-pub(super) enum Job {
-    /// A call of the core, and whether a device waits for it in its slot.
-    Call {
-        /// The call.
-        call: Call,
-        /// True if one does.
-        awaited: bool,
-    },
-    /// A question of a worker.
-    Ask(Ask),
-}
-
-/// The threads that talk to the cloud.
+/// The threads that talk to the cloud: one for each line of the core, which hands over one call at a time, and some for the
+/// questions of workers, which are few and short, and must not stand in the way of a device that was taken from its owner.
 pub(super) struct Uplink {
-    jobs: Mailbox<Option<Job>>,
-    threads: u16,
+    lines: Vec<Mailbox<Option<Call>>>,
+    questions: Mailbox<Option<Ask>>,
 }
 
 impl Uplink {
     /// Starts the threads. What they hear goes to `inbox`.
-    pub(super) fn start(world: &World, book: &Arc<Book>, threads: u16, inbox: &Inbox) -> Self {
-        let jobs: Mailbox<Option<Job>> = Mailbox::new();
-        let products = Arc::new(Products::default());
-        let custody = Arc::new(Custody::default());
-        for n in 0..threads {
-            let line = Line {
+    pub(super) fn start(world: &World, book: &Arc<Book>, lines: u16, inbox: &Inbox) -> Self {
+        let (products, custody) = (Arc::new(Products::default()), Arc::new(Custody::default()));
+        // Nobody joins them: a call under way at the end is one whose answer is not on record, as after a cut.
+        let begin = |name: String, body: Box<dyn FnOnce() + Send>| drop(world.clock.spawn(&name, body));
+        let start = |n| {
+            let calls: Mailbox<Option<Call>> = Mailbox::new();
+            let work = Work {
+                line: Line(n),
                 world: world.clone(),
                 book: Arc::clone(book),
                 products: Arc::clone(&products),
                 custody: Arc::clone(&custody),
                 inbox: inbox.clone(),
             };
-            let jobs = jobs.clone();
-            // Nobody joins them: a call under way at the end is one whose answer is not on record, as after a cut.
-            drop(world.clock.spawn(&format!("uplink-{n}"), Box::new(move || line.work(&jobs))));
+            let mailbox = calls.clone();
+            begin(format!("uplink-{n}"), Box::new(move || work.through(&mailbox)));
+            calls
+        };
+        let lines = (0..lines.max(1)).map(start).collect();
+        let questions: Mailbox<Option<Ask>> = Mailbox::new();
+        for n in 0..ASKERS {
+            let (world, questions) = (world.clone(), questions.clone());
+            begin(format!("asker-{n}"), Box::new(move || answer_all(&world, &questions)));
         }
-        Self { jobs, threads }
+        Self { lines, questions }
     }
 
-    /// Hands over a call. One that brings a device nearer to its owner does not wait for those of others: until then
-    /// anybody may claim it. One for which a device is held in its slot goes before all that nobody waits for: after a
-    /// start a thousand looks of what is owed may be there.
-    pub(super) fn call(&self, call: Call, rack: &Rack) {
-        let nearer = hurries(&call, rack.outbox());
-        let awaited = nearer || rack.waits_for(&call);
-        let job = Some(Job::Call { call, awaited });
-        if nearer {
-            return self.jobs.hurry(job);
+    /// Hands over a call on a line that the core knows to be free.
+    pub(super) fn call(&self, Line(line): Line, call: Call) {
+        if let Some(line) = self.lines.get(usize::from(line)) {
+            line.send(Some(call));
         }
-        let yields = |other: &Option<Job>| awaited && matches!(other, Some(Job::Call { awaited: false, .. }));
-        self.jobs.send_before(job, yields);
     }
 
-    /// The queue, for the questions of workers.
-    pub(super) fn jobs(&self) -> &Mailbox<Option<Job>> {
-        &self.jobs
+    /// The queue for the questions of workers.
+    pub(super) fn questions(&self) -> &Mailbox<Option<Ask>> {
+        &self.questions
     }
 
     /// Lets the threads end after what they have been handed.
     pub(super) fn stop(&self) {
-        for _ in 0..self.threads {
-            self.jobs.send(None);
-        }
+        self.lines.iter().for_each(|line| line.send(None));
+        (0..ASKERS).for_each(|_| self.questions.send(None));
     }
 }
 
-struct Line {
+/// Answers the questions of workers. One that panics has no answer: whoever waits for it does so for a limited time.
+fn answer_all(world: &World, questions: &Mailbox<Option<Ask>>) {
+    while let Some(Some(ask)) = questions.receive(&*world.clock, None) {
+        let _ = guarded(|| {
+            ask.make(&world.api);
+            Ok(())
+        });
+    }
+}
+
+/// The work of one line.
+struct Work {
+    line: Line,
     world: World,
     book: Arc<Book>,
     products: Arc<Products>,
@@ -98,23 +98,12 @@ struct Line {
     inbox: Inbox,
 }
 
-impl Line {
-    fn work(&self, jobs: &Mailbox<Option<Job>>) {
-        while let Some(Some(job)) = jobs.receive(&*self.world.clock, None) {
-            match job {
-                Job::Call { call, .. } => {
-                    for reply in self.answer(call) {
-                        self.inbox.send(super::Stimulus::Core(Input::Cloud(reply)));
-                    }
-                }
-                // One that panics has no answer: whoever waits for it does so for a limited time.
-                Job::Ask(ask) => {
-                    let _ = guarded(|| {
-                        ask.make(&self.world.api);
-                        Ok(())
-                    });
-                }
-            }
+impl Work {
+    /// Makes every call that comes. Each has one end, whatever became of it: the core waits for that before the next one.
+    fn through(&self, calls: &Mailbox<Option<Call>>) {
+        while let Some(Some(call)) = calls.receive(&*self.world.clock, None) {
+            let replies = self.answer(call);
+            self.inbox.send(Stimulus::Core(Input::Cloud(self.line, replies)));
         }
     }
 
@@ -248,21 +237,6 @@ impl Line {
     }
 }
 
-/// True if the call is for a device that was taken and lacks its owner or its product.
-fn hurries(call: &Call, outbox: &Outbox) -> bool {
-    let lacks = |item: &ItemId| item.run().is_some_and(|run| outbox.lacks(run));
-    match call {
-        // With this one it begins.
-        Call::Errand {
-            errand: Errand::Release { .. },
-            ..
-        } => false,
-        Call::Errand { item, .. } | Call::Upload { item, .. } => lacks(item),
-        Call::Import { items, .. } => items.iter().any(|out| lacks(&out.item)),
-        _ => false,
-    }
-}
-
 /// What is known of a call that ended without an answer: it may have been done.
 fn lost(call: &Call) -> Vec<Reply> {
     let answer = || Answer::Ambiguous {
@@ -295,3 +269,6 @@ fn lost(call: &Call) -> Vec<Reply> {
         }],
     }
 }
+
+/// So many questions of workers are asked at once.
+const ASKERS: u16 = 2;

@@ -14,7 +14,12 @@ use crate::{
     steps::{self, Cx},
 };
 
-use super::{Shelf, Stimulus, World, countersign::OverUplink, inbox::Inbox, mailbox::Mailbox, uplink::Job};
+use super::{
+    Shelf, Stimulus, World,
+    countersign::{Ask, OverUplink},
+    inbox::Inbox,
+    mailbox::Mailbox,
+};
 
 /// The station's end of a worker.
 pub(super) struct Worker {
@@ -50,7 +55,13 @@ pub(super) enum Said {
 
 impl Worker {
     /// Starts the thread.
-    pub(super) fn start(slot: SlotNo, world: &World, shelf: &Arc<Shelf>, inbox: &Inbox, jobs: &Mailbox<Option<Job>>) -> Self {
+    pub(super) fn start(
+        slot: SlotNo,
+        world: &World,
+        shelf: &Arc<Shelf>,
+        inbox: &Inbox,
+        questions: &Mailbox<Option<Ask>>,
+    ) -> Self {
         let worker = Self {
             orders: Mailbox::new(),
             commits: Mailbox::new(),
@@ -62,7 +73,7 @@ impl Worker {
             shelf: Arc::clone(shelf),
             inbox: inbox.clone(),
             commits: worker.commits.clone(),
-            jobs: jobs.clone(),
+            questions: questions.clone(),
         };
         let orders = worker.orders.clone();
         // Nobody joins it: one that hangs in a transfer must not keep the station from ending.
@@ -103,8 +114,8 @@ struct Hand {
     shelf: Arc<Shelf>,
     inbox: Inbox,
     commits: Mailbox<Option<(Ticket, CommitReply)>>,
-    /// The uplink's queue.
-    jobs: Mailbox<Option<Job>>,
+    /// For the uplink.
+    questions: Mailbox<Option<Ask>>,
 }
 
 impl Hand {
@@ -152,7 +163,7 @@ impl Hand {
             work,
             countersign: &|patience| {
                 Box::new(OverUplink {
-                    jobs: self.jobs.clone(),
+                    questions: self.questions.clone(),
                     clock: Arc::clone(&self.world.clock),
                     cancel: cancel.clone(),
                     device: work.device,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::{
     device::{DeviceError, Dfu, KeyStore},
     model::{
-        Code, Platform, Secret, StepError,
+        Code, Fact, Platform, Secret, StepError,
         key::SlotContent,
         platform::{KeySegments, Segment},
     },
@@ -18,8 +18,30 @@ use super::{
     open::failed,
 };
 
+/// Puts back what a write of this run that was cut has lost: the key, if nothing was to take its place, and what was around
+/// it. Tells what is there then, and puts a key that is back on record.
+pub(super) fn mend(cx: &Cx<'_>, dfu: &mut Dfu<'_>, held: Held) -> Result<Held, StepError> {
+    if cx.work.keys.undo.is_none() || matches!(held.content, SlotContent::Unreadable { .. }) {
+        return Ok(held);
+    }
+    if key(cx, &held) {
+        put_back(cx, dfu, &held)?;
+    } else {
+        surroundings(cx, dfu, &held)?;
+    }
+    let now = key_slot::read(dfu, cx.recipe.platform)?;
+    if now.content != held.content {
+        (cx.commit)(Fact::KeyRead {
+            run: cx.work.run,
+            device: cx.work.device,
+            content: now.content.clone(),
+        })?;
+    }
+    Ok(now)
+}
+
 /// True if a write of this run lost a valid key that nothing was to take the place of. `held` is what is there now.
-pub(super) fn key(cx: &Cx<'_>, held: &Held) -> bool {
+fn key(cx: &Cx<'_>, held: &Held) -> bool {
     let keys = &cx.work.keys;
     let before = keys.before.as_ref().and_then(SlotContent::key).map(|key| key.fingerprint);
     let gone = matches!(held.content, SlotContent::Blank | SlotContent::Corrupt { .. });

@@ -2,11 +2,7 @@
 
 use crate::model::{Code, Fact, Outcome, StepError, StepKind, key::SlotContent, recipe::KeyPolicy};
 
-use super::{
-    Bench, Cx, Report, Step,
-    key_slot::{self, Held},
-    lost, stays,
-};
+use super::{Bench, Cx, Report, Step, key_slot, lost, stays};
 
 /// The step.
 pub(super) struct ReadKey;
@@ -15,15 +11,13 @@ impl Step for ReadKey {
     fn run(&self, cx: &Cx<'_>, bench: &mut Bench) -> Result<Report, StepError> {
         let doing = StepKind::ReadKey.label();
         let mut dfu = bench.dfu(doing)?;
-        let mut held = key_slot::read(&mut dfu, cx.recipe.platform)?;
-        record(cx, &held)?;
-        if lost::key(cx, &held) {
-            lost::put_back(cx, &mut dfu, &held)?;
-            held = key_slot::read(&mut dfu, cx.recipe.platform)?;
-            record(cx, &held)?;
-        } else if !matches!(held.content, SlotContent::Unreadable { .. }) {
-            lost::surroundings(cx, &mut dfu, &held)?;
-        }
+        let held = key_slot::read(&mut dfu, cx.recipe.platform)?;
+        (cx.commit)(Fact::KeyRead {
+            run: cx.work.run,
+            device: cx.work.device,
+            content: held.content.clone(),
+        })?;
+        let held = lost::mend(cx, &mut dfu, held)?;
         let begun = cx.work.keys.intended.is_some();
         match held.content {
             SlotContent::Valid { key, .. } => {
@@ -60,14 +54,6 @@ impl Step for ReadKey {
             })),
         }
     }
-}
-
-fn record(cx: &Cx<'_>, held: &Held) -> Result<(), StepError> {
-    (cx.commit)(Fact::KeyRead {
-        run: cx.work.run,
-        device: cx.work.device,
-        content: held.content.clone(),
-    })
 }
 
 fn said(content: &SlotContent) -> String {

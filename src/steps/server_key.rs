@@ -6,7 +6,7 @@ use crate::{
     model::{Code, Outcome, StepError, StepKind, recipe::ServerPolicy},
 };
 
-use super::{Bench, Cx, Report, Step, key_slot, open::failed, stays};
+use super::{Bench, Cx, Report, Step, key_slot, lost, open::failed, stays};
 
 /// The step.
 pub(super) struct ServerKey;
@@ -29,6 +29,8 @@ impl Step for ServerKey {
                 format!("{DOING}: the key store cannot be read"),
             ));
         }
+        // An earlier try that was cut may have lost more than it wrote.
+        let held = lost::mend(cx, &mut dfu, held)?;
         let key = key_slot::slice(held.whole.expose(), segments.server_key.offset, segments.server_key.len);
         let address = key_slot::slice(
             held.whole.expose(),

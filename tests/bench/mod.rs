@@ -27,7 +27,7 @@ use keyrack::{
             scenario::{Ending, Scenario},
         },
     },
-    station::{self, Event, Station, Tuning, undo::SealedUndo},
+    station::{self, Event, Pairs, Station, Tuning, undo::SealedUndo},
     store::{self, Durability, Reader, Store, UndoVault},
 };
 
@@ -58,6 +58,8 @@ pub(crate) struct Bench {
     pub(crate) bus: Mutex<Arc<dyn Bus>>,
     /// The most pages that the ledger of the next station may have: a full disk.
     pub(crate) pages: Mutex<Option<u32>>,
+    /// What the next station is given.
+    pub(crate) pairs: Mutex<Pairs>,
     /// Why the last station stopped by itself.
     pub(crate) stopped: Arc<Mutex<Option<String>>>,
     entropy: Arc<dyn Entropy>,
@@ -106,6 +108,7 @@ impl Bench {
             let bench = Bench {
                 bus: Mutex::new(bus),
                 pages: Mutex::default(),
+                pairs: Mutex::default(),
                 stopped: Arc::default(),
                 clock: clock.clone(),
                 rig,
@@ -164,7 +167,7 @@ impl Bench {
             undo: Arc::new(undo),
             restore: Arc::new(restore),
             clients: self.rig.clients(),
-            pairs: station::Pairs::default(),
+            pairs: self.pairs.lock().unwrap().clone(),
             pins: station::Pins::default(),
         };
         let watch = self.watch.lock().unwrap().clone();

@@ -1,33 +1,9 @@
 //! What is repaired: a device of each family, in each starting state and in each kind of hands, and, written by hand, what
 //! must come of it when nothing goes wrong.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::fmt;
 
-use keyrack::{
-    cli::rig::{Options, Rig, Stored},
-    edge::{Clock, Entropy},
-    keys::classify,
-    model::{
-        DeviceId, Fact, Fingerprint, Platform, PortPath, ProductId, RunId, SlotNo, StationId, StepKind, Verdict,
-        diagnosis::Flow,
-        fact::{Identity, Protection},
-        outbox::{Answer, Errand, Item, ItemId},
-        platform::UsbMode,
-        recipe::{Aim, KeyPolicy, Repair, Work},
-    },
-    sim::{
-        clock::VirtualClock,
-        cloud::{Attributes, StandIn},
-        device::Timing,
-        world::{World, scenario::Scenario},
-    },
-    store::{self, Durability, Store},
-};
-
-use crate::{
-    bench::Bench,
-    witness::{Seeded, private_slot},
-};
+use keyrack::model::{Platform, Verdict, diagnosis::Flow, recipe::Work};
 
 /// One device that needs a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +12,7 @@ pub(crate) struct Case {
     pub(crate) work: Work,
     pub(crate) start: Start,
     pub(crate) hands: Hands,
+    pub(crate) guard: Guard,
 }
 
 /// What is wrong with it.
@@ -43,6 +20,8 @@ pub(crate) struct Case {
 pub(crate) enum Start {
     /// Its key is good, and the cloud does not know it.
     Good,
+    /// Its key is good, and the cloud knows it; this station knows nothing of either.
+    Known,
     Blank,
     Corrupt,
     /// A good RSA pair in an encoding that the device misreads; nobody knows of it.
@@ -57,11 +36,26 @@ pub(crate) enum Start {
     Elsewhere,
     /// The cloud takes it for a device of another platform.
     Mismatched,
-    Protected,
     /// It is in a product from which devices are moved; the cloud does not know its key.
     Misplaced,
     /// The same, without a key.
     MisplacedBlank,
+    /// Its key is good, and another one is the last that the cloud accepted from this station: the pair that is given.
+    Outdated,
+    /// The same, without a key.
+    Emptied,
+    /// Its key is good, and the pair that is given is its own.
+    Held,
+}
+
+/// Whether it is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    Open,
+    /// It is protected, and the recipe sets such devices aside.
+    Aside,
+    /// It is protected, and the recipe lets it into Service Mode.
+    Serviced,
 }
 
 /// Whose it is.
@@ -93,7 +87,11 @@ pub(crate) struct Calm {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?} {:?} {:?}", self.platform, self.work, self.start, self.hands)
+        write!(f, "{} {:?} {:?} {:?}", self.platform, self.work, self.start, self.hands)?;
+        match self.guard {
+            Guard::Open => Ok(()),
+            guard => write!(f, " {guard:?}"),
+        }
     }
 }
 
@@ -113,48 +111,105 @@ impl Hands {
 impl Case {
     /// Every combination that makes sense.
     pub(crate) fn all() -> Vec<Case> {
-        use {Hands::*, Start::*};
-        let mut cases = Vec::new();
-        for platform in [Platform::Photon, Platform::Argon, Platform::P2] {
-            let mut add = |work, start, hands| {
-                cases.push(Case {
+        [Platform::Photon, Platform::Argon, Platform::P2]
+            .into_iter()
+            .flat_map(|platform| {
+                let mut all = Self::unguarded(platform);
+                all.extend(Self::given());
+                if platform.row().protection {
+                    all.extend(Self::guarded());
+                }
+                all.into_iter().map(move |(work, start, hands, guard)| Case {
                     platform,
                     work,
                     start,
                     hands,
-                });
-            };
-            for start in [Good, Blank, Corrupt] {
-                for hands in [Nobody, Account, Development, Customer] {
-                    add(Work::Mend, start, hands);
-                }
-            }
-            add(Work::Mend, Good, Team);
+                    guard,
+                })
+            })
+            .collect()
+    }
+
+    fn unguarded(platform: Platform) -> Vec<Combination> {
+        use {Hands::*, Start::*};
+        let mut all = Vec::new();
+        let mut add = |work, start, hands| all.push((work, start, hands, Guard::Open));
+        for start in [Good, Blank, Corrupt] {
             for hands in [Nobody, Account, Development, Customer] {
-                add(Work::NewKey, Good, hands);
-            }
-            add(Work::Mend, OtherServer, Nobody);
-            add(Work::Mend, Elsewhere, Customer);
-            add(Work::ServerKey, OtherServer, Development);
-            for start in [AllZero, Mismatched, Protected] {
-                add(Work::Mend, start, Nobody);
-            }
-            for start in [Good, Blank] {
-                add(Work::Mend, start, Stranger);
-            }
-            add(Work::Diagnose, Corrupt, Customer);
-            for hands in [Nobody, Account, Customer] {
-                add(Work::Mend, Misplaced, hands);
-                add(Work::Mend, MisplacedBlank, hands);
-            }
-            if platform == Platform::Photon {
-                add(Work::Mend, Misread, Nobody);
-                add(Work::Mend, Misread, Customer);
-                add(Work::Mend, MisreadKnown, Nobody);
-                add(Work::Mend, MisreadKnown, Customer);
+                add(Work::Mend, start, hands);
             }
         }
-        cases
+        add(Work::Mend, Good, Team);
+        for hands in [Nobody, Account, Development, Customer] {
+            add(Work::NewKey, Good, hands);
+        }
+        add(Work::Mend, OtherServer, Nobody);
+        add(Work::Mend, Elsewhere, Customer);
+        add(Work::ServerKey, OtherServer, Development);
+        for start in [AllZero, Mismatched] {
+            add(Work::Mend, start, Nobody);
+        }
+        for start in [Good, Blank] {
+            add(Work::Mend, start, Stranger);
+        }
+        add(Work::Diagnose, Corrupt, Customer);
+        for hands in [Nobody, Account, Customer] {
+            add(Work::Mend, Misplaced, hands);
+            add(Work::Mend, MisplacedBlank, hands);
+        }
+        if platform == Platform::Photon {
+            for start in [Misread, MisreadKnown] {
+                add(Work::Mend, start, Nobody);
+                add(Work::Mend, start, Customer);
+            }
+        }
+        all
+    }
+
+    /// A pair is handed to the station, which has it in its memory alone.
+    fn given() -> Vec<Combination> {
+        use {Hands::*, Start::*};
+        let all = [
+            (Good, Nobody),
+            (Good, Account),
+            (Good, Development),
+            (Good, Customer),
+            (Blank, Nobody),
+            (Blank, Customer),
+            (Corrupt, Account),
+            (Outdated, Nobody),
+            (Outdated, Customer),
+            (Emptied, Customer),
+            (Held, Nobody),
+            (Held, Customer),
+        ];
+        all.map(|(start, hands)| (Work::GivenKey, start, hands, Guard::Open)).into()
+    }
+
+    /// Protected devices.
+    fn guarded() -> Vec<Combination> {
+        use {Hands::*, Start::*};
+        let mut all = vec![(Work::Mend, Good, Nobody, Guard::Aside)];
+        let mut add = |work, start, hands| all.push((work, start, hands, Guard::Serviced));
+        for hands in [Nobody, Account, Team, Development, Customer, Stranger] {
+            add(Work::Mend, Known, hands);
+        }
+        for hands in [Nobody, Account, Development, Customer] {
+            add(Work::NewKey, Known, hands);
+        }
+        for hands in [Nobody, Customer] {
+            add(Work::Mend, Elsewhere, hands);
+        }
+        add(Work::ServerKey, Elsewhere, Development);
+        for start in [Good, Blank, Corrupt, OtherServer] {
+            add(Work::Mend, start, Nobody);
+        }
+        for hands in [Nobody, Account, Customer] {
+            add(Work::Mend, Misplaced, hands);
+        }
+        add(Work::Diagnose, Known, Customer);
+        add(Work::GivenKey, Known, Nobody);
+        all
     }
 
     /// How it comes out when nothing goes wrong: by hand, from ARCHITECTURE.md 4 and cloud-api.md 5.
@@ -172,23 +227,32 @@ impl Case {
             flow: Some(flow),
             keeps_key,
         };
+        match (self.guard, self.start) {
+            (Guard::Aside, _) => return no(Verdict::Fail, "protected"),
+            // Without a key that the cloud knows, or with another server, nobody can open it (device-protocol.md 2.9).
+            (Guard::Serviced, Good) => return no(Verdict::Fail, "service-key-unknown"),
+            (Guard::Serviced, Blank | Corrupt) => return no(Verdict::Fault, "service-refused"),
+            (Guard::Serviced, OtherServer) => return no(Verdict::Fail, "service-server-key"),
+            _ => {}
+        }
         match (self.work, self.start, self.hands) {
             (_, AllZero, _) => no(Verdict::Fault, "key-unreadable"),
             (_, Mismatched, _) => no(Verdict::Fail, "import-invalid"),
-            (_, Protected, _) => no(Verdict::Fail, "protected"),
             (_, _, Stranger) => no(Verdict::Fail, "owner-foreign"),
             (Work::Diagnose, ..) => Calm {
                 flow: Some(Flow::Customer),
-                ..no(Verdict::Fail, "key-corrupt")
+                ..no(Verdict::Fail, if self.start == Known { "key-unknown" } else { "key-corrupt" })
             },
             // Nobody has to give anything for it: the key, which the cloud may not know either, is registered on the way.
-            (Work::Mend, OtherServer, Nobody) => mends(Flow::ProductUnclaimed, true),
+            (Work::Mend, OtherServer | Elsewhere, Nobody) => mends(Flow::ProductUnclaimed, true),
             (_, OtherServer | Elsewhere, _) => mends(Flow::ServerKey, true),
             (_, Misplaced, _) => mends(Flow::Move, true),
             (_, MisplacedBlank, _) => mends(Flow::Move, false),
             (_, MisreadKnown, _) => mends(Flow::Rewrite, true),
+            // The cloud accepted it already: it is written, and no permission is needed.
+            (_, Outdated | Emptied, _) => mends(Flow::Restore, false),
             // A customer's device cannot prove a permission with its present key.
-            (Work::NewKey, _, Customer) => no(Verdict::Fail, "key-unknown"),
+            (Work::NewKey, _, Customer) | (Work::GivenKey, Good, Customer) => no(Verdict::Fail, "key-unknown"),
             (work, start, hands) => {
                 let flow = match hands {
                     Nobody => Flow::ProductUnclaimed,
@@ -196,7 +260,10 @@ impl Case {
                     Development => Flow::Development,
                     Customer | Stranger => Flow::Customer,
                 };
-                mends(flow, work == Work::Mend && matches!(start, Good | Misread))
+                mends(
+                    flow,
+                    work == Work::Mend && matches!(start, Good | Known | Misread) || start == Held,
+                )
             }
         }
     }
@@ -205,8 +272,13 @@ impl Case {
     pub(crate) fn has_key(&self) -> bool {
         !matches!(
             self.start,
-            Start::Blank | Start::MisplacedBlank | Start::Corrupt | Start::AllZero
+            Start::Blank | Start::MisplacedBlank | Start::Emptied | Start::Corrupt | Start::AllZero
         )
+    }
+
+    /// True if this repair puts another key in the place of a valid one that it proves before.
+    pub(crate) fn replaces(&self) -> bool {
+        self.has_key() && !self.calm().keeps_key && self.calm().flow != Some(Flow::Restore)
     }
 
     /// True if this repair moves the device to another product.
@@ -219,196 +291,9 @@ impl Case {
         let flow = self.calm().flow;
         flow == Some(Flow::Customer) && self.work != Work::Diagnose || flow == Some(Flow::Move) && self.hands != Hands::Nobody
     }
-
-    fn scenario(&self, seed: u64) -> Scenario {
-        let key = match self.start {
-            Start::Blank | Start::MisplacedBlank => "blank",
-            Start::Corrupt => "corrupt",
-            Start::AllZero => "all-zero",
-            Start::Misread | Start::MisreadKnown => "misread",
-            _ => "good",
-        };
-        let server = match self.start {
-            Start::OtherServer => "other-key",
-            Start::Elsewhere => "elsewhere",
-            _ => "stand-in",
-        };
-        let mut text = format!(
-            "about = \"a repair\"\nseed = {seed}\n[[slot]]\nnumber = 1\nplatform = \"{}\"\nkey = \"{key}\"\nserver = \"{server}\"\n\
-             name = \"kitchen\"\nnotes = \"of ours\"\n",
-            self.platform
-        );
-        if let Some(owner) = self.hands.owner() {
-            text += &format!("owner = \"{owner}\"\n");
-        }
-        if self.moves() {
-            text += &format!("in-product = {OLD_PRODUCT}\ngroups = [\"eu\"]\n");
-        } else if self.hands != Hands::Development {
-            text += "imported = true\ngroups = [\"eu\"]\n";
-        }
-        if self.start == Start::Protected {
-            text += "protected = true\n";
-        }
-        if matches!(self.start, Start::OtherServer | Start::Elsewhere) {
-            text += "registered = \"present\"\n";
-        }
-        if self.moves() {
-            for (id, slug) in [(NEW_PRODUCT, "new"), (OLD_PRODUCT, "old")] {
-                let platform = self.platform;
-                text += &format!("[[cloud.product]]\nid = {id}\nslug = \"{slug}\"\nplatform = \"{platform}\"\n");
-            }
-        }
-        text += &format!(
-            "[cloud]\nowner = \"{ACCOUNT}\"\nteam = [\"{MATE}\"]\ncustomers = [\"{CUSTOMER}\", \"{OTHER}\"]\n\
-             [[expect]]\nslot = 1\nverdict = \"PASS\"\nkey = \"present-valid\"\nuploads = 1\n"
-        );
-        Scenario::parse(&text).unwrap()
-    }
-
-    pub(crate) fn options(&self) -> Options {
-        let ms = Duration::from_millis;
-        Options {
-            aim: Aim::Repair(Repair {
-                work: self.work,
-                from: if self.moves() {
-                    vec![ProductId(OLD_PRODUCT.to_string())]
-                } else {
-                    Vec::new()
-                },
-                reference: None,
-            }),
-            keys: match self.work {
-                Work::NewKey => KeyPolicy::Generate,
-                _ => KeyPolicy::ReadOrGenerate,
-            },
-            firmware: false,
-            prove: false,
-            timing: Some(Timing {
-                // A device that loses its power makes no key before it is met again.
-                cloud_init: ms(60_000),
-                ..Timing::instant()
-            }),
-            ..Options::default()
-        }
-    }
-
-    /// The rack of this case, ready to be set up again and again.
-    pub(crate) fn prepare(&self, seed: u64) -> Prepared {
-        let entropy: Arc<dyn Entropy> = Arc::new(Seeded::new(seed));
-        VirtualClock::run(|clock| {
-            let world = World::on_virtual_clock(clock);
-            let mut rig = Rig::build(self.scenario(seed), world, Arc::clone(&entropy), &self.options()).unwrap();
-            let (device, start) = rig.start.iter().next().map(|(id, start)| (*id, start.clone())).unwrap();
-            if self.start == Start::Mismatched {
-                rig.cloud = mistaken(&rig.cloud, clock, &entropy, device);
-            }
-            // The model reads as the device does, and misreads this one.
-            let content = classify(&private_slot(self.platform, &start.dct), self.platform.key_kind()).0;
-            let spki = start.spki.or_else(|| content.key().map(|key| key.spki.clone()));
-            if self.start == Start::MisreadKnown {
-                assert!(rig.cloud.made_with(device, spki.as_ref().unwrap()));
-            }
-            Prepared {
-                device,
-                place: rig.cloud.place(device).unwrap(),
-                attributes: rig.cloud.attributes(device).unwrap(),
-                dct: start.dct,
-                spki,
-                rack: rig.store(),
-                seed,
-            }
-        })
-    }
-
-    /// Brings a ledger to where the repair begins.
-    pub(crate) fn begin(&self, prepared: &Prepared, bench: &Bench) {
-        if self.start != Start::MisreadKnown {
-            return;
-        }
-        let (device, wall) = (prepared.device, bench.clock.wall());
-        let content = classify(&private_slot(self.platform, &prepared.dct), self.platform.key_kind()).0;
-        let (key, run) = (content.key().unwrap().clone(), RunId::new(wall, [1; 10]));
-        let product = prepared.place.0.map(|product| ProductId(product.to_string()));
-        let item = Item {
-            id: ItemId::key(run, key.fingerprint),
-            run,
-            device,
-            product,
-            errand: Errand::Key { key },
-            after: None,
-        };
-        let facts = [
-            Fact::RecipeRecorded {
-                hash: Fingerprint([7; 32]),
-                name: "before".into(),
-                text: "name = \"before\"".into(),
-            },
-            Fact::DeviceSeen {
-                slot: SlotNo(1),
-                port: PortPath::new("pci-0000:00:14.0", [9]),
-                identity: Identity::bare(device, self.platform, UsbMode::Dfu, Protection::Open),
-            },
-            Fact::RunStarted {
-                run,
-                device,
-                slot: SlotNo(1),
-                recipe: Fingerprint([7; 32]),
-                plan: vec![StepKind::ReadKey, StepKind::Register],
-                operator: None,
-                work_order: None,
-                reference: None,
-                accepted: None,
-            },
-            Fact::KeyRead { run, device, content },
-            Fact::ItemQueued { item: item.clone() },
-            Fact::ItemSent {
-                item: item.id.clone(),
-                attempt: 1,
-            },
-            Fact::ItemAnswered {
-                item: item.id,
-                attempt: 1,
-                answer: Answer::Accepted {
-                    at: Some(wall),
-                    note: None,
-                },
-            },
-            Fact::RunEnded {
-                run,
-                device,
-                verdict: Verdict::Pass,
-                code: None,
-                why: "registered".into(),
-                proved: false,
-            },
-        ];
-        let durability = Durability::UnsafeForTests;
-        let mut store = Store::open(&bench.ledger, StationId("rig".into()), store::Options { durability }).unwrap();
-        store.append(wall, &facts).unwrap();
-    }
 }
 
-/// A rack that is ready to be set up.
-pub(crate) struct Prepared {
-    pub(crate) rack: Stored,
-    pub(crate) device: DeviceId,
-    /// Product and owner in the cloud.
-    pub(crate) place: (Option<u32>, Option<String>),
-    /// What people wrote about it there.
-    pub(crate) attributes: Attributes,
-    pub(crate) dct: Vec<u8>,
-    pub(crate) spki: Option<Vec<u8>>,
-    pub(crate) seed: u64,
-}
-
-/// The same cloud, which takes the device for one of another platform.
-fn mistaken(cloud: &StandIn, clock: &VirtualClock, entropy: &Arc<dyn Entropy>, device: DeviceId) -> StandIn {
-    let mut state: serde_json::Value = serde_json::from_str(&cloud.to_json()).unwrap();
-    let platform = &mut state["devices"][device.to_string()]["platform"];
-    assert!(platform.is_u64(), "{platform}");
-    *platform = Platform::Boron.id().into();
-    StandIn::from_json(Arc::new(clock.clone()), Arc::clone(entropy), &state.to_string()).unwrap()
-}
+type Combination = (Work, Start, Hands, Guard);
 
 /// Where devices are moved to, and from.
 pub(crate) const NEW_PRODUCT: u32 = 901;

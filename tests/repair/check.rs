@@ -3,39 +3,27 @@
 use std::fs;
 
 use keyrack::{
-    keys::ServerFound,
-    model::{
-        Code, Fact, Outcome, Verdict,
-        diagnosis::Flow,
-        platform::{Segment, Transport},
-        recipe::ServerSettings,
-    },
+    model::{Code, Fact, Outcome, Verdict, diagnosis::Flow},
     sim::cloud::Moved,
-    store::{Standing, UndoVault},
+    store::{Reader, Standing},
 };
 
 use crate::{
     bench::{Bench, Ended},
-    case::{Case, Hands, NEW_PRODUCT, OLD_PRODUCT, Prepared},
+    case::{Case, Guard, Hands, NEW_PRODUCT, OLD_PRODUCT},
     doom::Doom,
     expect::Ends,
     harm::{Harm, Ill, Kind, Sent, Way},
-    witness::{Secrets, Witness, fingerprint, private_slot},
+    prepare::Prepared,
+    witness::{Secrets, Witness, fingerprint, part, private_slot},
 };
 
 /// What is asked after the station was cut, with nothing but the disk left of it.
 pub(crate) fn at_cut(case: &Case, prepared: &Prepared, bench: &Bench, seen: &Witness, secrets: &mut Secrets) {
     secrets.note(case.platform, &seen.dct());
-    let read = bench.facts(prepared.device).iter().any(|f| matches!(f, Fact::KeyRead { .. }));
-    if let Some(spki) = seen.slot_key() {
-        let untouched = prepared.spki.as_ref() == Some(&spki) && !read || made_by_device(seen);
-        let known = || seen.ledger.exists() && seen.in_ledger(&spki);
-        if !untouched && !known() {
-            seen.wrong("I3: at the cut the slot holds a key that the ledger does not know".to_owned());
-        }
-    }
-    for secret in secrets.leaked(bench) {
-        seen.wrong(format!("I6: at the cut, {secret}"));
+    seen.at_cut(bench, prepared.spki.as_deref(), secrets);
+    if case.guard == Guard::Serviced && !is_protected(seen) && !seen.ask(|reader| is_open(reader, seen)) {
+        seen.wrong("G1: at the cut it is open, and the ledger does not say so".to_owned());
     }
 }
 
@@ -69,12 +57,54 @@ pub(crate) fn at_end(
     keys(case, prepared, bench, doom, &row, verdict);
     in_the_cloud(case, prepared, bench, doom, ends, verdict);
     custody(doom, verdict, code);
+    protection(case, seen, code);
+    given(case, prepared, doom, ends.again, verdict, code);
     // The same pair in another layout takes no place but its own: there is nothing to go back to.
-    undo(seen, verdict, code, case.has_key() && !case.calm().keeps_key);
-    for secret in secrets.leaked(bench) {
-        wrong(format!("I6: {secret}"));
+    let replaces_key = case.has_key() && !case.calm().keeps_key;
+    if !seen.undo(verdict) && verdict == Verdict::Quarantined && code == Some("state-unknown") && replaces_key {
+        wrong("I7: nobody can tell, and the undo copy is gone".to_owned());
     }
-    journal(bench, seen);
+    seen.at_large(bench, secrets, "");
+    seen.journal(bench);
+    no_person_is_named(seen);
+}
+
+/// A device that was protected is protected, and the ledger says so.
+fn protection(case: &Case, seen: &Witness, code: Option<&str>) {
+    let (protected, open) = (is_protected(seen), seen.ask(|reader| is_open(reader, seen)));
+    if (case.guard != Guard::Open) != protected {
+        seen.wrong(format!("G2: {code:?}, protected: {protected}"));
+    }
+    if open != (code == Some("not-protected-again")) {
+        seen.wrong(format!("G2: {code:?}, may be open in the ledger: {open}"));
+    }
+}
+
+fn is_protected(seen: &Witness) -> bool {
+    seen.world.with_device(seen.device, |device| device.is_protected()).unwrap()
+}
+
+fn is_open(reader: &Reader, seen: &Witness) -> bool {
+    let row = reader.device(seen.device).unwrap();
+    row.is_some_and(|row| row.unprotected_since.is_some())
+}
+
+/// What is given is on the device, or the device has what it had.
+fn given(case: &Case, prepared: &Prepared, doom: &Doom, again: bool, verdict: Verdict, code: Option<&str>) {
+    let (Some(given), seen) = (&prepared.given, &doom.witness) else {
+        return;
+    };
+    let slot = private_slot(case.platform, &seen.dct());
+    if verdict == Verdict::Pass && slot != *given {
+        seen.wrong("K1: PASS, and it does not hold the pair that was given".to_owned());
+    }
+    // A torn slot that held no key before stays as it is: there is nothing to put back.
+    let torn = matches!(doom.harm(), Some(Harm::Write(..))) && !case.has_key();
+    // Met again after PASS, it has what was given, and nobody gives it another one.
+    let done = again && slot == *given;
+    if code == Some("given-key-absent") && slot != private_slot(case.platform, &prepared.dct) && !torn && !done {
+        seen.wrong("K2: the pair has to be given again, and the old one is not there".to_owned());
+    }
 }
 
 /// Every end and every diagnosis says in words what is and what to do.
@@ -109,8 +139,7 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, row: &keyr
     let unwritten = private_slot(case.platform, &seen.dct()) == private_slot(case.platform, &prepared.dct);
     let slot = if unwritten { prepared.spki.clone() } else { seen.slot_key() };
     let registered = bench.rig.cloud.registered(prepared.device);
-    let read = bench.facts(prepared.device).iter().any(|f| matches!(f, Fact::KeyRead { .. }));
-    let untouched = prepared.spki == slot && !read || made_by_device(seen) && verdict != Verdict::Pass;
+    let untouched = prepared.spki == slot && !seen.was_read(bench) || seen.made_by_device() && verdict != Verdict::Pass;
     if let Some(spki) = &slot
         && !seen.in_ledger(spki)
         && !untouched
@@ -119,6 +148,8 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, row: &keyr
     }
     if let Some(start) = &prepared.spki
         && slot.as_ref() != Some(start)
+        && case.calm().flow != Some(Flow::Restore)
+        && prepared.registered.as_ref() != Some(start)
         && !bench
             .rig
             .cloud
@@ -129,7 +160,7 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, row: &keyr
         wrong("I4: the key of the start is gone, and the cloud never had it".to_owned());
     }
     let calm = case.calm();
-    let powerless = matches!(doom.harm(), Some(Harm::Record(_, Way::Both | Way::Away)));
+    let powerless = matches!(doom.harm(), Some(Harm::Record(_, Way::Both | Way::Away) | Harm::Write(..)));
     if (calm.keeps_key || verdict == Verdict::RolledBack) && case.has_key() && slot != prepared.spki && !powerless {
         wrong("I1: a good key was replaced".to_owned());
     }
@@ -137,13 +168,15 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, row: &keyr
         let segments = case.platform.key_segments(case.platform.row().transport);
         [segments.private, segments.server_key, segments.server_address].map(|segment| part(dct, segment).to_vec())
     };
-    if calm.verdict != Verdict::Pass && kept(&seen.dct()) != kept(&prepared.dct) && !powerless && !made_by_device(seen) {
+    if calm.verdict != Verdict::Pass && kept(&seen.dct()) != kept(&prepared.dct) && !powerless && !seen.made_by_device() {
         wrong("R9: the key store was written to, and nothing may be mended here".to_owned());
     }
     let in_step = verdict == Verdict::Pass || row.last_code == Some(Code::NotKeys);
     if !in_step {
-        let agreed = row.standing == Standing::Agreed;
-        if registered.is_some() && registered != slot && agreed {
+        // A slot that nobody could read again says nothing: that is what the quarantine is for.
+        let torn = slot.is_none() && verdict == Verdict::Quarantined && matches!(doom.harm(), Some(Harm::Write(..)));
+        let agreed = row.standing == Standing::Agreed && !torn;
+        if seen.was_read(bench) && registered.is_some() && registered != slot && agreed {
             wrong("I5: device and cloud are out of step, and the ledger says that they agree".to_owned());
         }
         return;
@@ -162,9 +195,7 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, row: &keyr
             wrong("I2: PASS, and no new key".to_owned());
         }
     }
-    for difference in server_differences(case, bench, seen) {
-        wrong(format!("I2: PASS with a wrong server: {difference}"));
-    }
+    seen.server(case.platform, bench);
 }
 
 /// Owner, product and what people wrote, and the way that the device went through the cloud.
@@ -207,8 +238,12 @@ fn in_the_cloud(case: &Case, prepared: &Prepared, bench: &Bench, doom: &Doom, en
             _ if ends.again => false,
             Kind::Release | Kind::Claim | Kind::CustomerToken | Kind::Revoke | Kind::Attributes => !case.releases(),
             Kind::Upload => {
-                matches!(case.calm().flow, None | Some(Flow::ServerKey | Flow::Rewrite)) || case.hands == Hands::Stranger
+                let torn = matches!(doom.harm(), Some(Harm::Write(..)));
+                let none = [Flow::ServerKey, Flow::Rewrite, Flow::Restore].into_iter();
+                let none: Vec<_> = none.filter(|flow| *flow != Flow::Rewrite || !torn).collect();
+                case.calm().flow.is_none_or(|flow| none.contains(&flow)) || case.hands == Hands::Stranger
             }
+            Kind::Unprotect => case.guard != Guard::Serviced,
             _ => false,
         };
         if alien {
@@ -264,58 +299,12 @@ fn custody(doom: &Doom, verdict: Verdict, code: Option<&str>) {
     }
 }
 
-fn undo(seen: &Witness, verdict: Verdict, code: Option<&str>, replaces_key: bool) {
-    let files = UndoVault::open(&seen.undo).unwrap().list().unwrap();
-    let kept = seen.ask(|reader| reader.kept_undo_copies().unwrap());
-    let kept: Vec<_> = kept.into_iter().map(|row| (row.run, row.device)).collect();
-    let files: Vec<_> = files.into_iter().map(|file| (file.run, file.device)).collect();
-    if matches!(verdict, Verdict::Pass | Verdict::RolledBack) && !files.is_empty() {
-        seen.wrong(format!("I7: {verdict}, and {} undo copies are left", files.len()));
-    }
-    if verdict == Verdict::Quarantined && code == Some("state-unknown") && replaces_key && files.is_empty() {
-        seen.wrong("I7: nobody can tell, and the undo copy is gone".to_owned());
-    }
-    if files != kept {
-        seen.wrong(format!("I7: {} undo copies on disk, {} on record", files.len(), kept.len()));
-    }
-}
-
-/// The journal is what the station said, names nobody, and gives the tables that are there.
-fn journal(bench: &Bench, seen: &Witness) {
-    let on_disk = seen.ask(|reader| reader.records(0, u32::MAX).unwrap());
-    if !on_disk.ends_with(&bench.records.lock().unwrap()) {
-        seen.wrong("I8: the journal is not what the station said".to_owned());
-    }
-    let told = on_disk.iter().map(|record| serde_json::to_string(&record.fact).unwrap());
+fn no_person_is_named(seen: &Witness) {
+    let records = seen.ask(|reader| reader.records(0, u32::MAX).unwrap());
+    let told = records.iter().map(|record| serde_json::to_string(&record.fact).unwrap());
     for fact in told.filter(|fact| fact.contains('@') || fact.contains("kitchen")) {
         seen.wrong(format!("I9: a fact names a person: {fact}"));
     }
-    for difference in seen.ask(|reader| reader.verify(&mut |_| {}).unwrap()) {
-        seen.wrong(format!("I8: {difference}"));
-    }
-}
-
-fn server_differences(case: &Case, bench: &Bench, seen: &Witness) -> Vec<String> {
-    let transport = case.platform.row().transport;
-    let segments = case.platform.key_segments(transport);
-    let dct = seen.dct();
-    let tcp = transport == Transport::Tcp;
-    let wanted = ServerSettings {
-        spki: bench.rig.cloud.server_spki(tcp),
-        host: bench.rig.cloud.server_host(tcp),
-        port: None,
-    };
-    let found = ServerFound::read(
-        part(&dct, segments.server_key),
-        part(&dct, segments.server_address),
-        transport,
-    );
-    let differences = found.differences(&wanted, transport);
-    differences.iter().map(ToString::to_string).collect()
-}
-
-fn part(dct: &[u8], segment: Segment) -> &[u8] {
-    &dct[segment.offset as usize..(segment.offset + segment.len) as usize]
 }
 
 fn warns(fact: &Fact) -> bool {
@@ -326,8 +315,4 @@ fn warns(fact: &Fact) -> bool {
             ..
         }
     )
-}
-
-fn made_by_device(seen: &Witness) -> bool {
-    seen.world.with_device(seen.device, |d| d.counters().keys_made).unwrap() > 0
 }

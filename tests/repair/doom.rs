@@ -15,7 +15,7 @@ use keyrack::{
     sim::{
         clock::{Group, VirtualClock},
         cloud::{BENCH_CLIENT, BENCH_CLIENT_SECRET, DirectHttp},
-        world::POWER_CUT,
+        world::{Cut, Moment, POWER_CUT, TransferPoint},
     },
 };
 use serde_json::json;
@@ -23,8 +23,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     bench::Bench,
-    case::{ACCOUNT, OTHER, Prepared},
+    case::{ACCOUNT, OTHER},
     harm::{Harm, Ill, Kind, Point, Sent, Way},
+    prepare::Prepared,
     witness::Witness,
 };
 
@@ -45,6 +46,7 @@ struct State {
     station: usize,
     group: Option<Arc<Group>>,
     calls: u32,
+    writes: u32,
     struck: bool,
     /// Until when everything ends badly.
     until: Option<Mono>,
@@ -148,7 +150,7 @@ impl Doom {
         // All of a transaction are on disk when the first of them is shown: only the last one is a place of its own.
         let last = match self.harm {
             Some(Harm::Record(wanted, _)) => wanted == record.seq,
-            Some(Harm::Call(..)) => return,
+            Some(Harm::Call(..) | Harm::Write(..)) => return,
             None => self.witness.ask(|reader| reader.records(record.seq, 1).unwrap().is_empty()),
         };
         if !last || matches!(record.fact, Fact::StationStarted { .. }) {
@@ -160,7 +162,7 @@ impl Doom {
             return;
         }
         match way {
-            Way::Station => self.kill(),
+            Way::Station | Way::Anew => self.kill(),
             Way::Both => {
                 self.witness.world.power_cut(None, POWER_CUT);
                 self.kill();
@@ -174,6 +176,29 @@ impl Doom {
                 };
                 drop(self.clock.spawn("hands", Box::new(back)));
             }
+            Way::Device => self.witness.world.power_cut(None, POWER_CUT),
+        }
+    }
+
+    /// Asked by the world at each moment of each transfer.
+    pub(crate) fn transfer(&self, at: &TransferPoint) -> Cut {
+        if !self.witness.transfer(at) || at.moment != Moment::During {
+            return Cut::None;
+        }
+        let number = {
+            let mut state = self.state();
+            if state.station > 0 || state.over {
+                return Cut::None;
+            }
+            state.writes += 1;
+            let number = state.writes - 1;
+            state.passed.push(Point::Write(number));
+            number
+        };
+        match self.harm {
+            Some(Harm::Write(at, Way::Device, _)) if at == number && self.strikes(|_| true) => Cut::Devices,
+            Some(Harm::Write(at, ..)) if at == number && self.strikes(|_| true) => Cut::Both,
+            _ => Cut::None,
         }
     }
 

@@ -3,8 +3,8 @@
 use keyrack::model::{Verdict, recipe::Work};
 
 use crate::{
-    case::{Case, OTHER, Start},
-    harm::{Harm, Ill, Kind},
+    case::{Case, Guard, Hands, OTHER, Start},
+    harm::{Harm, Ill, Kind, Way},
 };
 
 /// How it may end, and whose the device is then.
@@ -54,11 +54,30 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
     let lost = (Verdict::Quarantined, Some("claim-lost"));
     let unsure = (Verdict::Quarantined, Some("state-unknown"));
     let owed = (Verdict::Owed, Some("cloud-unreachable"));
-    let Some(Harm::Call(_, ill)) = harm else {
-        return ends(&[calm]);
+    let absent = (Verdict::Fault, Some("given-key-absent"));
+    let ill = match harm {
+        Some(Harm::Call(_, ill)) => ill,
+        Some(Harm::Record(_, Way::Station | Way::Both) | Harm::Write(_, Way::Both, _)) if case.work == Work::GivenKey => {
+            // It was in the memory of the station that was cut.
+            let torn = matches!(harm, Some(Harm::Write(..))) && case.guard == Guard::Serviced;
+            let may = [calm, absent, unsure];
+            return ends(if torn { &may } else { &may[..2] });
+        }
+        // The power took Service Mode along: one that holds no key cannot sign to be let in again (device-protocol.md 2.9).
+        Some(Harm::Write(..)) if case.guard == Guard::Serviced => return ends(&[calm, unsure]),
+        // A torn key is replaced by a new one, and nothing was prepared to register one: the old content is back then.
+        Some(Harm::Write(..)) if case.start == Start::MisreadKnown && case.hands == Hands::Customer => {
+            return ends(&[calm, (Verdict::RolledBack, Some("rolled-back-refused"))]);
+        }
+        // It was taken out before it showed that it is protected again.
+        Some(Harm::Record(_, Way::Away)) if case.guard == Guard::Serviced => {
+            return ends(&[calm, (Verdict::Fail, Some("not-protected-again"))]);
+        }
+        Some(Harm::Record(..) | Harm::Write(..)) | None => return ends(&[calm]),
     };
     match (ill, struck.kind) {
         // The station asks again, and what was done already it does not do twice.
+        (Ill::Cut, _) if case.work == Work::GivenKey => ends(&[calm, absent]),
         (Ill::Cut | Ill::LostBefore | Ill::LostAfter | Ill::TooMany | Ill::Unavailable, _) => ends(&[calm]),
         // Nobody waits so long, unless the device has a new key: it is held. Whatever was begun in the cloud is brought to
         // its end.
@@ -89,11 +108,12 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
         },
         (Ill::Snatched | Ill::PassedOn, _) => ends(&[calm]),
         // A new key that may be in the cloud is never rolled back, and nobody can tell; the present one is only refused.
-        (Ill::LostThenRefused, Some(Kind::Upload)) if case.work == Work::NewKey => ends(&[denied, unsure]),
+        (Ill::LostThenRefused, Some(Kind::Upload)) if case.replaces() => ends(&[denied, unsure]),
         (Ill::LostThenRefused, Some(Kind::Upload)) if !case.calm().keeps_key || case.start == Start::Misread => ends(&[unsure]),
         (Ill::LostThenRefused, Some(Kind::Upload)) => ends(&[denied]),
         // The look finds that it is so already.
         (Ill::LostThenRefused, _) => ends(&[calm]),
+        (Ill::Refused, Some(Kind::Unprotect)) => ends(&[(Verdict::Fault, Some("service-refused"))]),
         (Ill::Refused, Some(Kind::CustomerToken)) => ends(&[(Verdict::Fault, Some("customer-client"))]),
         (Ill::Refused, Some(Kind::Claim)) => Ends {
             owner: None,
@@ -113,10 +133,13 @@ fn first_ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Stru
         (Ill::Refused, Some(Kind::LookAtTeam)) if !case.moves() => ends(&[foreign]),
         (Ill::Refused, Some(kind)) if kind.looks() && calm.0 != Verdict::Pass => ends(&[denied, foreign, calm]),
         (Ill::Refused, Some(kind)) if kind.looks() && case.moves() => {
-            ends(&[denied, foreign, calm, (Verdict::Fail, Some("import-invalid"))])
+            let mut may = vec![denied, foreign, calm, (Verdict::Fail, Some("import-invalid"))];
+            // Nor where it is: the product of the recipe is asked to open it.
+            may.extend((case.guard == Guard::Serviced).then_some((Verdict::Fault, Some("service-refused"))));
+            ends(&may)
         }
         (Ill::Refused, Some(kind)) if kind.looks() => ends(&[denied, foreign]),
-        (Ill::Refused, Some(Kind::Upload)) if case.work == Work::NewKey => {
+        (Ill::Refused, Some(Kind::Upload)) if case.replaces() => {
             ends(&[denied, (Verdict::RolledBack, Some("rolled-back-refused"))])
         }
         (Ill::Refused, _) => ends(&[denied]),

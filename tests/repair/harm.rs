@@ -10,9 +10,11 @@ pub(crate) enum Harm {
     Record(u64, Way),
     /// At a call of the cloud, counted from 0.
     Call(u32, Ill),
+    /// In the middle of a write to the key store, counted from 0. What that leaves behind is drawn by lot: on so many racks.
+    Write(u32, Way, u64),
 }
 
-/// What is cut at a record.
+/// What is cut at a record, or in a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// The station, as `kill -9` does.
@@ -21,6 +23,10 @@ pub(crate) enum Way {
     Both,
     /// The device is taken out, and is back after five minutes.
     Away,
+    /// The device loses its power for a moment.
+    Device,
+    /// The station; and the next one is given the pair again.
+    Anew,
 }
 
 /// What becomes of a call.
@@ -83,6 +89,8 @@ pub(crate) enum Kind {
     Upload,
     Claim,
     Attributes,
+    /// Half of the exchange that opens a protected device.
+    Unprotect,
     Revoke,
     Other,
 }
@@ -108,6 +116,7 @@ impl Kind {
             (Method::Post, ["v1", "provisioning", _]) => Self::Upload,
             (Method::Post, ["v1", "devices"]) => Self::Claim,
             (Method::Put, ["v1", "products", _, "devices", _]) => Self::Attributes,
+            (Method::Put, ["v1", .., "devices", _, "unprotect"]) => Self::Unprotect,
             (Method::Delete, ["v1", "access_tokens", "current"]) => Self::Revoke,
             _ => Self::Other,
         }
@@ -142,4 +151,5 @@ pub(crate) struct Sent {
 pub(crate) enum Point {
     Record(u64),
     Call(u32, Kind),
+    Write(u32),
 }

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, sync::Mutex};
 
-use keyrack::model::Verdict;
+use keyrack::model::{Verdict, recipe::Work};
 
 use crate::{
     case::Case,
     harm::{Harm, Ill, Kind, Point, Way},
+    prepare::Prepared,
     run::run,
     witness::Wrong,
 };
@@ -16,7 +17,7 @@ use crate::{
 pub(crate) struct Total {
     pub(crate) harms: BTreeMap<String, usize>,
     pub(crate) points: usize,
-    left_out: usize,
+    pub(crate) left_out: usize,
     pub(crate) wrong: Vec<Wrong>,
     verdicts: BTreeMap<String, usize>,
 }
@@ -36,8 +37,8 @@ impl fmt::Display for Total {
 
 /// Harms a case everywhere.
 pub(crate) fn matrix(case: &Case, turn: usize, total: &Mutex<Total>) {
-    let prepared = case.prepare(1);
-    let calm = run(case, &prepared, None, None);
+    let mut racks: BTreeMap<u64, Prepared> = BTreeMap::from([(0, case.prepare(1))]);
+    let calm = run(case, &racks[&0], None, None);
     let (list, left_out) = harms(case, turn, &calm.passed);
     {
         let mut total = total.lock().unwrap();
@@ -48,7 +49,12 @@ pub(crate) fn matrix(case: &Case, turn: usize, total: &Mutex<Total>) {
         }
     }
     for (harm, kind) in list {
-        let mut outcome = run(case, &prepared, Some(harm), kind);
+        let rack = match harm {
+            Harm::Write(_, _, draw) => draw,
+            Harm::Record(..) | Harm::Call(..) => 0,
+        };
+        let prepared = racks.entry(rack).or_insert_with(|| case.prepare(1 + rack));
+        let mut outcome = run(case, prepared, Some(harm), kind);
         if !outcome.struck {
             outcome.wrong.push("it never went wrong".to_owned());
         }
@@ -68,40 +74,46 @@ pub(crate) fn matrix(case: &Case, turn: usize, total: &Mutex<Total>) {
 pub(crate) fn word(harm: Harm) -> String {
     match harm {
         Harm::Record(_, way) => format!("{way:?}").to_lowercase(),
+        Harm::Write(_, way, _) => format!("{way:?} in a write").to_lowercase(),
         Harm::Call(_, ill) => format!("{ill:?}").to_lowercase(),
     }
 }
 
-/// Everything that goes wrong in a case, and how much of it is left out.
-///
-/// Left out is this, and nothing else. Whatever befalls a device at a record besides a cut of the station is tried at each
-/// third record in turn, and neighbouring cases begin with different ones: `KEYRACK_REPAIR_ALL=1` leaves nothing out.
+/// What goes wrong in a case, and how much of it is left out: of all that can, each [`EACH`]th, and neighbouring cases begin
+/// with different ones. The run of another seed takes others, and so many seeds take all of them.
 fn harms(case: &Case, turn: usize, passed: &[Point]) -> (Vec<(Harm, Option<Kind>)>, usize) {
-    let all = wish("KEYRACK_REPAIR_ALL").is_some();
-    let (mut harms, mut left_out) = (Vec::new(), 0);
-    for (n, point) in passed.iter().enumerate() {
+    let mut harms = Vec::new();
+    for point in passed {
         match *point {
             Point::Record(seq) => {
-                harms.push((Harm::Record(seq, Way::Station), None));
-                for (m, way) in [Way::Both, Way::Away].into_iter().enumerate() {
-                    if all || (n + m + turn).is_multiple_of(3) {
-                        harms.push((Harm::Record(seq, way), None));
-                    } else {
-                        left_out += 1;
-                    }
-                }
+                let ways = [Way::Station, Way::Both, Way::Away, Way::Anew];
+                let ways = ways
+                    .into_iter()
+                    .filter(|way| *way != Way::Anew || case.work == Work::GivenKey);
+                harms.extend(ways.map(|way| (Harm::Record(seq, way), None)));
             }
             Point::Call(number, kind) => {
                 let ills = Ill::ALL.into_iter().filter(|ill| befalls(case, *ill, kind));
                 harms.extend(ills.map(|ill| (Harm::Call(number, ill), Some(kind))));
             }
+            Point::Write(number) => {
+                let ways = [Way::Device, Way::Both];
+                harms.extend(
+                    ways.iter()
+                        .flat_map(|way| (0..DRAWS).map(|draw| (Harm::Write(number, *way, draw), None))),
+                );
+            }
         }
     }
-    // For a quick look: each nth harm only.
-    let every = wish("KEYRACK_REPAIR_EVERY").and_then(|n| n.parse().ok()).unwrap_or(1);
+    let number = |name| wish(name).and_then(|n| n.parse().ok());
+    let each = match wish("KEYRACK_REPAIR_ALL") {
+        Some(_) => 1,
+        None => number("KEYRACK_REPAIR_EVERY").unwrap_or(EACH),
+    };
+    let first = (turn + number("KEYRACK_REPAIR_SEED").unwrap_or(0)) % each;
     let count = harms.len();
-    let harms: Vec<_> = harms.into_iter().skip(turn % every).step_by(every).collect();
-    left_out += count - harms.len();
+    let harms: Vec<_> = harms.into_iter().skip(first).step_by(each).collect();
+    let left_out = count - harms.len();
     (harms, left_out)
 }
 
@@ -122,8 +134,13 @@ fn befalls(case: &Case, ill: Ill, kind: Kind) -> bool {
 }
 
 /// What is wished of the matrix, for a look at a part of it: `KEYRACK_REPAIR` (a part of the name of cases),
-/// `KEYRACK_REPAIR_EVERY` (each nth harm), `KEYRACK_REPAIR_ALL`.
+/// `KEYRACK_REPAIR_EVERY` (each nth harm), `KEYRACK_REPAIR_SEED` (which ones of them), `KEYRACK_REPAIR_ALL` (all of them).
 #[expect(clippy::disallowed_methods, reason = "a test has no other way to be told something")]
 pub(crate) fn wish(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+/// Each so many-th of all harms are tried, unless others or all are wished for.
+const EACH: usize = 7;
+/// So many racks have the power cut in the middle of each write.
+const DRAWS: u64 = 3;

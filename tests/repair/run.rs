@@ -7,15 +7,17 @@ use keyrack::{
     edge::{Clock, Entropy, Http},
     model::{DeviceId, Fact, Verdict},
     sim::cloud::DirectHttp,
+    station::Pairs,
 };
 
 use crate::{
     bench::{Bench, Ended},
-    case::{Case, Prepared},
+    case::Case,
     check,
     doom::{AWAY, Doom, Line},
     expect::{Struck, ends},
     harm::{Harm, Ill, Kind, Point, Way},
+    prepare::Prepared,
     witness::{Secrets, Seeded},
 };
 
@@ -44,10 +46,7 @@ pub(crate) fn run(case: &Case, prepared: &Prepared, harm: Option<Harm>, kind: Op
         let watcher = Arc::clone(&doom);
         bench.watch(Arc::new(move |record| watcher.record(record)));
         let observer = Arc::clone(&doom);
-        bench.rig.world.observe(Arc::new(move |at| {
-            observer.witness.transfer(at);
-            keyrack::sim::world::Cut::None
-        }));
+        bench.rig.world.observe(Arc::new(move |at| observer.transfer(at)));
         let work = |limit| {
             let group = bench.clock.group();
             doom.begin(&group);
@@ -55,10 +54,19 @@ pub(crate) fn run(case: &Case, prepared: &Prepared, harm: Option<Harm>, kind: Op
         };
         let mut secrets = Secrets::default();
         secrets.note(case.platform, &prepared.dct);
+        if let Some(given) = &prepared.given {
+            secrets.note_slot(case.platform, given);
+        }
+        let hand_over = || *bench.pairs.lock().unwrap() = prepared.pairs(case.platform);
+        hand_over();
         let mut end = work(LONGEST);
         match (end, harm) {
             (Ended::Cut, _) => {
                 check::at_cut(case, prepared, bench, &doom.witness, &mut secrets);
+                if !matches!(harm, Some(Harm::Record(_, Way::Anew))) {
+                    // It was in the memory of the station alone.
+                    *bench.pairs.lock().unwrap() = Pairs::default();
+                }
                 end = work(LONGEST);
             }
             // Nothing goes without a token: it is started again with another one.
@@ -78,11 +86,15 @@ pub(crate) fn run(case: &Case, prepared: &Prepared, harm: Option<Harm>, kind: Op
         };
         let may = ends(case, prepared.place.1.as_deref(), harm, what);
         check::at_end(case, prepared, bench, &doom, &mut secrets, end, &may);
-        let verdict = bench.verdict(prepared.device).map(|(verdict, _)| verdict);
+        let last = bench.verdict(prepared.device);
+        let verdict = last.as_ref().map(|(verdict, _)| *verdict);
         let calm = case.calm();
-        if calm.verdict == Verdict::Pass && !matches!(verdict, Some(Verdict::Pass | Verdict::Quarantined)) && !what.taken {
+        let mends = calm.verdict == Verdict::Pass && !matches!(verdict, Some(Verdict::Pass | Verdict::Quarantined));
+        let alarm = last.is_some_and(|(_, code)| code.as_deref() == Some("not-protected-again"));
+        if (mends || alarm) && !what.taken {
             // What is told to be done next is to run it again, and that mends it.
             doom.lift();
+            hand_over();
             let end = work(LONGEST);
             let what = Struck { over: true, ..what };
             let may = ends(case, prepared.place.1.as_deref(), None, what);

@@ -1,9 +1,8 @@
 //! What must hold at the instant of a cut, and at the end of every run.
 
 use keyrack::{
-    keys::ServerFound,
-    model::{Fact, Verdict, recipe::KeyPolicy, recipe::ServerSettings},
-    store::{DeviceRow, Standing, UndoVault},
+    model::{Verdict, recipe::KeyPolicy},
+    store::{DeviceRow, Standing},
 };
 
 use crate::{
@@ -16,16 +15,7 @@ use crate::{
 /// What is asked after the station was cut, with nothing but the disk left of it.
 pub(crate) fn at_cut(case: &Case, prepared: &Prepared, bench: &Bench, seen: &Witness, secrets: &mut Secrets) {
     note_secrets(case, prepared, seen, secrets);
-    let read = bench.facts(prepared.device).iter().any(|f| matches!(f, Fact::KeyRead { .. }));
-    if let Some(spki) = seen.slot_key() {
-        let by_itself = prepared.spki.as_ref() == Some(&spki) || made_by_device(bench, prepared);
-        if !(seen.ledger.exists() && seen.in_ledger(&spki)) && (read && prepared.spki.as_ref() == Some(&spki) || !by_itself) {
-            seen.wrong("I3: at the cut the slot holds a key that the ledger does not know".to_owned());
-        }
-    }
-    for secret in secrets.leaked(bench) {
-        seen.wrong(format!("I6: at the cut, {secret}"));
-    }
+    seen.at_cut(bench, prepared.spki.as_deref(), secrets);
 }
 
 /// What is asked when everything is at rest. `calm` is the verdict of the run without a cut.
@@ -62,18 +52,10 @@ pub(crate) fn at_end(
     keys(case, prepared, bench, seen, &row, verdict);
     writes(case, prepared, seen);
     around(case, prepared, seen, verdict);
-    undo(seen, verdict);
-    for secret in secrets.leaked(bench) {
-        wrong(format!("I6: {secret}"));
-    }
+    seen.undo(verdict);
+    seen.at_large(bench, secrets, "");
     imports(bench, seen, &row, verdict);
-    for difference in seen.ask(|reader| reader.verify(&mut |_| {}).unwrap()) {
-        wrong(format!("I8: {difference}"));
-    }
-    let on_disk = seen.ask(|reader| reader.records(0, u32::MAX).unwrap());
-    if *bench.records.lock().unwrap() != on_disk {
-        wrong("I8: the journal is not what the station said".to_owned());
-    }
+    seen.journal(bench);
 }
 
 fn allowed(case: &Case, calm: Option<Verdict>, way: Option<Way>) -> Vec<Verdict> {
@@ -100,7 +82,7 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, seen: &Witness, row: &D
     let print = slot.as_deref().map(fingerprint);
     if let Some(spki) = &slot
         && !seen.in_ledger(spki)
-        && !(case.key == StartKey::Blank && verdict != Verdict::Pass && made_by_device(bench, prepared))
+        && !(case.key == StartKey::Blank && verdict != Verdict::Pass && seen.made_by_device())
         && verdict != Verdict::Fault
     {
         wrong("I3: the slot holds a key that the ledger does not know".to_owned());
@@ -118,10 +100,7 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, seen: &Witness, row: &D
         if row.standing != Standing::Agreed {
             wrong(format!("I2: PASS, and the standing is {:?}", row.standing));
         }
-        let differences = server_differences(case, bench, seen);
-        if !differences.is_empty() {
-            wrong(format!("I2: PASS with a wrong server: {}", differences.join(", ")));
-        }
+        seen.server(case.platform, bench);
     }
     if registered.is_some() && registered != slot && row.standing == Standing::Agreed {
         wrong(format!(
@@ -136,7 +115,7 @@ fn keys(case: &Case, prepared: &Prepared, bench: &Bench, seen: &Witness, row: &D
     }
     if case.policy != KeyPolicy::Generate && case.key == StartKey::Good && slot != prepared.spki {
         let lost = seen.world.with_device(prepared.device, |d| d.counters().torn).unwrap() > 0;
-        if !(lost && made_by_device(bench, prepared)) {
+        if !(lost && seen.made_by_device()) {
             wrong(format!("I9: {} replaced a valid key", case.policy));
         }
     }
@@ -181,19 +160,6 @@ fn around(case: &Case, prepared: &Prepared, seen: &Witness, verdict: Verdict) {
     }
 }
 
-fn undo(seen: &Witness, verdict: Verdict) {
-    let files = UndoVault::open(&seen.undo).unwrap().list().unwrap();
-    let kept = seen.ask(|reader| reader.kept_undo_copies().unwrap());
-    let kept: Vec<_> = kept.into_iter().map(|row| (row.run, row.device)).collect();
-    let files: Vec<_> = files.into_iter().map(|file| (file.run, file.device)).collect();
-    if matches!(verdict, Verdict::Pass | Verdict::RolledBack) && !files.is_empty() {
-        seen.wrong(format!("I7: {verdict}, and {} undo copies are left", files.len()));
-    }
-    if files != kept {
-        seen.wrong(format!("I7: {} undo copies on disk, {} on record", files.len(), kept.len()));
-    }
-}
-
 fn imports(bench: &Bench, seen: &Witness, row: &DeviceRow, verdict: Verdict) {
     use keyrack::sim::cloud::ImportList;
     let imports = bench.rig.cloud.imports(seen.device);
@@ -211,36 +177,6 @@ fn imports(bench: &Bench, seen: &Witness, row: &DeviceRow, verdict: Verdict) {
             row.accepted_product
         ));
     }
-}
-
-fn server_differences(case: &Case, bench: &Bench, seen: &Witness) -> Vec<String> {
-    let transport = case.platform.row().transport;
-    let segments = case.platform.key_segments(transport);
-    let dct = seen.dct();
-    let part =
-        |segment: keyrack::model::platform::Segment| &dct[segment.offset as usize..(segment.offset + segment.len) as usize];
-    let tcp = transport == keyrack::model::platform::Transport::Tcp;
-    let wanted = ServerSettings {
-        spki: bench.rig.cloud.server_spki(tcp),
-        host: bench.rig.cloud.server_host(tcp),
-        port: None,
-    };
-    let found = ServerFound::read(part(segments.server_key), part(segments.server_address), transport);
-    found
-        .differences(&wanted, transport)
-        .iter()
-        .map(ToString::to_string)
-        .collect()
-}
-
-/// The device made a key by itself.
-fn made_by_device(bench: &Bench, prepared: &Prepared) -> bool {
-    bench
-        .rig
-        .world
-        .with_device(prepared.device, |d| d.counters().keys_made)
-        .unwrap()
-        > 0
 }
 
 fn note_secrets(case: &Case, prepared: &Prepared, seen: &Witness, secrets: &mut Secrets) {

@@ -89,7 +89,7 @@ fn devices_that_come_and_go_are_announced() {
         let seen = changed.raised();
         let device = lab.world().unplug(&lab.port(from)).unwrap();
         // By the signal alone: who waits for it is woken.
-        CLOCK.wait(&changed, seen, Some(now() + Duration::from_secs(5)));
+        CLOCK.wait(&changed, seen, Some(now() + LONG));
         assert!(changed.raised() > seen, "slot {from}: nobody was told");
         until("it is not listed any more", || listed(&bus, &lab, from).is_none());
         assert!(listed(&bus, &lab, 2).is_some(), "the other one is where it was");
@@ -184,7 +184,7 @@ fn a_device_that_is_pulled_out_under_a_request_is_gone_and_the_others_go_on() {
                 Cut::None
             }));
             let begun = now();
-            let result = pipe.control(VERSION, &[], Duration::from_secs(10));
+            let result = pipe.control(VERSION, &[], LONG);
             let took = now().since(begun);
             lab.world().observe_no_more();
             // What was answered before the device went may still arrive.
@@ -192,7 +192,7 @@ fn a_device_that_is_pulled_out_under_a_request_is_gone_and_the_others_go_on() {
                 matches!(result, Err(UsbError::Gone | UsbError::Io)) || moment == Moment::After && result.is_ok(),
                 "slot {slot}, {moment:?}: {result:?}"
             );
-            assert!(took < Duration::from_secs(3), "slot {slot}, {moment:?}: after {took:?}");
+            assert!(took < LONG / 2, "slot {slot}, {moment:?}: after {took:?}");
             until("it is not listed any more", || listed(&bus, &lab, slot).is_none());
             assert!(
                 !neighbour.control(VERSION, &[], SHORT).unwrap().is_empty(),
@@ -236,10 +236,7 @@ fn a_device_that_never_answers_costs_its_timeout_and_no_more() {
         Err(UsbError::Timeout)
     );
     let took = now().since(begun);
-    assert!(
-        took >= Duration::from_millis(450) && took < Duration::from_secs(3),
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_millis(450) && took < LONG / 2, "{took:?}");
     assert!(!neighbour.control(VERSION, &[], SHORT).unwrap().is_empty());
     assert!(
         !hangs.control(VERSION, &[], SHORT).unwrap().is_empty(),
@@ -263,4 +260,7 @@ const UNKNOWN: Setup = Setup {
     index: 0,
     length: 64,
 };
-const SHORT: Duration = Duration::from_secs(2);
+/// More than an answer takes on a host that is busy with other things.
+const SHORT: Duration = Duration::from_secs(20);
+/// What nobody may wait for.
+const LONG: Duration = Duration::from_secs(60);

@@ -4,7 +4,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fmt, fs,
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -73,6 +74,17 @@ enum When {
     Wire(Phase, Moment),
 }
 
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fact(kind) => write!(f, "when {kind} is on disk"),
+            Self::Wire(phase, Moment::Before) => write!(f, "before {phase:?}"),
+            Self::Wire(phase, Moment::During) => write!(f, "in the middle of {phase:?}"),
+            Self::Wire(phase, Moment::After) => write!(f, "after {phase:?}"),
+        }
+    }
+}
+
 /// A rack with its cloud, new or as the last cut left it.
 struct Rack {
     world: World,
@@ -95,7 +107,9 @@ fn one_stretch() {
     let number = count(&lasting.join("rack"));
     let state = disk.join(format!("rack-{number}"));
     let rack = Rack::set_up(&lasting.join(format!("rack-{number}")));
-    rack.after_a_cut(&state);
+    if next > 0 && state.exists() {
+        rack.after_a_cut(&state);
+    }
     let left = rack.devices.len() - ended(&state).len();
     let config = rack.folder.join("station.toml");
     let arguments = [
@@ -129,6 +143,7 @@ fn one_stretch() {
             world.save(&folder.join("world")).unwrap();
             fs::write(folder.join("cloud.json"), cloud.to_json()).unwrap();
             fs::write(lasting.join("next"), (next + 1).to_string()).unwrap();
+            tell(&folder, &format!("cut {}: rack {number}, {}", next + 1, MOMENTS[next]));
             fs::write("/proc/sysrq-trigger", "b").unwrap();
             CLOCK.sleep(FOR_GOOD);
         }
@@ -155,6 +170,10 @@ fn one_stretch() {
     }
     // It was through before the next cut came.
     rack.required(&state);
+    tell(
+        &rack.folder,
+        &format!("rack {number} is done: device, cloud and ledger agree"),
+    );
     let lasting = rack.folder.parent().unwrap();
     fs::write(lasting.join("rack"), (number + 1).to_string()).unwrap();
 }
@@ -173,7 +192,12 @@ impl Rack {
             assert!(world.load(&folder.join("world")).unwrap() > 0);
         } else {
             let scenario = Scenario::parse_on(SCENARIO, controllers.topology()).unwrap();
-            let rig = Rig::build(scenario, world.clone(), Arc::new(SystemEntropy), &Options::default()).unwrap();
+            // A small application: the power is to fail in all that comes after it, too.
+            let options = Options {
+                application: 12 << 10,
+                ..Options::default()
+            };
+            let rig = Rig::build(scenario, world.clone(), Arc::new(SystemEntropy), &options).unwrap();
             cloud = rig.cloud.clone();
             server = https::serve(cloud.clone(), CLOUD, false).unwrap();
             let http = ReqwestHttp::new(&HttpConfig {
@@ -212,9 +236,12 @@ impl Rack {
             .map(print)
     }
 
-    /// What must hold when the machine has just come up: the ledger is whole, and knows each key that a device holds and
-    /// that is not the one it came with.
+    /// What must hold when the machine has just come up: the power was really cut; the ledger is whole; it has each record that
+    /// the station ever said it has; and it knows each key that a device holds and that is not the one it came with.
     fn after_a_cut(&self, state: &Path) {
+        let kernel = Command::new("dmesg").output().unwrap().stdout;
+        let replayed = String::from_utf8_lossy(&kernel).contains("EXT4-fs (vda): recovery complete");
+        assert!(replayed, "the disk of the ledger came up as after an orderly end");
         let ledger = state.join("ledger");
         if !ledger.exists() {
             return;
@@ -222,11 +249,43 @@ impl Rack {
         let reader = Reader::open(&ledger).unwrap();
         let wrong = reader.verify(&mut |_| {}).unwrap();
         assert!(wrong.is_empty(), "the ledger is not what its journal says: {wrong:?}");
+        let records = reader.records(0, u32::MAX).unwrap();
+        let facts: BTreeMap<u64, Value> = records
+            .iter()
+            .map(|record| (record.seq, serde_json::to_value(&record.fact).unwrap()))
+            .collect();
+        let said = self.said();
+        for (seq, fact) in &said {
+            assert_eq!(facts.get(seq), Some(fact), "record {seq} was said to be on disk");
+        }
+        let mut known = 0;
         for device in &self.devices {
             let Some(held) = self.held(*device) else { continue };
-            let known = held == self.start[&device.to_string()] || !reader.key_rows(held).unwrap().is_empty();
-            assert!(known, "{device} holds a key that the ledger does not know");
+            let fits = held == self.start[&device.to_string()] || !reader.key_rows(held).unwrap().is_empty();
+            assert!(fits, "{device} holds a key that the ledger does not know");
+            known += 1;
         }
+        let (all, said) = (records.len(), said.len());
+        tell(
+            &self.folder,
+            &format!("  up again: {all} records, {said} of them announced, all there; {known} keys in devices, all known"),
+        );
+    }
+
+    /// What the stations on this rack announced as being on disk, by the number of the record.
+    fn said(&self) -> BTreeMap<u64, Value> {
+        let files = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
+        let output = files.filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("stdout-"))
+        });
+        let text: String = output.map(|path| fs::read_to_string(path).unwrap() + "\n").collect();
+        // The last line of one whose power was cut may be half a line.
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line["event"] == "fact")
+            .map(|mut line| (line["seq"].as_u64().unwrap(), line["fact"].take()))
+            .collect()
     }
 
     /// What an undisturbed run leaves.
@@ -244,11 +303,20 @@ impl Rack {
             let registered = self.cloud.registered(*device).as_deref().map(print);
             assert_eq!(registered, Some(held), "{device}: cloud and device agree");
             let records = reader.device_records(*device, None, u32::MAX).unwrap();
-            let runs = records
-                .iter()
-                .filter(|record| matches!(record.fact, Fact::RunStarted { .. }))
-                .count();
-            assert_eq!(runs, 1, "{device}: one run, resumed and never begun anew");
+            // One after the other: a station that comes up begins anew only with a device whose run was over, and that is still
+            // plugged in.
+            let (mut runs, mut open) = (0, false);
+            for record in records.iter().rev() {
+                match record.fact {
+                    Fact::RunStarted { .. } => {
+                        assert!(!open, "{device}: a run was begun anew, and not resumed");
+                        (runs, open) = (runs + 1, true);
+                    }
+                    Fact::RunEnded { .. } => open = false,
+                    _ => {}
+                }
+            }
+            assert!(runs >= 1 && !open, "{device}: {runs} runs");
             let lost = |fact: &Fact| {
                 matches!(
                     fact,
@@ -261,8 +329,8 @@ impl Rack {
             let lost = records.iter().filter(|record| lost(&record.fact)).count();
             let imports = self.cloud.imports(*device).len();
             assert!(
-                imports <= 1 + lost,
-                "{device}: imported {imports} times, and {lost} answers were lost"
+                imports <= runs + lost,
+                "{device}: imported {imports} times in {runs} runs, and {lost} answers were lost"
             );
         }
         for folder in ["undo", "undo/restore"] {
@@ -293,6 +361,13 @@ fn ended(state: &Path) -> BTreeSet<DeviceId> {
         }
     };
     records.into_iter().filter_map(|record| of(record.fact)).collect()
+}
+
+/// Leaves a line for the script that boots the guest.
+fn tell(rack: &Path, line: &str) {
+    let path = rack.parent().unwrap().join("told");
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    writeln!(file, "{line}").unwrap();
 }
 
 fn count(file: &Path) -> usize {

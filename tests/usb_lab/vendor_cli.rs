@@ -87,6 +87,42 @@ fn it_lists_devices_and_takes_them_into_dfu_mode_and_back() {
 
 #[test]
 #[ignore = "needs the guest of scripts/usb-lab"]
+fn it_identifies_and_inspects_devices_by_their_serial_ports() {
+    let lab = Lab::of(&["argon", "p2", "photon\nos = \"2.3.1\"", "boron"]);
+    lab.settled(4);
+    let mut vendor = vendor(&lab);
+    let list = vendor.run(&["serial", "list"]).well();
+    assert!(list.contains("Found 4 devices"), "{list}");
+    for (slot, kind, more) in [
+        (1, "Argon", &[][..]),
+        (2, "P2", &[]),
+        (3, "Photon", &["2.3.1"]),
+        // By control requests: from Device OS 6 on the console does not say it.
+        (4, "Boron", &["Your IMEI is 35", "Your ICCID is 8901"]),
+    ] {
+        let id = lab.device(slot).to_string();
+        let line = list.lines().find(|line| line.contains(&id));
+        let port = line.and_then(|line| line.split_once(" - ")).map(|(port, _)| port);
+        let port = port.unwrap_or_else(|| panic!("{id}: {list}"));
+        assert!(line.is_some_and(|line| line.contains(kind)), "{list}");
+        let said = vendor.run(&["serial", "identify", "--port", port]).well();
+        for part in [
+            format!("Your device id is {id}"),
+            "Your system firmware version is ".to_owned(),
+        ]
+        .iter()
+        .map(String::as_str)
+        .chain(more.iter().copied())
+        {
+            assert!(said.contains(part), "{part:?}: {said}");
+        }
+        let said = vendor.run(&["serial", "inspect", "--port", port]).well();
+        assert!(said.contains("Integrity: PASS") && !said.contains("FAIL"), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "needs the guest of scripts/usb-lab"]
 fn it_saves_keys_that_keyrack_reads_too() {
     let lab = Lab::of(&RACK);
     let mut vendor = vendor(&lab);

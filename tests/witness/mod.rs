@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
+mod rest;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -16,7 +18,7 @@ use std::{
 
 use keyrack::{
     edge::Entropy,
-    model::{DeviceId, Fingerprint, KeyKind, Platform},
+    model::{DeviceId, Fact, Fingerprint, KeyKind, Platform, diagnosis::Flow},
     sim::{
         cloud::StandIn,
         world::{Moment, Phase, TransferPoint, World},
@@ -24,6 +26,8 @@ use keyrack::{
     store::{Origin, Reader},
 };
 use sha2::{Digest, Sha256};
+
+pub(crate) use rest::part;
 
 use crate::bench::Bench;
 
@@ -124,12 +128,20 @@ impl Witness {
             self.wrong("I3: a write to the key store while the slot holds a key that the ledger does not know".to_owned());
         }
         let rows = self.ask(|reader| reader.key_rows(fingerprint(&spki)).unwrap());
-        let made_here = rows.iter().any(|row| row.origin == Origin::Made);
+        let at_hand = rows.iter().any(|row| matches!(row.origin, Origin::Made | Origin::Given));
         let accepted = self
             .cloud
             .uploads(self.device)
             .iter()
             .any(|upload| upload.accepted && upload.spki == spki);
+        // What the cloud accepted last needs nobody's permission to come back.
+        let restored = self
+            .ask(|reader| reader.records(0, u32::MAX).unwrap())
+            .into_iter()
+            .any(|record| {
+                matches!(record.fact, Fact::Diagnosed { device, diagnosis, .. }
+                if device == self.device && diagnosis.flow == Some(Flow::Restore))
+            });
         // One that the device made after a write had lost its key store is worth less than the key of before.
         let stopgap = self
             .world
@@ -137,7 +149,7 @@ impl Witness {
                 device.counters().torn > 0 && device.counters().keys_made > 0
             })
             .unwrap();
-        if key && !made_here && !accepted && !stopgap {
+        if key && !at_hand && !accepted && !restored && !stopgap {
             self.wrong("I4: a key that the cloud never accepted is overwritten".to_owned());
         }
     }
@@ -159,7 +171,12 @@ pub(crate) struct Secrets(BTreeSet<Vec<u8>>);
 impl Secrets {
     /// Those that a key store holds now.
     pub(crate) fn note(&mut self, platform: Platform, dct: &[u8]) {
-        self.0.extend(secret(platform, &private_slot(platform, dct)));
+        self.note_slot(platform, &private_slot(platform, dct));
+    }
+
+    /// That of a private key as it stands in a slot.
+    pub(crate) fn note_slot(&mut self, platform: Platform, slot: &[u8]) {
+        self.0.extend(secret(platform, slot));
     }
 
     /// Private bytes in any file of ledger or undo folder, as they are or in hexadecimal.
@@ -184,8 +201,7 @@ impl Secrets {
 
 /// The private key slot of a device, out of its key store.
 pub(crate) fn private_slot(platform: Platform, dct: &[u8]) -> Vec<u8> {
-    let private = platform.key_segments(platform.row().transport).private;
-    dct[private.offset as usize..(private.offset + private.len) as usize].to_vec()
+    part(dct, platform.key_segments(platform.row().transport).private).to_vec()
 }
 
 /// Bytes from the middle of the private numbers: of the scalar, or of the first prime (device-protocol.md 4.3).

@@ -12,8 +12,12 @@
 //! | `wire.rs` | control transfers for each page that is written |
 //! | `ledger.rs` | commits, and a ledger of a million devices |
 //! | `repair.rs` | what repairs ask of the cloud, and how long they take |
+//! | `flow.rs` | the flows of repair, with a device that needs each |
+//! | `handed.rs` | what a rehearsed station knows and is given beforehand |
 //! | `rehearsal.rs` | a station on a simulated rack in virtual time |
 
+mod flow;
+mod handed;
 mod ledger;
 mod rack;
 mod rehearsal;

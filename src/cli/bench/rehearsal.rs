@@ -32,7 +32,7 @@ use crate::{
     store::{self, Store, UndoVault},
 };
 
-use super::file;
+use super::{file, handed::Handed};
 
 /// What is played.
 pub(super) struct Rehearsal<'a> {
@@ -45,6 +45,8 @@ pub(super) struct Rehearsal<'a> {
     /// How the limit for all calls is scaled: so much shorter is the cloud's window with so many fewer requests in it, and
     /// so much smaller the station's burst. 1 is the real one.
     pub(super) scale: u32,
+    /// What the station knows and has before.
+    pub(super) handed: Handed,
     /// A directory for it alone; a ledger in it is gone on with.
     pub(super) folder: &'a Path,
 }
@@ -114,6 +116,9 @@ impl Rehearsal<'_> {
                 Arc::clone(&entropy),
             )))
         };
+        let ledger = self.folder.join("ledger");
+        let mut store = Store::open(&ledger, StationId("rehearsal".to_owned()), store::Options::default())?;
+        let pairs = self.handed.begin(&rig, &mut store, clock, &*entropy)?;
         let world = station::World {
             clock: Arc::clone(&group) as Arc<dyn Clock>,
             entropy: Arc::clone(&entropy),
@@ -122,7 +127,7 @@ impl Rehearsal<'_> {
             undo: sealed("undo")?,
             restore: sealed("restore")?,
             clients: rig.clients(),
-            pairs: station::Pairs::default(),
+            pairs,
             pins: station::Pins::default(),
         };
         let shelf = rig.shelf()?;
@@ -132,7 +137,7 @@ impl Rehearsal<'_> {
 
         let shown: Arc<Mutex<Shown>> = Arc::default();
         let ended: Arc<Mutex<Option<Result<(), CliError>>>> = Arc::default();
-        let (seen, told, ledger) = (Arc::clone(&shown), Arc::clone(&ended), self.folder.join("ledger"));
+        let (seen, told) = (Arc::clone(&shown), Arc::clone(&ended));
         let hands = Hands {
             clock: Arc::clone(&group) as Arc<dyn Clock>,
             world: rig.world.clone(),
@@ -148,7 +153,6 @@ impl Rehearsal<'_> {
                 Event::Durable { .. } | Event::Progress { .. } => {}
             };
             let work = || -> Result<(), CliError> {
-                let store = Store::open(&ledger, StationId("rehearsal".to_owned()), store::Options::default())?;
                 let mut station = Station::start(world, store, setting, shelf, &Tuning::default(), &mut watch)?;
                 let (clock, remote) = (Arc::clone(&hands.clock), station.remote());
                 drop(clock.spawn("hands", Box::new(move || hands.work(&remote))));

@@ -1,24 +1,24 @@
 //! Repairs: what each flow asks of the cloud and how long it takes, how long a customer's device has no owner, and whether
 //! a thousand devices stay below the cloud's limits.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
 
 use super::{
     super::{Context, error::CliError, exit::ExitCode},
-    Place, figure, note,
-    rehearsal::{Exchange, Played, Rehearsal},
+    Place, figure,
+    flow::{FLOWS, Flow},
+    note,
+    rehearsal::{Exchange, Played},
     share,
 };
 use crate::{
-    cli::rig::Options,
     model::{
         DeviceId, Fact, RunId, Verdict, Wall,
         outbox::{Answer, ItemId},
-        recipe::{Aim, KeyPolicy, Repair, Work},
     },
-    sim::{device::Timing, world::scenario::Scenario},
+    sim::device::Timing,
 };
 
 #[derive(Args, Debug)]
@@ -94,168 +94,9 @@ pub(super) fn run(args: &RepairArgs, context: &Context) -> Result<ExitCode, CliE
     Ok(ExitCode::Passed)
 }
 
-/// A device that needs one flow, in the words of scenarios.
-#[derive(Clone, Copy)]
-struct Flow {
-    name: &'static str,
-    platform: &'static str,
-    device: &'static str,
-    work: Work,
-    /// It is moved to another product.
-    moves: bool,
-}
-
-/// One device for each flow.
-const FLOWS: [Flow; 7] = [
-    Flow {
-        name: "server_key",
-        device: "imported = true\nregistered = \"present\"\nserver = \"other-key\"\nowner = \"ann@home.test\"\n",
-        ..ARGON
-    },
-    Flow {
-        name: "development",
-        device: "owner = \"operator@bench.test\"\n",
-        ..ARGON
-    },
-    Flow {
-        name: "product_account",
-        device: "imported = true\nowner = \"operator@bench.test\"\n",
-        ..ARGON
-    },
-    Flow {
-        name: "product_unclaimed",
-        device: "imported = true\n",
-        ..ARGON
-    },
-    Flow {
-        name: "new_key",
-        device: "imported = true\nowner = \"operator@bench.test\"\n",
-        work: Work::NewKey,
-        ..ARGON
-    },
-    Flow {
-        name: "move",
-        device: "in-product = 902\n",
-        moves: true,
-        ..ARGON
-    },
-    Flow {
-        name: "customer",
-        device: "imported = true\nowner = \"ann@home.test\"\nname = \"kitchen\"\nnotes = \"n\"\ngroups = [\"eu\"]\n",
-        ..ARGON
-    },
-];
-
-/// A device that nobody owns, with a key that the cloud does not know.
-const ARGON: Flow = Flow {
-    name: "",
-    platform: "argon",
-    device: "",
-    work: Work::Mend,
-    moves: false,
-};
-
-impl Flow {
-    fn named(name: &str) -> Self {
-        FLOWS.into_iter().find(|flow| flow.name == name).unwrap_or(ARGON)
-    }
-
-    fn customers() -> Self {
-        Self::named("customer")
-    }
-
-    fn new_keys() -> Self {
-        Self::named("new_key")
-    }
-
-    fn accounts() -> Self {
-        Self::named("product_account")
-    }
-
-    /// Plays one device.
-    fn play(self, folder: &Path) -> Result<Played, CliError> {
-        self.play_many(folder, 1, 1, &Timing::default(), 1)
-    }
-
-    /// Plays so many devices on so many slots. All of them must pass, or nothing was measured.
-    fn play_many(self, folder: &Path, devices: u16, slots: u16, timing: &Timing, scale: u32) -> Result<Played, CliError> {
-        let played = Rehearsal {
-            scenario: self.scenario(devices)?,
-            options: self.options(timing.clone()),
-            slots,
-            scale,
-            folder,
-        }
-        .play()?;
-        let astray = if self.moves { 0 } else { played.astray };
-        let passed = played
-            .runs()
-            .values()
-            .filter(|(_, verdict)| *verdict == Some(Verdict::Pass))
-            .count();
-        match astray + usize::from(devices) - passed {
-            0 => Ok(played),
-            found => Err(CliError::World { found }),
-        }
-    }
-
-    fn scenario(self, devices: u16) -> Result<Scenario, CliError> {
-        use std::fmt::Write as _;
-        let mut text = String::from("about = \"Devices that need one flow, all alike.\"\nseed = 1\n");
-        for slot in 1..=devices {
-            let server = if self.device.contains("server") {
-                ""
-            } else {
-                "server = \"stand-in\"\n"
-            };
-            let _ = write!(
-                text,
-                "\n[[slot]]\nnumber = {slot}\nplatform = \"{}\"\nwifi = \"bench\"\n{server}{}\
-                 \n[[expect]]\nslot = {slot}\nverdict = \"PASS\"\nkey = \"present-valid\"\nuploads = 1\n",
-                self.platform, self.device
-            );
-        }
-        if devices > 1 || self.moves {
-            // As on a pallet: the recipe names the product.
-            let work = serde_json::to_value(self.work).map_or_else(|_| String::new(), |work| work.to_string());
-            let _ = writeln!(text, "[repair]\nwork = {work}");
-        }
-        if self.moves {
-            text.push_str("from = [902]\n");
-            for (id, slug) in [(901, "new"), (902, "old")] {
-                let _ = writeln!(
-                    text,
-                    "[[cloud.product]]\nid = {id}\nslug = \"{slug}\"\nplatform = \"{}\"",
-                    self.platform
-                );
-            }
-        }
-        text.push_str("[cloud]\nowner = \"operator@bench.test\"\ncustomers = [\"ann@home.test\"]\n");
-        Ok(Scenario::parse(&text)?)
-    }
-
-    fn options(self, timing: Timing) -> Options {
-        Options {
-            aim: Aim::Repair(Repair {
-                work: self.work,
-                from: Vec::new(),
-                reference: None,
-            }),
-            keys: if self.work == Work::NewKey {
-                KeyPolicy::Generate
-            } else {
-                KeyPolicy::ReadOrGenerate
-            },
-            firmware: false,
-            timing: Some(timing),
-            ..Options::default()
-        }
-    }
-}
-
 impl Played {
     /// Each run with its device and how it ended.
-    fn runs(&self) -> BTreeMap<RunId, (DeviceId, Option<Verdict>)> {
+    pub(super) fn runs(&self) -> BTreeMap<RunId, (DeviceId, Option<Verdict>)> {
         let mut runs = BTreeMap::new();
         for record in &self.records {
             match &record.fact {
@@ -403,5 +244,30 @@ mod tests {
         assert_eq!((played.runs().len(), played.too_many(), played.astray), (2, 0, 0));
         assert!(played.before_proof() >= 2.0 && played.all_calls() > played.before_proof());
         assert!(played.seconds() > 0.0 && played.took() > Duration::ZERO);
+    }
+
+    #[test]
+    fn each_flow_is_the_one_that_is_played() {
+        use crate::model::diagnosis::Flow as Proposed;
+        for (name, proposed) in [
+            ("server_key", Proposed::ServerKey),
+            ("rewrite", Proposed::Rewrite),
+            ("service_mode", Proposed::ProductUnclaimed),
+            ("given_key", Proposed::ProductUnclaimed),
+            ("restore", Proposed::Restore),
+            ("move", Proposed::Move),
+            ("customer", Proposed::Customer),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let flow = FLOWS.into_iter().find(|flow| flow.name == name).unwrap();
+            let played = flow.play(folder.path()).unwrap();
+            let flows = played.records.iter().filter_map(|record| match &record.fact {
+                Fact::Diagnosed { diagnosis, .. } => diagnosis.flow,
+                _ => None,
+            });
+            assert_eq!(flows.collect::<Vec<_>>(), [proposed], "{name}");
+            let opened = |record: &crate::model::Record| matches!(record.fact, Fact::ServiceOpened { .. });
+            assert_eq!(played.records.iter().any(opened), name == "service_mode");
+        }
     }
 }

@@ -12,19 +12,22 @@ fn run_seeing(drive: &mut Drive, device: &CloudDevice) -> Vec<Duration> {
         while !drive.effects.is_empty() {
             match drive.effects.remove(0) {
                 Effect::Order { slot, order } => drive.obey(slot, order),
-                Effect::Call(Call::Look {
-                    about: about @ About::Proof(_),
-                    ..
-                }) => {
+                Effect::Call(
+                    line,
+                    Call::Look {
+                        about: about @ About::Proof(_),
+                        ..
+                    },
+                ) => {
                     asked.push(drive.now.0);
                     let at = Some(drive.wall());
                     let found = Looked::Device {
                         device: device.clone(),
                         at,
                     };
-                    drive.give(&Input::Cloud(Reply::Looked { about, found }));
+                    drive.give(&Input::Cloud(line, vec![Reply::Looked { about, found }]));
                 }
-                Effect::Call(call) => drive.reply(&call, &mut by_the_book),
+                Effect::Call(line, call) => drive.reply(line, &call, &mut by_the_book),
                 _ => {}
             }
         }
@@ -52,13 +55,13 @@ fn locked(call: &Call) -> Option<Answer> {
 }
 
 /// Plays by the book, but for `cloud`, until the cloud was asked for this; the call is taken off the list.
-fn until_asked(drive: &mut Drive, wanted: impl Fn(&Call) -> bool) -> Call {
+fn until_asked(drive: &mut Drive, wanted: impl Fn(&Call) -> bool) -> (Line, Call) {
     for _ in 0..100 {
         while !drive.effects.is_empty() {
             match drive.effects.remove(0) {
                 Effect::Order { slot, order } => drive.obey(slot, order),
-                Effect::Call(call) if wanted(&call) => return call,
-                Effect::Call(call) => drive.reply(&call, &mut by_the_book),
+                Effect::Call(line, call) if wanted(&call) => return (line, call),
+                Effect::Call(line, call) => drive.reply(line, &call, &mut by_the_book),
                 _ => {}
             }
         }
@@ -129,7 +132,7 @@ fn the_proof_is_asked_for_after_one_two_and_then_every_five_seconds() {
 fn a_proof_is_over_at_its_very_deadline() {
     let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
     drive.plug();
-    let call = until_asked(&mut drive, |call| {
+    let (_, call) = until_asked(&mut drive, |call| {
         matches!(
             call,
             Call::Look {
@@ -216,13 +219,13 @@ fn a_token_that_is_not_accepted_does_not_end_what_is_only_looked_at() {
 fn an_answer_to_an_earlier_attempt_or_to_what_was_not_sent_is_dropped() {
     let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
     drive.plug();
-    let Call::Upload { item, attempt, .. } = until_asked(&mut drive, |call| matches!(call, Call::Upload { .. })) else {
+    let (line, Call::Upload { item, attempt, .. }) = until_asked(&mut drive, |call| matches!(call, Call::Upload { .. })) else {
         unreachable!("an upload")
     };
     let mut answer = |attempt, answer: Answer| {
         let item = item.clone();
         let before = drive.facts.len();
-        drive.give(&Input::Cloud(Reply::Item { item, attempt, answer }));
+        drive.give(&Input::Cloud(line, vec![Reply::Item { item, attempt, answer }]));
         let facts = drive.facts[before..].iter();
         let answered = facts.filter(|(_, f)| matches!(f, Fact::ItemAnswered { .. })).count();
         (answered, drive.facts.len() - before)
@@ -241,9 +244,9 @@ fn an_answer_to_an_earlier_attempt_or_to_what_was_not_sent_is_dropped() {
 fn an_import_that_was_accepted_while_its_device_was_away_is_not_repeated() {
     let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
     drive.plug();
-    let import = until_asked(&mut drive, |call| matches!(call, Call::Import { .. }));
+    let (line, import) = until_asked(&mut drive, |call| matches!(call, Call::Import { .. }));
     drive.unplug();
-    drive.reply(&import, &mut by_the_book);
+    drive.reply(line, &import, &mut by_the_book);
     assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
     let sent = |f: &Fact| matches!(f, Fact::ItemSent { item, .. } if item.0.ends_with("/import"));
     assert_eq!(drive.count(sent), 1);
@@ -253,10 +256,10 @@ fn an_import_that_was_accepted_while_its_device_was_away_is_not_repeated() {
 fn a_key_that_was_accepted_while_its_device_was_away_is_not_sent_again() {
     let mut drive = Drive::new(recipe(KeyPolicy::Read), valid(1));
     drive.plug();
-    let upload = until_asked(&mut drive, |call| matches!(call, Call::Upload { .. }));
+    let (line, upload) = until_asked(&mut drive, |call| matches!(call, Call::Upload { .. }));
     drive.mode = UsbMode::Normal;
     drive.unplug();
-    drive.reply(&upload, &mut by_the_book);
+    drive.reply(line, &upload, &mut by_the_book);
     assert_eq!(drive.run(&mut by_the_book), Some((Verdict::Pass, None)));
     assert_eq!(drive.keys(), ["01"]);
     assert!(
@@ -278,13 +281,13 @@ fn a_look_is_asked_for_once_and_used_in_the_moment_in_which_it_was_made() {
             }
         )
     };
-    let look = until_asked(&mut drive, about_item);
+    let (line, look) = until_asked(&mut drive, about_item);
     for _ in 0..60 {
         drive.pass_time(Duration::from_secs(1));
     }
     assert!(drive.effects.is_empty(), "asked again: {:?}", drive.effects);
     // It could not be told: to be asked again in a second, which is when the core wants to be woken.
-    drive.reply(&look, &mut |_| Some(down()));
+    drive.reply(line, &look, &mut |_| Some(down()));
     let wake = drive.rack.next_tick(drive.now, drive.wall()).expect("it wants to be woken");
     assert_eq!(wake.since(drive.now), Duration::from_secs(1));
     // While nothing may be sent it is not woken again and again for what it cannot do.
@@ -294,14 +297,14 @@ fn a_look_is_asked_for_once_and_used_in_the_moment_in_which_it_was_made() {
     drive.now = wake;
     drive.give(&Input::Tick);
     assert!(!drive.effects.is_empty(), "at that very instant");
-    let look = until_asked(&mut drive, about_item);
+    let (line, look) = until_asked(&mut drive, about_item);
     // Meanwhile the token is not accepted any more: the key cannot go, and what was seen is out of date.
     drive.rack.outbox.locked = Some("gone".into());
-    drive.reply(&look, &mut by_the_book);
+    drive.reply(line, &look, &mut by_the_book);
     assert!(drive.effects.is_empty());
     drive.give(&Input::Command(Command::TokenRenewed));
     assert!(
-        matches!(&drive.effects[..], [Effect::Call(call)] if about_item(call)),
+        matches!(&drive.effects[..], [Effect::Call(_, call)] if about_item(call)),
         "{:?}",
         drive.effects
     );
@@ -320,16 +323,16 @@ fn a_refusal_says_that_the_cloud_holds_the_device_in_quarantine_or_denies_it() {
             while !drive.effects.is_empty() {
                 match drive.effects.remove(0) {
                     Effect::Order { slot, order } => drive.obey(slot, order),
-                    Effect::Call(Call::Look { about, .. }) => {
+                    Effect::Call(line, Call::Look { about, .. }) => {
                         let device = CloudDevice {
                             quarantined,
                             denied,
                             ..CloudDevice::default()
                         };
                         let found = Looked::Device { device, at: None };
-                        drive.give(&Input::Cloud(Reply::Looked { about, found }));
+                        drive.give(&Input::Cloud(line, vec![Reply::Looked { about, found }]));
                     }
-                    Effect::Call(call) => drive.reply(&call, &mut refuse_uploads),
+                    Effect::Call(line, call) => drive.reply(line, &call, &mut refuse_uploads),
                     _ => {}
                 }
             }

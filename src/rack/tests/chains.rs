@@ -111,7 +111,7 @@ fn what_was_obtained_for_a_device_that_left_meanwhile_is_not_kept() {
         let at = drive
             .effects
             .iter()
-            .position(|e| matches!(e, Effect::Call(Call::Secure { .. })));
+            .position(|e| matches!(e, Effect::Call(_, Call::Secure { .. })));
         let asked = at.map(|at| drive.effects.remove(at));
         if asked.is_none() && !drive.answer_one(&mut by_the_book) {
             drive.pass_time(Duration::from_secs(1));
@@ -120,8 +120,10 @@ fn what_was_obtained_for_a_device_that_left_meanwhile_is_not_kept() {
     });
     // The device leaves while the answer is under way.
     drive.unplug();
-    let Some(Effect::Call(call)) = asked else { panic!("asked") };
-    drive.reply(&call, &mut by_the_book);
+    let Some(Effect::Call(line, call)) = asked else {
+        panic!("asked")
+    };
+    drive.reply(line, &call, &mut by_the_book);
     drive.answer_all(&mut by_the_book);
     assert_eq!(drive.ended_custody, [true], "revoked and destroyed");
     assert_eq!(drive.count(|f| matches!(f, Fact::RestoreSealed { .. })), 0);
@@ -352,51 +354,4 @@ fn a_release_in_doubt_is_looked_for_once_more_some_time_after_the_claim() {
         calm.count(|f| matches!(f, Fact::ItemQueued { item } if item.id.0.ends_with("confirm"))),
         0
     );
-}
-
-#[test]
-fn few_devices_are_released_at_the_same_time() {
-    let wall = Wall::from_millis(1_800_000_000_000).unwrap();
-    let mut outbox = crate::rack::Outbox::default();
-    let item = |n: u8| {
-        let run = RunId::new(wall, [n; 10]);
-        Item {
-            id: ItemId::release(run),
-            run,
-            device: DeviceId::from_bytes([n; 12]),
-            product: Some(ProductId("1234".into())),
-            errand: Errand::Release {
-                before: Fingerprint([5; 32]),
-            },
-            after: None,
-        }
-    };
-    (1..=4).for_each(|n| outbox.apply(wall, &Fact::ItemQueued { item: item(n) }));
-    let due = |outbox: &crate::rack::Outbox| {
-        let calls = outbox.due(wall, 500, &|_| crate::rack::upload::Way::Send);
-        let item = |call: &Call| match call {
-            Call::Errand { item, .. } => item.clone(),
-            other => panic!("{other:?}"),
-        };
-        calls.iter().map(item).collect::<Vec<_>>()
-    };
-    let send = |n| Fact::ItemSent {
-        item: item(n).id,
-        attempt: 1,
-    };
-    assert_eq!(due(&outbox), [item(1).id, item(2).id]);
-    outbox.apply(wall, &send(1));
-    outbox.apply(wall, &send(2));
-    assert_eq!(due(&outbox), []);
-    // An answer of any kind makes room.
-    let answer = lost();
-    outbox.apply(
-        wall,
-        &Fact::ItemAnswered {
-            item: item(1).id,
-            attempt: 1,
-            answer,
-        },
-    );
-    assert_eq!(due(&outbox), [item(3).id], "the first one has to wait a moment");
 }

@@ -112,6 +112,26 @@ fn a_look_at_a_protected_device_ends_with_its_protection() {
 }
 
 #[test]
+fn a_look_that_is_cut_before_its_verdict_has_the_same_one() {
+    for work in [Aimed::Diagnose, Aimed::Address] {
+        let look = || {
+            let mut drive = Drive::that_is_protected(repair(work, KeyPolicy::Read), valid(1));
+            drive.survey = Survey::Seen(super::diagnoses::shown(crate::model::survey::OwnerKind::Nobody));
+            drive
+        };
+        let calm = look().run(&mut by_the_book);
+        assert!(calm.is_some());
+        let mut drive = look();
+        drive.cut_after(&mut by_the_book, |fact| matches!(fact, Fact::Diagnosed { .. }));
+        drive.restart();
+        drive.loses_power();
+        drive.until_idle(120, &mut by_the_book);
+        assert_eq!(drive.verdict(), calm, "{work:?}: {}", drive.why());
+        assert_eq!((drive.opened(), drive.closed()), (1, 1), "it is not opened again for that");
+    }
+}
+
+#[test]
 fn a_step_that_fails_for_good_leaves_no_device_open() {
     // In normal mode, in DFU mode, and in DFU mode of a bootloader that cannot end it.
     for (kind, early) in [

@@ -8,6 +8,7 @@ mod diagnoses;
 mod doubts;
 mod given;
 mod guards;
+mod lines;
 mod looks;
 mod moves;
 mod newcomers;
@@ -315,7 +316,7 @@ impl Drive {
         }
         match self.effects.remove(0) {
             Effect::Order { slot, order } => self.obey(slot, order),
-            Effect::Call(call) => self.reply(&call, cloud),
+            Effect::Call(line, call) => self.reply(line, &call, cloud),
             _ => {}
         }
         true
@@ -512,7 +513,7 @@ impl Drive {
         });
     }
 
-    fn reply(&mut self, call: &Call, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
+    fn reply(&mut self, line: Line, call: &Call, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) {
         let at = Some(self.wall());
         let accepted = Answer::Accepted { at, note: None };
         match call {
@@ -521,48 +522,59 @@ impl Drive {
                     notes: Vec::new(),
                     handshake_at: None,
                 };
-                self.give(&Input::Cloud(Reply::Admitted { run: *run, result }));
+                self.give(&Input::Cloud(line, vec![Reply::Admitted { run: *run, result }]));
             }
             Call::Survey { run, .. } => {
                 let survey = match cloud(call) {
                     Some(answer) => Survey::Failed(answer),
                     None => self.survey.clone(),
                 };
-                self.give(&Input::Cloud(Reply::Surveyed { run: *run, survey }));
+                self.give(&Input::Cloud(line, vec![Reply::Surveyed { run: *run, survey }]));
             }
             Call::Secure { run, .. } => {
                 let result = cloud(call).map_or(Ok(Fingerprint([5; 32])), Err);
-                self.give(&Input::Cloud(Reply::Secured { run: *run, result }));
+                self.give(&Input::Cloud(line, vec![Reply::Secured { run: *run, result }]));
             }
-            Call::EndCustody { destroy, .. } => self.ended_custody.push(*destroy),
+            Call::EndCustody { destroy, .. } => {
+                self.ended_custody.push(*destroy);
+                self.give(&Input::Cloud(line, Vec::new()));
+            }
             Call::Errand { item, attempt, .. } => {
                 self.errands.push(item.0.rsplit('/').next().unwrap().to_owned());
                 let answer = cloud(call).unwrap_or(accepted);
-                self.give(&Input::Cloud(Reply::Item {
-                    item: item.clone(),
-                    attempt: *attempt,
-                    answer,
-                }));
+                self.give(&Input::Cloud(
+                    line,
+                    vec![Reply::Item {
+                        item: item.clone(),
+                        attempt: *attempt,
+                        answer,
+                    }],
+                ));
             }
             Call::Import { items, .. } => {
                 let answer = cloud(call).unwrap_or(accepted);
+                let mut replies = Vec::new();
                 for out in items {
                     self.errands.push(out.item.0.rsplit('/').next().unwrap().to_owned());
-                    self.give(&Input::Cloud(Reply::Item {
+                    replies.push(Reply::Item {
                         item: out.item.clone(),
                         attempt: out.attempt,
                         answer: answer.clone(),
-                    }));
+                    });
                 }
+                self.give(&Input::Cloud(line, replies));
             }
             Call::Upload { item, attempt, .. } => {
                 self.errands.push("key".to_owned());
                 let answer = cloud(call).unwrap_or(accepted);
-                self.give(&Input::Cloud(Reply::Item {
-                    item: item.clone(),
-                    attempt: *attempt,
-                    answer,
-                }));
+                self.give(&Input::Cloud(
+                    line,
+                    vec![Reply::Item {
+                        item: item.clone(),
+                        attempt: *attempt,
+                        answer,
+                    }],
+                ));
             }
             Call::Look { about, .. } => {
                 let device = CloudDevice {
@@ -581,10 +593,13 @@ impl Drive {
                     None => Looked::Device { device, at },
                 };
                 self.looks += usize::from(matches!(about, About::Item(_)));
-                self.give(&Input::Cloud(Reply::Looked {
-                    about: about.clone(),
-                    found,
-                }));
+                self.give(&Input::Cloud(
+                    line,
+                    vec![Reply::Looked {
+                        about: about.clone(),
+                        found,
+                    }],
+                ));
             }
         }
     }
@@ -870,7 +885,7 @@ fn a_late_report_of_an_abandoned_attempt_is_dropped() {
                     order: Order::Step { ticket, .. },
                 } => report = Some((slot, ticket)),
                 Effect::Order { slot, order } => drive.obey(slot, order),
-                Effect::Call(call) => drive.reply(&call, &mut by_the_book),
+                Effect::Call(line, call) => drive.reply(line, &call, &mut by_the_book),
                 _ => {}
             }
         }

@@ -110,7 +110,7 @@ impl Loader {
                 reason: "no".into(),
             },
         };
-        self.give(&Input::Cloud(Reply::Admitted { run, result: reply }));
+        self.give(&Input::Cloud(Line(0), vec![Reply::Admitted { run, result: reply }]));
     }
 
     fn words(&self) -> Vec<&'static str> {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::outbox::ItemState,
-    rack::upload::{Entry, Way},
+    rack::{due::Way, upload::Entry},
 };
 
 const NOW: i64 = 1_800_000_000_000;
@@ -70,7 +70,8 @@ fn send(outbox: &mut Outbox, item: &Item, answer: Option<Answer>) {
 }
 
 fn due(outbox: &Outbox, at: i64, chunk: usize) -> Vec<Call> {
-    outbox.due(wall(at), chunk, &|_: &Entry| Way::Send)
+    let due = outbox.due(wall(at), chunk);
+    due.iter().filter_map(|due| due.call(&|_: &Entry| Way::Send)).collect()
 }
 
 #[test]

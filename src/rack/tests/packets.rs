@@ -131,9 +131,11 @@ impl Desk {
     fn work(&mut self, cloud: &mut dyn FnMut(&Call) -> Option<Answer>) -> bool {
         for _ in 0..3600 {
             while let Some(effect) = (!self.effects.is_empty()).then(|| self.effects.remove(0)) {
-                let Effect::Call(call) = effect else { panic!("{effect:?}") };
-                let Some(reply) = self.reply(&call, cloud) else { continue };
-                let decision = self.rack.decide(self.now, self.wall, &Input::Cloud(reply)).unwrap();
+                let Effect::Call(line, call) = effect else {
+                    panic!("{effect:?}")
+                };
+                let replies = self.reply(&call, cloud).into_iter().collect();
+                let decision = self.rack.decide(self.now, self.wall, &Input::Cloud(line, replies)).unwrap();
                 if !self.adopt(decision) {
                     return false;
                 }
@@ -239,6 +241,27 @@ fn a_packet_is_surveyed_sent_and_registered() {
     assert_eq!((desk.calls.clone(), desk.ends()), (vec!["survey", "key"], vec![REGISTERED]));
     assert!(desk.facts.iter().all(|(_, fact)| fact.run() == Some(packet)));
     assert_eq!(desk.rack.packets.len(), 0, "it is forgotten: the ledger has it");
+}
+
+#[test]
+fn a_packet_is_taken_by_whoever_is_at_the_station_then() {
+    let mut desk = Desk::new(unseen());
+    for (n, who) in [Some("eva"), None].into_iter().enumerate() {
+        let named = Input::Command(Command::Operator(who.map(str::to_owned)));
+        let decision = desk.rack.decide(desk.now, desk.wall, &named).unwrap();
+        desk.adopt(decision);
+        let offer = Offer {
+            key: key(n as u8 + 1),
+            device: DeviceId::from_bytes([n as u8; 12]),
+            ..plain()
+        };
+        desk.take(&offer, &Kept::default()).unwrap();
+        let by = |(_, fact): &(Wall, Fact)| match fact {
+            Fact::PacketTaken { operator, .. } => Some(operator.clone()),
+            _ => None,
+        };
+        assert_eq!(desk.facts.iter().rev().find_map(by), Some(who.map(str::to_owned)));
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn next_step(drive: &mut Drive, kind: StepKind) -> (SlotNo, Ticket, Box<Work>) {
                     order: Order::Step { ticket, work, .. },
                 } if work.kind == kind => return (slot, ticket, work),
                 Effect::Order { slot, order } => drive.obey(slot, order),
-                Effect::Call(call) => drive.reply(&call, &mut by_the_book),
+                Effect::Call(line, call) => drive.reply(line, &call, &mut by_the_book),
                 _ => {}
             }
         }
@@ -126,7 +126,7 @@ fn a_change_of_mode_that_fails_is_tried_three_times_while_that_may_help() {
                         drive.failed((slot, ticket), code);
                     }
                     Effect::Order { slot, order } => drive.obey(slot, order),
-                    Effect::Call(call) => drive.reply(&call, &mut by_the_book),
+                    Effect::Call(line, call) => drive.reply(line, &call, &mut by_the_book),
                     _ => {}
                 }
             }
@@ -201,7 +201,7 @@ fn the_old_key_is_put_back_in_three_attempts_and_then_nobody_knows() {
                         drive.failed((slot, ticket), code);
                     }
                     Effect::Order { slot, order } => drive.obey(slot, order),
-                    Effect::Call(call) => drive.reply(&call, &mut refuse_new_key),
+                    Effect::Call(line, call) => drive.reply(line, &call, &mut refuse_new_key),
                     _ => {}
                 }
             }
@@ -260,7 +260,7 @@ fn a_stop_on_the_way_to_a_roll_back_lets_the_old_key_go_back() {
                     drive.obey(slot, order);
                 }
                 Effect::Order { slot, order } => drive.obey(slot, order),
-                Effect::Call(call) => drive.reply(&call, &mut refuse_new_key),
+                Effect::Call(line, call) => drive.reply(line, &call, &mut refuse_new_key),
                 _ => {}
             }
         }

@@ -162,7 +162,7 @@ fn a_device_that_stays_in_the_other_mode_is_told_three_times_and_then_blamed() {
                     comes_back(&mut drive, UsbMode::Normal);
                 }
                 Effect::Order { slot, order } => drive.obey(slot, order),
-                Effect::Call(call) => drive.reply(&call, &mut by_the_book),
+                Effect::Call(line, call) => drive.reply(line, &call, &mut by_the_book),
                 _ => {}
             }
         }

@@ -51,7 +51,7 @@ pub struct Scenario {
     pub cloud: CloudSetup,
     /// What goes wrong. Each must happen, or the scenario proves nothing.
     pub mishaps: Vec<Mishap>,
-    /// How it must end for the device that starts in each slot, by slot number. Each device has one.
+    /// How it must end for the device that starts in each slot, by slot number. Each device has one where it is judged.
     pub expect: BTreeMap<u16, Expect>,
 }
 
@@ -213,19 +213,16 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`], which names what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        Self::read_on(path, Topology::default())
+        Self::parse(&text_of(path)?)
     }
 
-    /// Parses a file for a rack on other ports.
+    /// Parses a file for a rack on other ports that is served to whoever comes, and that nobody judges: how it must end may be
+    /// left out, of all devices or of some.
     ///
     /// # Errors
     /// [`ScenarioError`], which names what is wrong with it.
-    pub fn read_on(path: &Path, topology: Topology) -> Result<Self, ScenarioError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
-            path: path.display().to_string(),
-            source,
-        })?;
-        Self::parse_on(&text, topology)
+    pub fn read_to_serve(path: &Path, topology: Topology) -> Result<Self, ScenarioError> {
+        Self::resolve(&text_of(path)?, topology)
     }
 
     /// Parses the text of a file.
@@ -241,6 +238,15 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`], which names what is wrong with it.
     pub fn parse_on(text: &str, topology: Topology) -> Result<Self, ScenarioError> {
+        let scenario = Self::resolve(text, topology)?;
+        match scenario.slots.keys().find(|slot| !scenario.expect.contains_key(slot)) {
+            Some(slot) => Err(ScenarioError::ExpectOnce(*slot)),
+            None => Ok(scenario),
+        }
+    }
+
+    /// Parses the text of a file, in which how it must end may be left out.
+    fn resolve(text: &str, topology: Topology) -> Result<Self, ScenarioError> {
         let raw: RawScenario = toml::from_str(text).map_err(|source| ScenarioError::Parse(Box::new(source)))?;
         let slots = slot::place(&raw.slot, raw.seed, topology)?;
         let mishaps = raw.mishap.into_iter().enumerate();
@@ -301,6 +307,7 @@ struct RawScenario {
     cloud: CloudSetup,
     #[serde(default)]
     mishap: Vec<mishaps::RawMishap>,
+    #[serde(default)]
     expect: Vec<expect::RawExpect>,
 }
 
@@ -318,6 +325,13 @@ impl CloudSetup {
         }
         Ok(self)
     }
+}
+
+fn text_of(path: &Path) -> Result<String, ScenarioError> {
+    std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 fn millis(ms: u64) -> Duration {

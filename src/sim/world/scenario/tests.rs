@@ -210,8 +210,8 @@ fn what_contradicts_itself_is_refused_by_name() {
             "exactly one",
         ),
         (
-            SMALL.split("[[expect]]").next().unwrap().to_owned() + "expect = []",
-            "could not parse",
+            SMALL.split("[[expect]]").next().unwrap().to_owned(),
+            "slot 1 needs exactly one",
         ),
         (format!("{SMALL}[[slot]]\nnumber = 1\nplatform = \"p2\""), "another slot"),
         (
@@ -240,6 +240,27 @@ fn what_contradicts_itself_is_refused_by_name() {
         let error = Scenario::parse(&text).unwrap_err().to_string();
         assert!(error.contains(part), "{part:?} is not in {error:?}\n{text}");
     }
+}
+
+#[test]
+fn what_is_only_served_needs_no_expectation_and_a_wrong_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |text: &str| {
+        let path = dir.path().join("scenario.toml");
+        std::fs::write(&path, text).unwrap();
+        Scenario::read_to_serve(&path, Topology::default())
+    };
+    let bare = SMALL.split("[[expect]]").next().unwrap();
+    assert!(read(bare).unwrap().expect.is_empty());
+    let one_of_two = format!("{SMALL}[[slot]]\nnumber = 2\nplatform = \"p2\"");
+    assert_eq!(read(&one_of_two).unwrap().expect.len(), 1);
+    for wrong in [SMALL.replace("slot = 1", "slot = 2"), SMALL.replace("PASS", "GOOD")] {
+        assert!(read(&wrong).is_err(), "{wrong}");
+    }
+    assert!(matches!(
+        Scenario::read_to_serve(Path::new("/nowhere"), Topology::default()),
+        Err(ScenarioError::Read { .. })
+    ));
 }
 
 #[test]
