@@ -15,7 +15,6 @@ pub mod flow;
 mod guard;
 pub mod input;
 mod judge;
-mod line;
 mod lines;
 mod look;
 mod moving;
@@ -32,6 +31,7 @@ pub mod shift;
 pub mod slot;
 mod steps;
 mod stop;
+mod stopped_line;
 #[cfg(test)]
 mod tests;
 mod turn;

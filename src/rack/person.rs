@@ -1,5 +1,5 @@
 //! What a person asks for, whether at the screen or by a command: who may ask for what, and what it means for the shift and
-//! for single devices. What else engineers decide has files of its own: `engineer.rs`, `line.rs`, `choice.rs`.
+//! for single devices. What else engineers decide has files of its own: `engineer.rs`, `stopped_line.rs`, `choice.rs`.
 
 use crate::model::{
     DeviceId, Fact, RunId, SlotNo,
