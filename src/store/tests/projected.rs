@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::sample::{self as s, Bench};
 use crate::{
     model::{
-        CloudState, Code, Fact, Outcome, SlotNo, StepError, StepKind, Verdict,
+        CloudState, Code, Fact, Fingerprint, Outcome, Platform, SlotNo, StepError, StepKind, Verdict,
         diagnosis::Trouble,
         fact::Protection,
         key::SlotContent,
@@ -166,6 +166,13 @@ fn one_of_each() -> Vec<Fact> {
             why: "looked".to_owned(),
         },
         Fact::RepairAsked { device, by: None },
+        chosen(Platform::Boron, 1),
+        Fact::StepLeftOut {
+            run,
+            step: 2,
+            by: "eva".to_owned(),
+            why: "no network".to_owned(),
+        },
         Fact::RetryAsked {
             items: vec![import.id.clone()],
             by: Some("eva".to_owned()),
@@ -1013,6 +1020,40 @@ fn a_packet_is_taken_once_and_ends_once() {
     bench.append(s::started(s::run(1), device));
     let run = s::taken(s::run(1), device, &s::key(1), None);
     assert_eq!(refused(&mut bench, run), Illegal::PacketTwice(s::run(1)));
+}
+
+/// An engineer chose a recipe for a platform.
+fn chosen(platform: Platform, recipe: u8) -> Fact {
+    Fact::RecipeChosen {
+        platform,
+        recipe: Fingerprint([recipe; 32]),
+        name: format!("recipe-{recipe}"),
+        by: "eva".to_owned(),
+        why: "asked for".to_owned(),
+    }
+}
+
+#[test]
+fn of_each_platform_the_recipe_that_was_chosen_last_is_kept_in_mind() {
+    let mut bench = Bench::new();
+    bench.all([
+        chosen(Platform::Boron, 1),
+        chosen(Platform::P2, 2),
+        chosen(Platform::Boron, 3),
+        chosen(Platform::B5som, 4),
+    ]);
+    let names: Vec<String> = bench
+        .store
+        .shift_records()
+        .unwrap()
+        .into_iter()
+        .filter_map(|record| match record.fact {
+            Fact::RecipeChosen { name, .. } => Some(name),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(names, ["recipe-2", "recipe-3", "recipe-4"]);
+    bench.verified();
 }
 
 #[test]
