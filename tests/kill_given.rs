@@ -54,8 +54,8 @@ fn a_station_that_is_killed_with_a_given_pair_loses_neither_that_nor_the_old_one
         arguments.push("--json");
         let output = keyrack(home, &arguments);
         let lines = String::from_utf8(output.stdout).unwrap();
-        let mut results = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let code = results.rfind(|line| line["event"] == "result").unwrap()["code"].clone();
+        let mut result = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let code = result.rfind(|line| line["event"] == "result").unwrap()["code"].clone();
         given.push((*device, moment, again, new.public(), code, output.status.code()));
     }
     let state = world.folder.join("state");

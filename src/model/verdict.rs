@@ -136,7 +136,7 @@ macro_rules! codes {
 codes! {
     // seeing and identifying
     UsbTransfer = "usb-transfer", Station, Operator, true, "A USB transfer failed.", "Re-seat the device; if it happens in one slot only, change that slot's cable.";
-    UsbAccess = "usb-access", Station, Engineer, false, "The station may not open the device.", "Install the udev rules (scripts/udev) and plug the device in again.";
+    UsbAccess = "usb-access", Station, Engineer, false, "The station may not open the device.", "Run `sudo scripts/udev --install`; the user of the station has to be in the group plugdev.";
     UsbBusy = "usb-busy", Station, Engineer, true, "Another program holds the device.", "Stop the other program (ModemManager, particle-cli, a serial monitor) and plug the device in again.";
     DeviceLost = "device-lost", Station, Operator, false, "The device went away and did not come back in time.", "Plug the device in again, in any slot: its run goes on.";
     DeviceSwapped = "device-swapped", Station, Operator, false, "Another device appeared in the slot in the middle of a run.", "Put the first device back in any slot: its run goes on; the newcomer is treated as new.";
@@ -208,6 +208,7 @@ codes! {
     NetworkSetup = "network-setup", Device, Technician, true, "The bench network could not be set on the device.", "Plug the device in again; if it repeats, its radio is bad.";
     NoHandshake = "no-handshake", Device, Technician, false, "The device did not connect to the cloud in time.", "Look at its light: cyan with red or orange blinks is keys (repair it once more), green is network.";
     // people and station
+    StepLeftOut = "step-left-out", Station, Operator, false, "An engineer had a step of the run left out; everything else is done.", "Run the device once more, with nothing left out, before it is given to anybody.";
     Stopped = "stopped", Station, Operator, false, "A person stopped the run.", "Plug the device in again when it should go on.";
     DiskFull = "disk-full", Station, Engineer, false, "The ledger could not be written; nothing was done that is not on record.", "Free disk space and start again.";
     Internal = "internal", Station, Engineer, false, "keyrack met a state that it does not expect.", "Keep the ledger and report it with the detail.";

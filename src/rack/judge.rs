@@ -14,6 +14,7 @@ use crate::{
 
 use super::{
     Effect,
+    choice::left_out,
     moving::old_product,
     repair::is_keyless,
     run::{Run, StepState},
@@ -41,7 +42,10 @@ impl Turn {
             };
             (Verdict::Owed, Some(Code::CloudUnreachable), why)
         } else if run.keys.agreed() || is_keyless(run) {
-            (Verdict::Pass, None, summary(run))
+            match left_out(run) {
+                Some(why) => (Verdict::Aborted, Some(Code::StepLeftOut), why),
+                None => (Verdict::Pass, None, summary(run)),
+            }
         } else {
             let why = "every step ended, and yet the cloud is not known to hold the key of the device".to_owned();
             (Verdict::Quarantined, Some(Code::StateUnknown), why)
