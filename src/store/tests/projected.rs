@@ -237,7 +237,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     let of_run = bench.store.run_records(s::run(1)).unwrap();
     assert_eq!(of_run.len(), 31, "all but start, recipe, arrival and packet");
     let about = bench.reader().device_records(s::device(1), None, 100).unwrap();
-    assert_eq!(about.len(), 36, "those, the arrival, the packet, its labels and its repair");
+    assert_eq!(about.len(), 37, "those, the arrival, the packet, its labels and its repair");
     assert!(about.is_sorted_by_key(|record| std::cmp::Reverse(record.seq)));
     let page = bench.reader().device_records(s::device(1), Some(about[4].seq), 2).unwrap();
     assert_eq!(page, about[5..7]);
