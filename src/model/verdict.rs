@@ -136,7 +136,7 @@ macro_rules! codes {
 codes! {
     // seeing and identifying
     UsbTransfer = "usb-transfer", Station, Operator, true, "A USB transfer failed.", "Re-seat the device; if it happens in one slot only, change that slot's cable.";
-    UsbAccess = "usb-access", Station, Engineer, false, "The station may not open the device.", "Install the udev rules (scripts/udev) and plug the device in again.";
+    UsbAccess = "usb-access", Station, Engineer, false, "The station may not open the device.", "Run `sudo scripts/udev --install`; the user of the station has to be in the group plugdev.";
     UsbBusy = "usb-busy", Station, Engineer, true, "Another program holds the device.", "Stop the other program (ModemManager, particle-cli, a serial monitor) and plug the device in again.";
     DeviceLost = "device-lost", Station, Operator, false, "The device went away and did not come back in time.", "Plug the device in again, in any slot: its run goes on.";
     DeviceSwapped = "device-swapped", Station, Operator, false, "Another device appeared in the slot in the middle of a run.", "Put the first device back in any slot: its run goes on; the newcomer is treated as new.";

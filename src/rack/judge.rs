@@ -269,8 +269,9 @@ pub(super) fn undo_is_over(run: &Run) -> bool {
     let keys = &run.keys;
     let nothing_valid = keys.before.as_ref().is_some_and(|content| content.key().is_none());
     let untouched = keys.intended.is_none() && keys.read == keys.before;
-    !server_key_open(run)
-        && (keys.restored || keys.holds_old() || untouched || keys.agreed() || (nothing_valid && keys.written.is_some()))
+    // Written, or torn with nothing to write any more: the pair that was given is gone.
+    let settled = keys.written.is_some() || keys.intended.is_none();
+    !server_key_open(run) && (keys.restored || keys.holds_old() || untouched || keys.agreed() || (nothing_valid && settled))
 }
 
 /// True if the server settings of the device may be half written.

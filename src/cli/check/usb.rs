@@ -70,7 +70,7 @@ fn closed(device: &Node, nodes: &Path) -> Option<Finding> {
     Some(Finding::error(
         ABOUT,
         format!("\"{}\" may not be opened by this user", node.display()),
-        "install the udev rules (scripts/udev) and plug the device in again",
+        "run `sudo scripts/udev --install`; the user of the station has to be in the group plugdev",
         ExitCode::Fault,
     ))
 }

@@ -133,9 +133,10 @@ fn teach(lesson: &mut Lesson, watch: &mut Watch, teller: &Teller<'_>) -> Result<
 
 fn came(change: &Change, lesson: &mut Lesson, teller: &Teller<'_>) {
     let Change::Came(attached) = change else { return };
+    let asked = lesson.current();
     match lesson.came(&attached.port) {
         Heard::Learnt(slot) => teller.learnt(slot, attached),
-        Heard::Taken(slot) => teller.taken(slot, &attached.port),
+        Heard::Taken(slot) => teller.taken(slot, &attached.port, asked),
         Heard::Again => {}
     }
 }
@@ -200,9 +201,12 @@ impl Teller<'_> {
         }
     }
 
-    fn taken(&self, slot: SlotNo, port: &PortPath) {
+    fn taken(&self, slot: SlotNo, port: &PortPath, asked: Option<SlotNo>) {
         self.event("taken", slot, Some(port));
-        self.note(&format!("that is slot {slot}, at {port}"));
+        let next = asked.map_or_else(String::new, |asked| {
+            format!(": plug it into slot {asked}; or end with Ctrl-C and teach both, `keyrack slots learn {slot} {asked}`")
+        });
+        self.note(&format!("{port} is slot {slot} already{next}"));
     }
 
     fn kept(&self, slot: SlotNo) {

@@ -328,7 +328,7 @@ fn a_run_opens_waits_goes_on_and_ends_once() {
         recipe: s::hash(0x5e),
         key: s::key(1).fingerprint,
     };
-    assert_eq!(bench.store.last_pass(device).unwrap(), Some(pass));
+    assert_eq!(bench.store.device(device).unwrap().unwrap().last_pass, Some(pass));
     assert_eq!(bench.open_runs(), BTreeSet::new());
 
     let second = s::run(2);
@@ -394,7 +394,7 @@ fn a_chain_is_kept_with_its_order_and_a_vague_claim_is_no_refusal() {
         };
         bench.append(s::answered(&claim.id, attempt, vague));
     }
-    let row = &bench.store.unsettled_items().unwrap()[0];
+    let row = &bench.reader().owed(u32::MAX).unwrap()[0];
     assert_eq!((&row.item, row.state), (&claim, ItemState::Queued));
     bench.all([
         s::sent(&claim.id, 4),
@@ -402,7 +402,7 @@ fn a_chain_is_kept_with_its_order_and_a_vague_claim_is_no_refusal() {
         s::sent(&claim.id, 5),
         s::answered(&claim.id, 5, s::refused()),
     ]);
-    assert!(bench.store.unsettled_items().unwrap().is_empty());
+    assert!(bench.reader().owed(u32::MAX).unwrap().is_empty());
     bench.verified();
 }
 
@@ -431,7 +431,7 @@ fn an_errand_of_every_kind_is_kept_and_a_run_with_its_reference() {
         };
         bench.append(s::queued(item));
     }
-    assert_eq!(bench.store.unsettled_items().unwrap().len(), 5);
+    assert_eq!(bench.reader().owed(u32::MAX).unwrap().len(), 5);
     let history = bench.reader().history(device).unwrap().unwrap();
     assert_eq!(history.runs[0].reference.as_deref(), Some("RMA-17"));
     bench.verified();
@@ -674,7 +674,7 @@ fn an_item_is_held_released_tried_and_settled() {
     assert_eq!(row.last_answer, Some(s::refused()));
     bench.append(s::ended(run, device, Verdict::Owed, Some(Code::CloudUnreachable)));
     assert_eq!(bench.open_runs(), BTreeSet::from([run]), "it still owes");
-    assert_eq!(bench.store.unsettled_items().unwrap().len(), 1);
+    assert_eq!(bench.reader().owed(u32::MAX).unwrap().len(), 1);
     let owing = DeviceFilter {
         owed: true,
         ..DeviceFilter::default()
