@@ -37,6 +37,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "protection",
         sql: PROTECTION,
     },
+    Migration {
+        name: "choice",
+        sql: CHOICE,
+    },
 ];
 
 /// The projected tables with their primary keys, in an order that satisfies their references.
@@ -433,4 +437,9 @@ UPDATE device SET unprotected_since = (
                 AND json_extract(CAST(body AS TEXT), '$.identity.protection') = 'protected'), 0)
     ORDER BY seq LIMIT 1);
 CREATE INDEX device_unprotected ON device (id) WHERE unprotected_since IS NOT NULL;
+";
+
+/// The recipes that engineers chose.
+const CHOICE: &str = r"
+ALTER TABLE shift ADD COLUMN platform TEXT;        -- the platform that the fact names
 ";

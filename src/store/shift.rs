@@ -42,8 +42,7 @@ pub(super) fn note(conn: &Connection, record: &Record) -> Result<(), Stop> {
         Fact::RecipeChosen { platform, .. } => {
             change(
                 conn,
-                "DELETE FROM shift WHERE kind = ?1 AND ?2 =
-                     (SELECT json_extract(CAST(body AS TEXT), '$.platform') FROM journal WHERE journal.seq = shift.seq)",
+                "DELETE FROM shift WHERE kind = ?1 AND platform = ?2",
                 (kind, Word(*platform)),
             )?;
             keep(conn, record)
@@ -64,13 +63,18 @@ pub(super) fn labelled(conn: &Connection, at: Wall, device: DeviceId, serial: &s
 }
 
 fn keep(conn: &Connection, record: &Record) -> Result<(), Stop> {
+    let platform = match &record.fact {
+        Fact::RecipeChosen { platform, .. } => Some(*platform),
+        _ => None,
+    };
     change(
         conn,
-        "INSERT INTO shift (seq, kind, device) VALUES (?1, ?2, ?3)",
+        "INSERT INTO shift (seq, kind, device, platform) VALUES (?1, ?2, ?3, ?4)",
         (
             record.seq.cast_signed(),
             journal::kind(&record.fact),
             record.fact.device().map(Word),
+            platform.map(Word),
         ),
     )?;
     Ok(())

@@ -225,7 +225,7 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 46, "one of each kind");
+    assert_eq!(kinds.len(), 48, "one of each kind");
 
     let records = bench.reader().records(1, 100).unwrap();
     assert_eq!(
@@ -235,9 +235,9 @@ fn every_fact_is_stored_under_its_tag_and_read_back_whole() {
     assert_eq!(records[0].seq, 2);
     assert_eq!((records[0].at, &records[0].station), (s::second(2), &s::station()));
     let of_run = bench.store.run_records(s::run(1)).unwrap();
-    assert_eq!(of_run.len(), 30, "all but start, recipe, arrival and packet");
+    assert_eq!(of_run.len(), 31, "all but start, recipe, arrival and packet");
     let about = bench.reader().device_records(s::device(1), None, 100).unwrap();
-    assert_eq!(about.len(), 36, "those, the arrival, the packet, its labels and its repair");
+    assert_eq!(about.len(), 37, "those, the arrival, the packet, its labels and its repair");
     assert!(about.is_sorted_by_key(|record| std::cmp::Reverse(record.seq)));
     let page = bench.reader().device_records(s::device(1), Some(about[4].seq), 2).unwrap();
     assert_eq!(page, about[5..7]);
