@@ -161,3 +161,89 @@ fn a_shift_a_stopped_line_and_its_release_without_a_screen() {
     let verified = keyrack(home, &["replay", "--verify", "--config", text(&config)]);
     assert!(verified.status.success());
 }
+
+/// One good device, on which the cloud keeps the station waiting for a while.
+const ONE: &str = r#"
+about = "one good device"
+seed = 8
+[[slot]]
+number = 1
+platform = "argon"
+[[cloud.fault]]
+route = "POST /v1/provisioning/:id"
+effect = { too-many = 30 }
+count = 1
+[[expect]]
+slot = 1
+verdict = "ABORTED"
+key = "same"
+uploads = 1
+"#;
+
+#[test]
+fn a_first_pin_a_recipe_and_a_step_are_an_engineers_while_the_station_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let world = Served::start(home, ONE);
+    let config = world.folder.join("station.toml");
+    let mut toml = std::fs::read_to_string(&config).unwrap();
+    let usual = toml[toml.find("[[recipe]]").unwrap()..].to_owned();
+    let other = usual.replacen("name = \"", "standby = true\nname = \"other-", 1);
+    let end = other[2..].find("[[recipe]]").map_or(other.len(), |end| end + 2);
+    toml.push_str(&format!("\n{}\n[engineer]\ntime = \"1h\"\n", &other[..end]));
+    std::fs::write(&config, toml).unwrap();
+    let ask = |arguments: &[&str], input: &str| with_input(home, &world, &[&["ask"], arguments].concat(), input);
+
+    let mut station = world.station(home, &[]);
+    assert!(station.wait_for(|event| event["fact"]["fact"] == "run-started").is_some());
+    assert_eq!(ask(&["operator", "ada"], "").0, 0);
+    let (_, status) = ask(&["status"], "");
+    let recipes = status["recipes"].as_array().unwrap();
+    let other = recipes
+        .iter()
+        .find(|recipe| recipe["counts"] == false)
+        .expect("one is on standby");
+    let choose = ["use-recipe", other["name"].as_str().unwrap(), "--why", "asked for"];
+
+    // The first PIN closes at once what was open to everybody.
+    assert_eq!(with_input(home, &world, &["engineer", "add", "eva"], "271828\n").0, 0);
+    let leave = ["leave-out", "1", "99", "--why", "no network"];
+    for arguments in [&choose[..], &leave[..]] {
+        let (code, said) = ask(arguments, "");
+        assert!(code == 2 && words(&said).contains("only an engineer"), "{said}");
+    }
+    assert_eq!(ask(&["engineer"], "eva 271828\n").0, 0);
+    assert_eq!(ask(&choose, "").0, 0);
+    let (code, said) = ask(&leave, "");
+    assert!(code == 2 && words(&said).contains("no step 99"), "{said}");
+    let out = |step: u8| ask(&["leave-out", "1", &step.to_string(), "--why", "no network"], "").0 == 0;
+    assert!((1..30).rev().any(out), "the last of them is the proof");
+    let ended = station
+        .wait_for(|event| event["fact"]["fact"] == "run-ended")
+        .expect("it ends");
+    assert_eq!(
+        (&ended["fact"]["verdict"], &ended["fact"]["code"]),
+        (&"aborted".into(), &"step-left-out".into())
+    );
+    assert_eq!(ask(&["quit"], "").0, 0);
+    station.end();
+
+    // What was chosen stays chosen.
+    let mut station = world.station(home, &[]);
+    let (_, status) = {
+        assert!(station.wait_for(|event| event["event"] == "slot").is_some());
+        ask(&["status"], "")
+    };
+    let counts = |recipe: &&Value| recipe["counts"] == true && recipe["name"] == other["name"];
+    assert_eq!(
+        status["recipes"].as_array().unwrap().iter().filter(counts).count(),
+        1,
+        "{status}"
+    );
+    assert_eq!(ask(&["quit"], "").0, 0);
+    station.end();
+    let verified = keyrack(home, &["replay", "--verify", "--config", text(&config)]);
+    assert!(verified.status.success());
+    let journal = String::from_utf8(keyrack(home, &["replay", "--json", "--config", text(&config)]).stdout).unwrap();
+    assert!(journal.contains("\"recipe-chosen\"") && journal.contains("\"step-left-out\""));
+}

@@ -273,13 +273,29 @@ wifi = {{ ssid = "bench", password_file = "wifi-password-short" }}
 }
 
 #[test]
+fn a_platform_has_one_usual_recipe_and_any_number_on_standby() {
+    let station = config::load(&folder("valid").join("everything.toml")).unwrap();
+    let trackers: Vec<_> = station
+        .recipes
+        .iter()
+        .filter(|recipe| recipe.platform == Platform::P2)
+        .collect();
+    let standby: Vec<_> = trackers.iter().map(|recipe| (recipe.name.as_str(), recipe.standby)).collect();
+    assert_eq!(standby, [("p2", false), ("p2-of-last-year", true), ("p2-of-next-year", true)]);
+    assert_eq!(
+        station.recipe_for(Platform::P2).map(|recipe| recipe.name.as_str()),
+        Some("p2")
+    );
+}
+
+#[test]
 fn a_private_key_as_server_key_is_refused_by_name() {
     let mut station = config::load(&folder("valid").join("everything.toml")).unwrap();
     let spec = station.recipes.pop().unwrap();
     let private = |_: &Path| Ok(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_vec());
     let errors = spec.resolve(&private).unwrap_err().to_string();
     assert!(
-        errors.contains("recipe[2].server.key") && errors.contains("PRIVATE key"),
+        errors.contains("recipe[4].server.key") && errors.contains("PRIVATE key"),
         "{errors}"
     );
 }

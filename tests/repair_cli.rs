@@ -437,6 +437,40 @@ fn the_verbs_of_pair_and_server_do_what_they_say_to_their_slots_alone() {
 }
 
 #[test]
+fn a_verb_of_keys_lets_a_protected_device_into_service_mode_only_where_it_is_told_to() {
+    let world = World::of(&["server = \"stand-in\"\nregistered = \"present\"\nprotected = true"]);
+    for verb in [
+        &["keys", "server", "1", "--default"][..],
+        &["keys", "generate", "1", "--no-prove"],
+    ] {
+        let (lines, end) = world.run(verb);
+        assert_eq!(end.code, 1, "{} {}", end.out, end.err);
+        assert_eq!(results(&lines)[0]["code"], "protected", "{verb:?}");
+    }
+    assert!(!world.journal().contains("service-opened"));
+    let opened = |world: &World| world.journal().matches("\"service-opened\"").count();
+    let protected = |world: &World| world.journal().matches("\"protected-again\"").count();
+    let dir = world.home.path().join("packets");
+    // The last one makes it a device of another cloud, which this one could not let in.
+    let verbs = [
+        &["keys", "generate", "1", "--no-prove", "--service-mode"][..],
+        &["keys", "address", "1", "--service-mode"],
+        &["keys", "save", "1", "--dir", text(&dir), "--service-mode"],
+        &["keys", "server", "1", "--default", "--service-mode"],
+    ];
+    for (n, verb) in verbs.into_iter().enumerate() {
+        let (_, end) = world.run(verb);
+        assert_eq!(end.code, 0, "{verb:?}: {} {}", end.out, end.err);
+        assert_eq!((opened(&world), protected(&world)), (n + 1, n + 1), "{verb:?}");
+    }
+    let (left, _home) = world.leave();
+    let device = left.devices()[0];
+    assert_eq!(left.registered(device), left.held(device));
+    let key = Platform::Boron.key_segments(Transport::Udp).server_key;
+    assert_eq!(left.segment(device, key)[..91], production(Transport::Udp).spki);
+}
+
+#[test]
 fn a_field_bench_saves_packets_without_a_cloud_and_the_owner_takes_them() {
     let world = World::of(&["registered = \"before\"", "key = \"corrupt\""]);
     for secret in ["token", "client-12013"] {

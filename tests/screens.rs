@@ -11,7 +11,8 @@ use std::{
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use keyrack::{
     model::{
-        Code, DeviceId, Fact, Outcome, Platform, PortPath, Record, RunId, SlotNo, StationId, StepError, StepKind, Verdict, Wall,
+        Code, DeviceId, Fact, Outcome, Platform, PortPath, ProductId, Record, RunId, SlotNo, StationId, StepError, StepKind,
+        Verdict, Wall,
         fact::{Identity, Protection},
         outbox::{Answer, Errand, Item, ItemId},
         platform::UsbMode,
@@ -20,7 +21,7 @@ use keyrack::{
     },
     rack::{
         Book, Ending, Past, RackView, Rules, Setting,
-        view::{Awaits, Registration, Role, SlotView},
+        view::{Awaits, RecipeView, Registration, Role, SlotView},
     },
     store::{self, Reader, Store},
     tui::{
@@ -84,7 +85,7 @@ impl Desk {
             self.app.on(Event::Record(Box::new(record.clone())), &mut self.rack);
             self.journal.push(record);
         }
-        self.app.on(Event::View(self.past.view()), &mut self.rack);
+        self.app.on(Event::View(Box::new(self.past.view())), &mut self.rack);
     }
 
     /// Goes on by these facts, one second apart.
@@ -552,6 +553,38 @@ fn what_a_screen_offers_is_on_it() {
     desk.assert("device-quarantined");
     desk.press(KeyCode::F(12));
     desk.assert("question-release");
+}
+
+/// A station with two recipes for one platform, whose engineer is there.
+#[test]
+fn an_engineer_chooses_a_recipe_and_leaves_a_step_out() {
+    let mut desk = demo(160);
+    let recipe = |name: &str, n: u8, product: &str, counts| RecipeView {
+        name: name.to_owned(),
+        platform: Platform::Boron,
+        hash: Sha256([n; 32]),
+        product: Some(ProductId(product.to_owned())),
+        firmware: vec!["boron-system-part1@6.2.1.bin".to_owned(), format!("{name}.bin")],
+        counts,
+    };
+    desk.rack.recipes = vec![
+        recipe("boron", 1, "1002", true),
+        recipe("boron-of-last-year", 2, "1001", false),
+    ];
+    desk.rack.role = engineer();
+    desk.app.on(
+        Event::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::ALT)),
+        &mut desk.rack,
+    );
+    desk.press(KeyCode::Down);
+    desk.assert("recipes");
+    desk.press(KeyCode::F(12));
+    desk.assert("question-recipe");
+    desk.press(KeyCode::Esc);
+    desk.press(KeyCode::F(3));
+    desk.assert("slot-of-an-engineer");
+    desk.press(KeyCode::F(12));
+    desk.assert("question-leave-out");
 }
 
 /// The ledger that the demo's journal makes, for what the screen reads there.

@@ -295,7 +295,12 @@ fn shelf(config: &config::Station, store: &Store) -> Result<Shelf, CliError> {
     let mut shelf = Shelf::default();
     for spec in &config.recipes {
         let resolved = spec.resolve(&read)?;
-        shelf.offer(prepare(resolved.recipe, &resolved.firmware)?);
+        let ready = prepare(resolved.recipe, &resolved.firmware)?;
+        if spec.standby {
+            shelf.offer_standby(ready);
+        } else {
+            shelf.offer(ready);
+        }
     }
     // What a person can ask for at the screen; a recipe that cannot repair is no reason not to provision.
     for spec in Job::new(None, Server::Usual).recipes(config) {

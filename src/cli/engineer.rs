@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Context, assemble, error::CliError, exit::ExitCode, help, places, print::Text, prompt::Prompt};
+use super::{Context, ask, assemble, error::CliError, exit::ExitCode, help, places, print::Text, prompt::Prompt};
 use crate::{
     config,
     edge::{Entropy, entropy::SystemEntropy},
@@ -16,8 +16,7 @@ use crate::{
 /// An operator runs devices; only an engineer may release a stopped line or a QUARANTINED device, or start a repair at a
 /// running station. A PIN is kept as a salted scrypt hash in a file that only the station's user can read. As long as there
 /// is no PIN, everybody is an engineer. A PIN counts for a quarter of an hour (`[engineer]` in station.toml); after three
-/// wrong ones each further one has to wait longer. The first PIN counts from the next start of the station on; later ones
-/// count at once.
+/// wrong ones each further one has to wait longer. What is set or taken away counts at once, also for a station that runs.
 #[derive(Args, Debug)]
 #[command(after_long_help = help::after(
     &[
@@ -68,7 +67,7 @@ pub(super) fn run(args: &EngineerArgs, context: &Context) -> Result<ExitCode, Cl
             let hash = new_pin(context)?;
             all.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
             all.push((name.to_owned(), hash));
-            write(&file, &all)?;
+            write(&file, &all, context)?;
             say("engineer-added", name, context);
         }
         What::Remove { name } => {
@@ -80,7 +79,7 @@ pub(super) fn run(args: &EngineerArgs, context: &Context) -> Result<ExitCode, Cl
                     next: "`keyrack engineer list` says who has a PIN",
                 });
             }
-            write(&file, &all)?;
+            write(&file, &all, context)?;
             say("engineer-removed", name, context);
         }
         What::List => {
@@ -93,8 +92,10 @@ pub(super) fn run(args: &EngineerArgs, context: &Context) -> Result<ExitCode, Cl
     Ok(ExitCode::Passed)
 }
 
-fn write(file: &EngineersFile, all: &[(String, String)]) -> Result<(), CliError> {
-    Ok(file.write(all)?)
+fn write(file: &EngineersFile, all: &[(String, String)], context: &Context) -> Result<(), CliError> {
+    file.write(all)?;
+    ask::pins_set(context);
+    Ok(())
 }
 
 fn say(event: &'static str, name: &str, context: &Context) {

@@ -213,6 +213,8 @@ impl Events {
             | Fact::EngineerCame { .. }
             | Fact::EngineerLeft { .. }
             | Fact::RepairAsked { .. }
+            | Fact::RecipeChosen { .. }
+            | Fact::StepLeftOut { .. }
             | Fact::QuarantineReleased { .. } => sentence::sentence(fact).into(),
             Fact::LabelRefused { .. } | Fact::PinRefused {} => Text::new().paint(Paint::Warn, sentence::sentence(fact)),
             Fact::ItemAnswered { answer, .. } if !matches!(answer, Answer::Accepted { .. }) => {

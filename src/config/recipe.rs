@@ -25,6 +25,8 @@ pub struct RecipeSpec {
     pub name: String,
     /// The platform that it is for.
     pub platform: Platform,
+    /// True if it counts only when an engineer chooses it, in place of the usual one of its platform.
+    pub standby: bool,
     /// What its runs are for.
     pub aim: Aim,
     /// The product; `None` for development devices of the station's own account, or, under a repair, for the product in
@@ -129,6 +131,7 @@ impl RecipeSpec {
         Self {
             name: format!("{work}-{}", platform.name()),
             platform,
+            standby: false,
             aim: Aim::Repair(repair),
             product,
             activate_sim: false,
@@ -166,7 +169,7 @@ pub fn recipe_from_text(text: &str) -> Result<RecipeSpec, ConfigErrors> {
     Ok(recipe)
 }
 
-/// Reads all `[[recipe]]` tables. No two may have the same name or platform.
+/// Reads all `[[recipe]]` tables. No two may have the same name, and no two the same platform but those on standby.
 pub(super) fn read_all(root: &Table<'_>, file: &str) -> Option<Vec<RecipeSpec>> {
     let all = root.need("recipe", "a station needs at least one [[recipe]] with name and platform")?;
     let elements = all.elements(TABLES)?;
@@ -204,11 +207,12 @@ fn read(table: &Table<'_>, file: &str, mut taken: Option<&mut Taken>) -> Option<
             .is_none_or(|taken| taken.names.claim(&value, name.clone()))
             .then_some(name)
     });
+    let standby = table.get_or("standby", false, |value| value.truth());
     let platform = table.need("platform", PLATFORM).and_then(|value| {
         let platform = value.text(PLATFORM, |text| text.parse::<Platform>().ok())?;
         taken
             .as_mut()
-            .is_none_or(|taken| taken.platforms.claim(&value, platform))
+            .is_none_or(|taken| standby == Some(true) || taken.platforms.claim(&value, platform))
             .then_some(platform)
     });
     let product = table.optional("product", |value| value.product());
@@ -248,6 +252,7 @@ fn read(table: &Table<'_>, file: &str, mut taken: Option<&mut Taken>) -> Option<
     Some(RecipeSpec {
         name: name?,
         platform: platform?,
+        standby: standby?,
         aim: aim?,
         product: product?,
         activate_sim: activate_sim?,

@@ -30,7 +30,7 @@ pub struct Station {
     pub cloud: Cloud,
     /// The rack, by slot number.
     pub slots: Vec<RackSlot>,
-    /// The recipes, at most one for each platform.
+    /// The recipes: at most one for each platform, and those on standby.
     pub recipes: Vec<RecipeSpec>,
     /// Who is at the station, until somebody says otherwise.
     pub operator: Option<String>,
@@ -55,9 +55,11 @@ pub enum Undo {
 }
 
 impl Station {
-    /// The recipe for a platform.
+    /// The usual recipe for a platform.
     pub fn recipe_for(&self, platform: Platform) -> Option<&RecipeSpec> {
-        self.recipes.iter().find(|recipe| recipe.platform == platform)
+        self.recipes
+            .iter()
+            .find(|recipe| recipe.platform == platform && !recipe.standby)
     }
 
     /// The slot at a port.

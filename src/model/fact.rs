@@ -540,6 +540,30 @@ pub enum Fact {
         /// Who asked for it.
         by: Option<String>,
     },
+    /// New runs on a platform are under this recipe of the station's, until another one is chosen or the station has it no more.
+    RecipeChosen {
+        /// The platform.
+        platform: Platform,
+        /// The recipe.
+        recipe: Sha256,
+        /// Its name.
+        name: String,
+        /// Who decided.
+        by: String,
+        /// Why, in words.
+        why: String,
+    },
+    /// A step of a run is left out that had not begun. What is left out is never a PASS.
+    StepLeftOut {
+        /// The run.
+        run: RunId,
+        /// The step's index in the plan.
+        step: u8,
+        /// Who decided.
+        by: String,
+        /// Why, in words.
+        why: String,
+    },
     /// These items do not wait any longer before they are sent again.
     RetryAsked {
         /// The items.
@@ -569,6 +593,7 @@ impl Fact {
             | Self::LineStopped { .. }
             | Self::LineReleased { .. }
             | Self::RepairAsked { .. }
+            | Self::RecipeChosen { .. }
             | Self::RetryAsked { .. } => None,
             Self::RunStarted { run, .. }
             | Self::RunInterrupted { run, .. }
@@ -576,6 +601,7 @@ impl Fact {
             | Self::StepStarted { run, .. }
             | Self::StepEnded { run, .. }
             | Self::StepFailed { run, .. }
+            | Self::StepLeftOut { run, .. }
             | Self::KeyRead { run, .. }
             | Self::UndoSealed { run, .. }
             | Self::UndoDestroyed { run, .. }
@@ -645,6 +671,7 @@ impl Fact {
             | Self::StepStarted { .. }
             | Self::StepEnded { .. }
             | Self::StepFailed { .. }
+            | Self::StepLeftOut { .. }
             | Self::ItemSent { .. }
             | Self::ItemAnswered { .. }
             | Self::ItemWithdrawn { .. }
@@ -655,6 +682,7 @@ impl Fact {
             | Self::PinRefused {}
             | Self::LineStopped { .. }
             | Self::LineReleased { .. }
+            | Self::RecipeChosen { .. }
             | Self::RetryAsked { .. } => None,
         }
     }

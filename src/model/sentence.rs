@@ -160,6 +160,12 @@ pub fn sentence(fact: &Fact) -> String {
         Fact::LineStopped { code, devices } => stopped(*code, devices.len()),
         Fact::LineReleased { by, why } => format!("line released by {by}: {why}"),
         Fact::RepairAsked { by, .. } => format!("its next run is a repair{}", asked_by(by.as_deref())),
+        Fact::RecipeChosen {
+            platform, name, by, why, ..
+        } => format!("new runs of {platform} are under recipe {name}, by {by}: {why}"),
+        Fact::StepLeftOut { step, by, why, .. } => {
+            format!("step {} is left out by {by}: {why}", u16::from(*step) + 1)
+        }
         Fact::RetryAsked { items, by } => format!(
             "{} not to wait any longer{}",
             count(items.len(), "item"),

@@ -120,6 +120,12 @@ impl StepKind {
         matches!(self, Self::Rekey | Self::RollBack)
     }
 
+    /// True if an engineer may have it left out: nothing that guards a key, an owner or the protection of a device, and no
+    /// piece of firmware, which goes together with the others.
+    pub const fn may_be_left_out(self) -> bool {
+        matches!(self, Self::ServerKey | Self::JoinNetwork | Self::Check | Self::Prove)
+    }
+
     /// What the step does, as shown.
     pub const fn label(self) -> &'static str {
         match self {

@@ -208,6 +208,7 @@ codes! {
     NetworkSetup = "network-setup", Device, Technician, true, "The bench network could not be set on the device.", "Plug the device in again; if it repeats, its radio is bad.";
     NoHandshake = "no-handshake", Device, Technician, false, "The device did not connect to the cloud in time.", "Look at its light: cyan with red or orange blinks is keys (repair it once more), green is network.";
     // people and station
+    StepLeftOut = "step-left-out", Station, Operator, false, "An engineer had a step of the run left out; everything else is done.", "Run the device once more, with nothing left out, before it is given to anybody.";
     Stopped = "stopped", Station, Operator, false, "A person stopped the run.", "Plug the device in again when it should go on.";
     DiskFull = "disk-full", Station, Engineer, false, "The ledger could not be written; nothing was done that is not on record.", "Free disk space and start again.";
     Internal = "internal", Station, Engineer, false, "keyrack met a state that it does not expect.", "Keep the ledger and report it with the detail.";

@@ -167,9 +167,9 @@ impl Turn {
         let found = if wanted {
             setting.book.repair_for(identity.platform)
         } else {
-            setting.book.for_platform(identity.platform)
+            self.rack.recipe_for(identity.platform)
         };
-        let Some(prepared) = found else {
+        let Some(prepared) = found.cloned() else {
             let why = format!("no recipe for platform {}", identity.platform);
             return self.reject(slot, attached.clone(), Some(identity.device), Code::NoRecipe, why);
         };

@@ -238,7 +238,7 @@ impl Run {
     }
 }
 
-const HOW: &str = "`protected = \"service-mode\"` in the recipe, or `keyrack repair --service-mode`, opens them for the work";
+const HOW: &str = "`protected = \"service-mode\"` in the recipe, or `--service-mode` with `keyrack repair` and `keyrack keys`, opens them for the work";
 
 #[cfg(test)]
 mod tests {

@@ -212,6 +212,8 @@ pub struct Lore {
     pub quarantined: Option<RunId>,
     /// Runs of the device with an undo copy that is not destroyed.
     pub copies: Vec<RunId>,
+    /// Whether there are PINs, where that was looked at: the first one may have been set since the start.
+    pub pins: Option<bool>,
 }
 
 /// What came of what a person asked for.
@@ -263,6 +265,24 @@ pub enum Command {
     Repair(DeviceId),
     /// Send what is owed now, where nothing but our own patience holds it back.
     Retry,
+    /// New runs on a platform are under this recipe of the station's from now on, and with it product and firmware.
+    UseRecipe {
+        /// Its name.
+        name: String,
+        /// Why, in words.
+        why: String,
+    },
+    /// A step of the run in this slot is left out, if it may be and has not begun.
+    LeaveOut {
+        /// The slot.
+        slot: SlotNo,
+        /// The number of the step in the plan, from 1.
+        step: u8,
+        /// Why, in words.
+        why: String,
+    },
+    /// PINs were set or taken away.
+    PinsSet,
 }
 
 /// A work order as a person names it.
@@ -278,7 +298,11 @@ impl Command {
     /// True if only engineers may ask for it.
     pub const fn is_engineers(&self) -> bool {
         match self {
-            Self::ReleaseLine { .. } | Self::Release { .. } | Self::Repair(_) => true,
+            Self::ReleaseLine { .. }
+            | Self::Release { .. }
+            | Self::Repair(_)
+            | Self::UseRecipe { .. }
+            | Self::LeaveOut { .. } => true,
             Self::Abort(_)
             | Self::Finish
             | Self::Quit
@@ -287,7 +311,8 @@ impl Command {
             | Self::WorkOrder(_)
             | Self::Label { .. }
             | Self::EngineerLeaves
-            | Self::Retry => false,
+            | Self::Retry
+            | Self::PinsSet => false,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
 
 use super::{
     Effect,
+    choice::left_out,
     moving::old_product,
     repair::is_keyless,
     run::{Run, StepState},
@@ -41,7 +42,10 @@ impl Turn {
             };
             (Verdict::Owed, Some(Code::CloudUnreachable), why)
         } else if run.keys.agreed() || is_keyless(run) {
-            (Verdict::Pass, None, summary(run))
+            match left_out(run) {
+                Some(why) => (Verdict::Aborted, Some(Code::StepLeftOut), why),
+                None => (Verdict::Pass, None, summary(run)),
+            }
         } else {
             let why = "every step ended, and yet the cloud is not known to hold the key of the device".to_owned();
             (Verdict::Quarantined, Some(Code::StateUnknown), why)
@@ -265,8 +269,9 @@ pub(super) fn undo_is_over(run: &Run) -> bool {
     let keys = &run.keys;
     let nothing_valid = keys.before.as_ref().is_some_and(|content| content.key().is_none());
     let untouched = keys.intended.is_none() && keys.read == keys.before;
-    !server_key_open(run)
-        && (keys.restored || keys.holds_old() || untouched || keys.agreed() || (nothing_valid && keys.written.is_some()))
+    // Written, or torn with nothing to write any more: the pair that was given is gone.
+    let settled = keys.written.is_some() || keys.intended.is_none();
+    !server_key_open(run) && (keys.restored || keys.holds_old() || untouched || keys.agreed() || (nothing_valid && settled))
 }
 
 /// True if the server settings of the device may be half written.

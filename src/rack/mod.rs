@@ -6,9 +6,11 @@
 
 mod arrival;
 mod bench;
+mod choice;
 mod cloud;
 pub mod diagnose;
 mod due;
+mod engineer;
 pub mod flow;
 mod guard;
 pub mod input;
@@ -29,6 +31,7 @@ pub mod shift;
 pub mod slot;
 mod steps;
 mod stop;
+mod stopped_line;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -106,6 +109,8 @@ pub struct Rack {
     packets: BTreeMap<RunId, Arc<Packet>>,
     outbox: Outbox,
     shift: Shift,
+    /// True if there are PINs.
+    pins: bool,
     /// Who gave the right PIN, while it counts.
     engineer: Option<Engineer>,
     slots: BTreeMap<SlotNo, Slot>,
@@ -140,6 +145,7 @@ impl Rack {
         Self {
             shift: Self::first_shift(&setting),
             engineer: None,
+            pins: setting.rules.pins,
             setting: Arc::new(setting),
             runs: BTreeMap::new(),
             packets: BTreeMap::new(),

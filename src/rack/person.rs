@@ -1,17 +1,18 @@
-//! What a person asks for, whether at the screen or by a command: who may ask for what, and what it means. It owns the
-//! stopped line, too, because only a person sets it going again.
+//! What a person asks for, whether at the screen or by a command: who may ask for what, and what it means for the shift and
+//! for single devices. What else engineers decide has files of its own: `engineer.rs`, `stopped_line.rs`, `choice.rs`.
 
 use crate::model::{
-    DeviceId, Fact, RunId, SlotNo, Wall,
-    recipe::{Aim, WorkOrder},
+    DeviceId, Fact, RunId, SlotNo,
+    recipe::WorkOrder,
     sentence::{self, count, harmless},
 };
 
-use super::{Effect, Lore, OrderName, Told, input::Command, run::Run, shift::Engineer, slot::Slot, turn::Turn};
+use super::{Effect, Lore, OrderName, Told, input::Command, slot::Slot, turn::Turn};
 
 impl Turn {
     /// A person asked for something.
     pub(super) fn asked(&mut self, command: &Command, lore: &Lore) {
+        self.rack.pins = lore.pins.unwrap_or(self.rack.pins);
         let told = if command.is_engineers() && !self.is_engineer() {
             Told::refused("only an engineer may do that: give the PIN first")
         } else {
@@ -50,6 +51,12 @@ impl Turn {
             Command::Release { device, why } => self.release(*device, why, lore),
             Command::Repair(device) => self.repair(*device, lore),
             Command::Retry => self.retry(),
+            Command::UseRecipe { name, why } => self.use_recipe(name, why),
+            Command::LeaveOut { slot, step, why } => self.leave_out(*slot, *step, why),
+            Command::PinsSet => Told::done(match self.rack.pins {
+                true => "there are PINs: what only engineers may do needs one",
+                false => "there is no PIN: everybody is an engineer",
+            }),
         }
     }
 
@@ -174,124 +181,11 @@ impl Turn {
         }
     }
 
-    /// Somebody gave a PIN.
-    pub(super) fn pin(&mut self, whose: Option<&str>) {
-        self.told = Some(match (self.rack.shift.next_pin(self.wall), whose) {
-            (Some(at), _) => Told::refused(wait_words(at)),
-            (None, None) => {
-                self.fact(Fact::PinRefused {});
-                Told::refused(match self.rack.shift.next_pin(self.wall) {
-                    Some(at) => format!("wrong PIN: {}", wait_words(at)),
-                    None => "wrong PIN".to_owned(),
-                })
-            }
-            (None, Some(name)) => self.engineer_comes(name),
-        });
-    }
-
-    fn engineer_comes(&mut self, name: &str) -> Told {
-        let name = match fit(name) {
-            Ok(name) => name,
-            Err(told) => return told,
-        };
-        let length = self.rack.setting.rules.engineer_for;
-        let until = i64::try_from(length.as_millis())
-            .ok()
-            .and_then(|ms| Wall::from_millis(self.wall.millis().saturating_add(ms)))
-            .unwrap_or(self.wall);
-        self.fact(Fact::EngineerCame {
-            name: name.clone(),
-            until,
-        });
-        let told = Told::done(format!("engineer {name}, for {} minutes", length.as_secs().div_ceil(60)));
-        self.rack.engineer = Some(Engineer {
-            name,
-            until,
-            deadline: self.now + length,
-        });
-        told
-    }
-
-    fn engineer_goes(&mut self) -> Told {
-        match self.rack.engineer.take() {
-            Some(engineer) => {
-                self.fact(Fact::EngineerLeft { name: engineer.name });
-                Told::done("what only engineers may do is closed again")
-            }
-            None => Told::refused("no engineer gave a PIN"),
-        }
-    }
-
-    /// A PIN counts for some time only.
-    pub(super) fn engineer_goes_in_time(&mut self) {
-        if self
-            .rack
-            .engineer
-            .as_ref()
-            .is_some_and(|engineer| engineer.deadline <= self.now)
-        {
-            self.engineer_goes();
-        }
-    }
-
-    fn is_engineer(&self) -> bool {
-        let engineer = self.rack.engineer.as_ref();
-        !self.rack.setting.rules.pins || engineer.is_some_and(|engineer| engineer.deadline > self.now)
-    }
-
-    /// Who decides: an engineer by the PIN, or whoever is at a station without PINs.
-    fn decider(&self) -> Result<String, Told> {
-        let engineer = self.rack.engineer.as_ref().map(|engineer| engineer.name.clone());
-        engineer
-            .or_else(|| self.rack.shift.operator.clone())
-            .ok_or_else(|| Told::refused("a named person decides: say first who is at the station"))
-    }
-
-    /// After a run has ended: equal failures in a row are no longer those of a device. What repairs find is what they are for.
-    pub(super) fn stop_the_line(&mut self, run: &Run) {
-        let setting = &self.rack.setting;
-        let repairs = setting
-            .book
-            .by_hash(run.recipe)
-            .is_some_and(|prepared| prepared.recipe.aim != Aim::Provision);
-        let Some(most) = setting
-            .rules
-            .stop_after
-            .filter(|_| !repairs && self.rack.shift.stopped.is_none())
-        else {
-            return;
-        };
-        let equal = self.rack.shift.failures().filter(|(_, devices)| devices.len() >= most);
-        let Some((code, devices)) = equal.map(|(code, devices)| (code, devices.to_vec())) else {
-            return;
-        };
-        if devices.last() == Some(&run.device) {
-            self.fact(Fact::LineStopped { code, devices });
-        }
-    }
-
-    fn release_line(&mut self, why: &str) -> Told {
-        if self.rack.shift.stopped.is_none() {
-            return Told::refused("the line is not stopped");
-        }
-        let (by, why) = match self.decider().and_then(|by| Ok((by, fit(why)?))) {
-            Ok(decided) => decided,
-            Err(told) => return told,
-        };
-        self.fact(Fact::LineReleased { by, why });
-        for slot in self.rack.slots.keys().copied().collect::<Vec<_>>() {
-            if let Slot::Held { attached, .. } = self.slot(slot).clone() {
-                self.identify(slot, &attached, 1);
-            }
-        }
-        Told::done("the line is released: new runs begin")
-    }
-
     fn release(&mut self, device: DeviceId, why: &str, lore: &Lore) -> Told {
         let Some(run) = lore.quarantined else {
             return Told::refused(format!("{device} is not quarantined"));
         };
-        let (by, why) = match self.decider().and_then(|by| Ok((by, fit(why)?))) {
+        let (by, why) = match self.decided(why) {
             Ok(decided) => decided,
             Err(told) => return told,
         };
@@ -363,7 +257,7 @@ impl Turn {
 }
 
 /// Words of a person, fit for a record: records are exported and replicated.
-fn fit(text: &str) -> Result<String, Told> {
+pub(super) fn fit(text: &str) -> Result<String, Told> {
     let text = harmless(text.trim());
     if text.is_empty() {
         return Err(Told::refused("it says nothing"));
@@ -375,14 +269,6 @@ fn fit(text: &str) -> Result<String, Told> {
         return Err(Told::refused("e-mail addresses are not put on record: use a name"));
     }
     Ok(text)
-}
-
-fn wait_words(at: Wall) -> String {
-    let at = at.to_string();
-    format!(
-        "too many wrong PINs; the next one counts after {} UTC",
-        at.get(11..19).unwrap_or(&at)
-    )
 }
 
 /// The longest that a person may say, in characters.

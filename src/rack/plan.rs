@@ -1,6 +1,9 @@
 //! From a recipe to the announced plan of a run.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::model::{
     Platform, StepKind,
@@ -74,6 +77,8 @@ impl Prepared {
 pub struct Book {
     by_hash: BTreeMap<Sha256, Arc<Prepared>>,
     by_platform: BTreeMap<Platform, Sha256>,
+    /// Those that count only when an engineer chooses them.
+    standby: BTreeSet<Sha256>,
     /// What a person can ask for in place of them.
     repairs: BTreeMap<Platform, Arc<Prepared>>,
 }
@@ -82,6 +87,12 @@ impl Book {
     /// Adds a recipe for new runs on its platform.
     pub fn offer(&mut self, prepared: Prepared) {
         self.by_platform.insert(prepared.recipe.platform, prepared.recipe.hash);
+        self.keep(prepared);
+    }
+
+    /// Adds a recipe that an engineer can choose for its platform.
+    pub fn offer_standby(&mut self, prepared: Prepared) {
+        self.standby.insert(prepared.recipe.hash);
         self.keep(prepared);
     }
 
@@ -98,6 +109,12 @@ impl Book {
     /// The recipe for new runs on a platform.
     pub fn for_platform(&self, platform: Platform) -> Option<&Arc<Prepared>> {
         self.by_hash(*self.by_platform.get(&platform)?)
+    }
+
+    /// The recipes among which an engineer can choose.
+    pub fn choices(&self) -> impl Iterator<Item = &Arc<Prepared>> {
+        let usual = self.by_platform.values();
+        usual.chain(&self.standby).filter_map(|hash| self.by_hash.get(hash))
     }
 
     /// The recipe for a repair on a platform that a person asks for.

@@ -90,15 +90,23 @@ pub struct Step {
     pub attempts: u8,
     /// How often it failed since the run had its device last.
     pub failures: u8,
+    /// True if an engineer had it left out.
+    pub left_out: bool,
 }
 
 impl Step {
+    /// True if an engineer can still have it left out.
+    pub fn can_be_left_out(&self) -> bool {
+        self.state == StepState::Pending && self.kind.may_be_left_out()
+    }
+
     const fn pending(kind: StepKind) -> Self {
         Self {
             kind,
             state: StepState::Pending,
             attempts: 0,
             failures: 0,
+            left_out: false,
         }
     }
 }
@@ -322,6 +330,18 @@ impl Run {
                     self.held = Some(at);
                 }
                 self.returns = 0;
+            }
+            Fact::StepLeftOut { step, by, why, .. } => {
+                let Some(step) = self.steps.get_mut(usize::from(*step)) else {
+                    return illegal("no such step");
+                };
+                if !step.can_be_left_out() {
+                    return illegal("a step is left out that cannot be");
+                }
+                let why = format!("left out by {by}: {why}");
+                self.notes.push(why.clone());
+                step.state = StepState::Ended(Outcome::Skipped { why });
+                step.left_out = true;
             }
             Fact::StepFailed { step, error, .. } => {
                 let Some(step) = self.steps.get_mut(usize::from(*step)) else {

@@ -1,16 +1,22 @@
 //! What counts for the station as a whole, whatever is in its slots: who is at it, what is worked on, whether the line is
 //! stopped, which devices are to be repaired. Made from facts alone, live and at a start alike.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use crate::model::{Code, DeviceId, Fact, Mono, Verdict, Wall, recipe::WorkOrder};
+use crate::model::{
+    Code, DeviceId, Fact, Mono, Platform, Verdict, Wall,
+    recipe::{Sha256, WorkOrder},
+};
 
 /// The rules of the house: what a station is told once, beside its rack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// So many equal failures in a row, of different devices, stop the line; none never do.
     pub stop_after: Option<usize>,
-    /// True if there are PINs: without them everybody is an engineer.
+    /// True if there are PINs at the start: without them everybody is an engineer.
     pub pins: bool,
     /// How long an engineer's PIN counts.
     pub engineer_for: Duration,
@@ -43,6 +49,8 @@ pub struct Shift {
     pub stopped: Option<Stopped>,
     /// Devices whose next run is a repair.
     repairs: BTreeSet<DeviceId>,
+    /// Recipes that were chosen in place of the usual ones.
+    recipes: BTreeMap<Platform, Sha256>,
     /// The devices that failed one after the other, each in the same way.
     failures: Vec<DeviceId>,
     failed_with: Option<Code>,
@@ -108,6 +116,9 @@ impl Shift {
             Fact::RepairAsked { device, .. } => {
                 self.repairs.insert(*device);
             }
+            Fact::RecipeChosen { platform, recipe, .. } => {
+                self.recipes.insert(*platform, *recipe);
+            }
             Fact::PinRefused {} => (self.wrong, self.wrong_at) = (self.wrong + 1, Some(at)),
             Fact::EngineerCame { .. } => (self.wrong, self.wrong_at) = (0, None),
             _ => {}
@@ -117,6 +128,11 @@ impl Shift {
     /// True if the next run of a device is a repair.
     pub fn is_to_repair(&self, device: DeviceId) -> bool {
         self.repairs.contains(&device)
+    }
+
+    /// The recipe that was chosen last for a platform.
+    pub(super) fn recipe_for(&self, platform: Platform) -> Option<Sha256> {
+        self.recipes.get(&platform).copied()
     }
 
     /// How all failed that failed last, one after the other.

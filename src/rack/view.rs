@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::model::{Code, DeviceId, RunId, SlotNo, StepKind, Verdict, Wall, outbox::ItemState, recipe::WorkOrder};
+use crate::model::{
+    Code, DeviceId, Platform, ProductId, RunId, SlotNo, StepKind, Verdict, Wall,
+    outbox::ItemState,
+    recipe::{Sha256, WorkOrder},
+};
 
 pub use super::shift::Stopped;
 
@@ -35,6 +39,25 @@ pub struct RackView {
     pub stopped: Option<Stopped>,
     /// What a person may ask for.
     pub role: Role,
+    /// The recipes among which an engineer can choose, in order.
+    pub recipes: Vec<RecipeView>,
+}
+
+/// A recipe of the station.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipeView {
+    /// Its name.
+    pub name: String,
+    /// The platform that it is for.
+    pub platform: Platform,
+    /// Its hash.
+    pub hash: Sha256,
+    /// The product.
+    pub product: Option<ProductId>,
+    /// The files of its firmware.
+    pub firmware: Vec<String>,
+    /// True if new runs on its platform are under it.
+    pub counts: bool,
 }
 
 /// What a person at the station may ask for.
@@ -238,12 +261,13 @@ impl Rack {
             work_order: self.shift.work_order.clone(),
             stopped: self.shift.stopped.clone(),
             role: self.role(),
+            recipes: self.recipes(),
         }
     }
 
     fn role(&self) -> Role {
         match &self.engineer {
-            _ if !self.setting.rules.pins => Role::Anybody,
+            _ if !self.pins => Role::Anybody,
             Some(engineer) => Role::Engineer {
                 name: engineer.name.clone(),
                 until: engineer.until,

@@ -339,6 +339,10 @@ impl Station {
     /// What a person asks for, with what the ledger knows of it.
     fn informed(&self, command: Command) -> Result<Input, StationError> {
         let mut lore = Lore::default();
+        if command.is_engineers() || command == Command::PinsSet {
+            // A file that cannot be relied on is no reason to let everybody in.
+            lore.pins = Some(self.world.pins.exist().unwrap_or(true));
+        }
         match &command {
             Command::WorkOrder(Some(order)) => {
                 lore.work_order = self.store.work_order(&order.id)?;
@@ -355,7 +359,8 @@ impl Station {
                 let copies = self.store.kept_undo_copies()?.into_iter();
                 lore.copies = copies.filter(|copy| copy.device == *device).map(|copy| copy.run).collect();
             }
-            _ => return Ok(Input::Command(command)),
+            _ if lore.pins.is_none() => return Ok(Input::Command(command)),
+            _ => {}
         }
         Ok(Input::Informed { command, lore })
     }

@@ -102,6 +102,12 @@ impl Shelf {
         self.book.offer(ready.prepared);
     }
 
+    /// Offers a recipe that an engineer can choose.
+    pub fn offer_standby(&mut self, ready: Ready) {
+        self.pieces.insert(ready.prepared.recipe.hash, ready.pieces);
+        self.book.offer_standby(ready.prepared);
+    }
+
     /// Offers a recipe for repairs that a person asks for.
     pub fn offer_repair(&mut self, ready: Ready) {
         self.pieces.insert(ready.prepared.recipe.hash, ready.pieces);

@@ -100,7 +100,11 @@ impl EngineersFile {
     /// # Errors
     /// [`EngineersError::File`].
     pub fn write(&self, engineers: &[(String, String)]) -> Result<(), EngineersError> {
-        let dir = self.0.parent().unwrap_or(Path::new(""));
+        let dir = self
+            .0
+            .parent()
+            .filter(|dir| !dir.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         files::private_parents(dir).map_err(self.failed("making the directory of"))?;
         let mut half = tempfile::NamedTempFile::new_in(dir).map_err(self.failed("creating"))?;
         let text: String = engineers.iter().map(|(name, hash)| format!("{name}\t{hash}\n")).collect();
@@ -108,6 +112,8 @@ impl EngineersFile {
             .and_then(|()| half.as_file().sync_all())
             .map_err(self.failed("writing"))?;
         half.persist(&self.0).map_err(|error| self.failed("naming")(error.error))?;
+        // A PIN that was taken away must not be back after a power cut.
+        files::sync_dir(dir).map_err(self.failed("naming"))?;
         Ok(())
     }
 

@@ -296,6 +296,8 @@ pub(super) const fn kind(fact: &Fact) -> &'static str {
         Fact::LineStopped { .. } => "line-stopped",
         Fact::LineReleased { .. } => "line-released",
         Fact::RepairAsked { .. } => "repair-asked",
+        Fact::RecipeChosen { .. } => "recipe-chosen",
+        Fact::StepLeftOut { .. } => "step-left-out",
         Fact::RetryAsked { .. } => "retry-asked",
     }
 }

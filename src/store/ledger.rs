@@ -69,6 +69,7 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
         | Fact::LineStopped { .. }
         | Fact::LineReleased { .. }
         | Fact::RepairAsked { .. }
+        | Fact::RecipeChosen { .. }
         | Fact::CloudSeen { .. }
         | Fact::Surveyed { .. }
         | Fact::Questioned { .. }
@@ -77,7 +78,8 @@ fn apply(conn: &Connection, record: &Record) -> Result<(), Stop> {
         | Fact::KeyEscrowed { .. }
         | Fact::StepStarted { .. }
         | Fact::StepEnded { .. }
-        | Fact::StepFailed { .. } => Ok(()),
+        | Fact::StepFailed { .. }
+        | Fact::StepLeftOut { .. } => Ok(()),
         Fact::RecipeRecorded { hash, name, text } => recipe_recorded(conn, at, hash, name, text),
         Fact::DeviceSeen { slot, identity, .. } => device_seen(conn, at, *slot, identity),
         Fact::RunStarted { .. } => ledger_run::started(conn, record),

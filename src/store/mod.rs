@@ -229,11 +229,6 @@ impl Store {
         journal::of_run(&self.conn, run)
     }
 
-    /// What is still owed to the cloud, oldest first.
-    pub fn unsettled_items(&self) -> Result<Vec<ItemRow>, StoreError> {
-        many(&self.conn, "WHERE settled_at IS NULL ORDER BY queued_at, id", [])
-    }
-
     /// What the ledger knows of a device.
     pub fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
         one(&self.conn, "WHERE id = ?1", (Word(device),))
@@ -242,11 +237,6 @@ impl Store {
     /// What the ledger knows of a run.
     pub fn run(&self, run: RunId) -> Result<Option<RunRow>, StoreError> {
         one(&self.conn, "WHERE id = ?1", (Word(run),))
-    }
-
-    /// The recipe and key with which the device last passed.
-    pub fn last_pass(&self, device: DeviceId) -> Result<Option<LastPass>, StoreError> {
-        Ok(self.device(device)?.and_then(|device| device.last_pass))
     }
 
     /// Every device that has, had, or was to have this key. More than one is a duplicate.

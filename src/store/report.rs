@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::model::{Code, ProductId, Verdict, Wall};
 
 use super::{
-    cell::{Millis, Word},
+    cell::Word,
     error::{StoreError, sql},
     read::Reader,
 };
@@ -139,15 +139,6 @@ impl Reader {
                     .transpose()
             })
             .map_err(sql("counting runs"))
-    }
-
-    /// When the last run ended: the end of the shift that a report is about.
-    pub fn last_ended(&self) -> Result<Option<Wall>, StoreError> {
-        self.conn
-            .query_row("SELECT max(ended) FROM run WHERE ended IS NOT NULL", [], |row| {
-                Ok(row.get::<_, Option<Millis>>(0)?.map(|millis| millis.0))
-            })
-            .map_err(sql("looking for the last run"))
     }
 }
 

@@ -39,6 +39,15 @@ pub(super) fn note(conn: &Connection, record: &Record) -> Result<(), Stop> {
             keep(conn, record)
         }
         Fact::RunStarted { device, .. } => asked_no_more(conn, *device),
+        Fact::RecipeChosen { platform, .. } => {
+            change(
+                conn,
+                "DELETE FROM shift WHERE kind = ?1 AND ?2 =
+                     (SELECT json_extract(CAST(body AS TEXT), '$.platform') FROM journal WHERE journal.seq = shift.seq)",
+                (kind, Word(*platform)),
+            )?;
+            keep(conn, record)
+        }
         _ => Ok(()),
     }
 }

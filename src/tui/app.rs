@@ -4,15 +4,15 @@
 //! No state here decides anything about devices.
 
 mod asking;
+mod event;
+mod moving;
 mod scanned;
 
 use std::collections::BTreeMap;
 
-use crossterm::event::KeyEvent;
-
 use crate::{
-    model::{Record, Secret, SlotNo, StationId, Wall, scan::Patterns},
-    rack::{Command, RackView, Told},
+    model::{Record, SlotNo, StationId, Wall, scan::Patterns},
+    rack::RackView,
 };
 
 use super::{
@@ -25,89 +25,7 @@ use super::{
 };
 
 pub use asking::Question;
-
-/// Everything that can happen to the screen. All of it comes through one channel, in one order.
-#[derive(Debug)]
-pub enum Event {
-    /// The station looks like this now.
-    View(RackView),
-    /// A fact is on disk.
-    Record(Box<Record>),
-    /// How far a step is, in bytes.
-    Progress {
-        /// The slot.
-        slot: SlotNo,
-        /// Done.
-        done: u64,
-        /// To do.
-        of: u64,
-    },
-    /// A key was pressed.
-    Key(KeyEvent),
-    /// A text was pasted.
-    Paste(String),
-    /// The terminal has another size.
-    Resize(u16, u16),
-    /// The ledger answers.
-    Ledger(Answer),
-    /// The station says what came of what was asked.
-    Told(Told),
-    /// A signal asked the station to stop.
-    Stopping,
-    /// A journal is replayed, as these words say.
-    Replay(String),
-    /// The screen is no longer wanted.
-    End,
-}
-
-/// What has to be done for the screen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// Ask the station, or whoever replays its journal.
-    Ask(Asked),
-    /// Ask the ledger.
-    Ledger(ledger::Question),
-    /// Paint everything anew.
-    Repaint,
-    /// Ring.
-    Bell,
-}
-
-/// What a person asks for, beyond the screen itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// Of the station.
-    Station(Command),
-    /// Of the station: whose PIN this is.
-    Pin(Pin),
-    /// Of a replay.
-    Replay(Pace),
-}
-
-/// A PIN, with the name of its owner in front where there is more than one.
-#[derive(Clone, Debug)]
-pub struct Pin(pub Secret<String>);
-
-impl PartialEq for Pin {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.expose() == other.0.expose()
-    }
-}
-
-impl Eq for Pin {}
-
-/// How a replay is to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// Stop, or go on.
-    Pause,
-    /// To the next verdict.
-    Jump,
-    /// Twice as fast.
-    Faster,
-    /// Half as fast.
-    Slower,
-}
+pub use event::{Asked, Event, Pace, Pin, Wish};
 
 /// The screens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,6 +43,8 @@ pub enum Screen {
     Outbox,
     /// Yield and failures.
     Yield,
+    /// The recipes.
+    Recipes,
     /// The keys.
     Help,
 }
@@ -158,6 +78,8 @@ pub struct App {
     pub screen: Screen,
     /// Which slot is selected.
     pub selected: SlotNo,
+    /// Which recipe is selected, from 0.
+    pub recipe: usize,
     /// What was asked.
     pub question: Option<Question>,
     /// What is typed.
@@ -200,6 +122,7 @@ impl App {
             station,
             screen: Screen::Floor,
             selected,
+            recipe: 0,
             question: None,
             line: ScanLine::default(),
             notice: None,
@@ -229,7 +152,7 @@ impl App {
                     }
                 }
                 let order = view.work_order != rack.work_order;
-                *rack = view;
+                *rack = *view;
                 self.alarm = view::alarm::height(rack, self.size.0);
                 if order {
                     self.ordered = None;
@@ -313,7 +236,7 @@ impl App {
         if let Some(question) = self.question.take()
             && question.key() == act
         {
-            return self.answered(question).into_iter().collect();
+            return self.answered(question, rack).into_iter().collect();
         }
         match act {
             Act::Help => self.open(Screen::Help),
@@ -343,6 +266,7 @@ impl App {
                 self.open(Screen::Yield);
                 return self.reading().into_iter().collect();
             }
+            Act::Recipes => self.open(Screen::Recipes),
             Act::Abort => self.ask_to_abort(rack),
             Act::Finish => self.ask(Question::Finish),
             Act::Quit => self.ask(Question::Quit),
@@ -362,8 +286,8 @@ impl App {
             Act::Jump => return self.pace(Pace::Jump),
             Act::Faster => return self.pace(Pace::Faster),
             Act::Slower => return self.pace(Pace::Slower),
-            Act::Up => self.go(-1, 0),
-            Act::Down => self.go(1, 0),
+            Act::Up => self.up_or_down(-1, rack),
+            Act::Down => self.up_or_down(1, rack),
             Act::Left => self.go(0, -1),
             Act::Right => self.go(0, 1),
             Act::PageUp => self.page(-1),
@@ -378,55 +302,6 @@ impl App {
     fn open(&mut self, screen: Screen) {
         self.screen = screen;
         self.scroll = 0;
-    }
-
-    fn go(&mut self, down: i32, right: i32) {
-        match self.screen {
-            Screen::Floor => {
-                if let Some(slot) = self.grid().beside(self.selected, down, right) {
-                    self.selected = slot;
-                }
-            }
-            Screen::Slot | Screen::Log if right != 0 => self.next_slot(right),
-            _ => self.scroll = self.scroll.saturating_add_signed(i16::try_from(down).unwrap_or(0)),
-        }
-    }
-
-    fn page(&mut self, down: i32) {
-        match self.screen {
-            Screen::Floor => {
-                let grid = self.grid();
-                if let Some(slot) = grid.beside(self.selected, down * i32::from(grid.visible), 0) {
-                    self.selected = slot;
-                }
-            }
-            _ => {
-                let page = i16::try_from(self.size.1 / 2).unwrap_or(10);
-                self.scroll = self.scroll.saturating_add_signed(if down < 0 { -page } else { page });
-            }
-        }
-    }
-
-    fn end(&mut self, last: bool) {
-        match self.screen {
-            Screen::Floor => {
-                let ends = (self.station.places.first(), self.station.places.last());
-                if let Some(place) = if last { ends.1 } else { ends.0 } {
-                    self.selected = place.slot;
-                }
-            }
-            _ => self.scroll = if last { u16::MAX } else { 0 },
-        }
-    }
-
-    fn next_slot(&mut self, by: i32) {
-        let places = &self.station.places;
-        let at = places.iter().position(|place| place.slot == self.selected).unwrap_or(0);
-        let next = if by > 0 { at + 1 } else { at.wrapping_sub(1) };
-        if let Some(place) = places.get(next) {
-            self.selected = place.slot;
-            self.scroll = 0;
-        }
     }
 
     /// What the open screen has to read in the ledger.

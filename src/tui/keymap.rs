@@ -23,6 +23,8 @@ pub enum Act {
     Outbox,
     /// Show yield and failures.
     Yield,
+    /// Show the recipes.
+    Recipes,
     /// Stop the run in the selected slot.
     Abort,
     /// Start no new run, and end when those under way are judged.
@@ -151,7 +153,13 @@ pub const TABLE: &[Binding] = &[
         &[Key::F(12), Key::Alt('g')],
         Act::Go,
         Some("go"),
-        "do what the screen offers: release a stopped line; repair or release a device; send again what is owed",
+        "do what the screen offers: release a stopped line; repair or release a device; send again what is owed; use another recipe; leave a step out",
+    ),
+    row(
+        &[Key::Alt('c')],
+        Act::Recipes,
+        None,
+        "the recipes: which product and firmware count, and others to choose from",
     ),
     row(&[Key::Named(KeyCode::Up)], Act::Up, None, "the slot above, or scroll up"),
     row(

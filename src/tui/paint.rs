@@ -106,7 +106,7 @@ impl Screen {
 
     /// The station looks like this now.
     pub fn view(&self, view: &RackView) {
-        self.send(Event::View(view.clone()));
+        self.send(Event::View(Box::new(view.clone())));
     }
 
     /// A fact is on disk.
@@ -136,9 +136,9 @@ impl Screen {
     /// Gives the terminal back.
     ///
     /// # Errors
-    /// If the terminal failed while it was open.
+    /// If the terminal or the screen failed while it was open.
     pub fn close(mut self) -> io::Result<()> {
-        self.end();
+        self.end()?;
         self.failed.try_recv().map_or(Ok(()), Err)
     }
 
@@ -147,18 +147,21 @@ impl Screen {
         let _ = self.events.send(event);
     }
 
-    fn end(&mut self) {
+    /// Ends it, if it has not ended. Words of a panic were told by the hook.
+    fn end(&mut self) -> io::Result<()> {
         self.send(Event::End);
-        if let Some(join) = self.painter.take() {
-            // Its panic was told by the hook.
-            let _ = join();
+        let ended = self.painter.take().map(|join| join());
+        match ended {
+            Some(Err(_)) => Err(io::Error::other("the thread that paints panicked")),
+            Some(Ok(())) | None => Ok(()),
         }
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        self.end();
+        // Whoever did not close it does not ask how it went.
+        let _ = self.end();
     }
 }
 
@@ -177,6 +180,7 @@ struct Painter {
 
 impl Painter {
     fn run(mut self, incoming: &Receiver<Event>) -> io::Result<()> {
+        self.term.needs_this_thread();
         let end = self.turns(incoming);
         if end.is_err() {
             // The terminal is gone: whoever sits there cannot ask for anything any more.
@@ -225,7 +229,7 @@ impl Painter {
         match wish {
             Wish::Ask(asked) => self.ask(asked),
             Wish::Ledger(question) => self.ledger.ask(question),
-            Wish::Repaint => self.term.terminal.clear()?,
+            Wish::Repaint => self.term.clear()?,
             Wish::Bell => self.term.bell()?,
         }
         Ok(())
@@ -255,7 +259,7 @@ impl Painter {
 
     fn paint(&mut self, now: Mono) -> io::Result<()> {
         let (rack, app, theme) = (&self.rack, &self.app, self.theme);
-        self.term.terminal.draw(|frame| view::draw(frame, rack, app, theme))?;
+        self.term.draw(|frame| view::draw(frame, rack, app, theme))?;
         self.painted = Some(now);
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::{
-    DeviceId, Fact, Platform, Record, RunId, SlotNo, StepError, Verdict, Wall, fact::Identity, recipe::Sha256, sentence,
+    DeviceId, Fact, Platform, Record, RunId, SlotNo, StepError, StepKind, Verdict, Wall, fact::Identity, recipe::Sha256, sentence,
 };
 
 /// What the facts told so far.
@@ -45,6 +45,8 @@ pub struct Seat {
     pub proved: bool,
     /// What became of each step of its plan.
     pub steps: Vec<Took>,
+    /// The plan, as far as it was announced when the run began.
+    pub plan: Vec<StepKind>,
 }
 
 /// The times and earlier attempts of one step.
@@ -125,6 +127,7 @@ impl Story {
                     recipe: Some(*recipe),
                     started: Some(at),
                     steps: vec![Took::default(); plan.len()],
+                    plan: plan.clone(),
                     ..seat.of(*device)
                 };
             }
@@ -260,6 +263,21 @@ impl Story {
         }
     }
 
+    /// A fact in words. Its sentence knows a step by its number; the plan knows its name.
+    fn words(&self, fact: &Fact) -> String {
+        let sentence = sentence::sentence(fact);
+        let named = step_of(fact).and_then(|step| {
+            let seat = self
+                .seats
+                .values()
+                .find(|seat| seat.run.is_some() && seat.run == fact.run())?;
+            let number = format!("step {}", u16::from(step) + 1);
+            let rest = sentence.strip_prefix(&number)?;
+            Some(format!("{number}, {}:{rest}", seat.plan.get(usize::from(step))?))
+        });
+        named.unwrap_or(sentence)
+    }
+
     fn note(&mut self, record: &Record) {
         let fact = &record.fact;
         let of_run = fact
@@ -280,13 +298,24 @@ impl Story {
             at: record.at,
             slot,
             device,
-            text: sentence::harmless(&sentence::sentence(fact)),
+            text: sentence::harmless(&self.words(fact)),
             verdict,
             failed: matches!(
                 fact,
                 Fact::StepFailed { .. } | Fact::RunInterrupted { .. } | Fact::LabelRefused { .. } | Fact::LineStopped { .. }
             ),
         });
+    }
+}
+
+/// The index of the step that a fact is about.
+const fn step_of(fact: &Fact) -> Option<u8> {
+    match fact {
+        Fact::StepStarted { step, .. }
+        | Fact::StepEnded { step, .. }
+        | Fact::StepFailed { step, .. }
+        | Fact::StepLeftOut { step, .. } => Some(*step),
+        _ => None,
     }
 }
 

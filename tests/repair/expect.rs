@@ -25,6 +25,8 @@ pub(crate) struct Struck {
     pub(crate) late: bool,
     /// Somebody else got the device.
     pub(crate) taken: bool,
+    /// The device made a key by itself.
+    pub(crate) made: bool,
     /// Another run came after the one that was to end so.
     pub(crate) over: bool,
 }
@@ -33,6 +35,10 @@ pub(crate) struct Struck {
 pub(crate) fn ends(case: &Case, owner: Option<&str>, harm: Option<Harm>, struck: Struck) -> Ends {
     let mut ends = first_ends(case, owner, harm, struck);
     ends.again = struck.over;
+    if struck.made && case.work == Work::GivenKey && case.hands == Hands::Customer {
+        // It has a key by now, whose permission a customer's device cannot prove.
+        ends.how.push((Verdict::Fail, Some("key-unknown")));
+    }
     if ends.again {
         // A device that is in order by now, and is met again, has nothing to be mended.
         ends.how.push((Verdict::Fail, Some("not-keys")));

@@ -82,6 +82,7 @@ pub(crate) fn run(case: &Case, prepared: &Prepared, harm: Option<Harm>, kind: Op
             kind,
             late: doom.late(),
             taken: doom.taken(),
+            made: doom.witness.made_by_device(),
             over: ends_in(bench, prepared.device) > 1,
         };
         let may = ends(case, prepared.place.1.as_deref(), harm, what);

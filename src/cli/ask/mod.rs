@@ -14,7 +14,7 @@ use super::{Context, device, error::CliError, exit::ExitCode, help, print::Paint
 use crate::{
     config,
     model::{
-        SlotNo,
+        DeviceId, SlotNo,
         scan::{Patterns, Scanned, is_serial},
     },
 };
@@ -108,6 +108,35 @@ enum What {
         /// Id, serial number, ICCID or IMEI, or the end of the id
         device: String,
     },
+    /// Put new runs of a platform under another recipe of station.toml, and with it another product or firmware
+    #[command(after_long_help = help::after(
+        &[("keyrack ask use-recipe boron-old --why \"the customer's order\"", "a recipe with `standby = true`, or the usual one again")],
+        ENDS,
+    ))]
+    UseRecipe {
+        /// Its name
+        name: String,
+        /// Why, in words
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+    /// Leave a step of the run in a slot out that has not begun: setting the server key, joining the network, check or
+    /// proof; the run cannot end PASS then
+    #[command(after_long_help = help::after(
+        &[("keyrack ask leave-out 3 12 --why \"no network at the bench today\"", "step 12 of the run in slot 3")],
+        ENDS,
+    ))]
+    LeaveOut {
+        /// The slot
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        slot: u16,
+        /// The number of the step in the plan, as the screen shows it
+        #[arg(value_parser = clap::value_parser!(u8).range(1..))]
+        step: u8,
+        /// Why, in words
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
     /// Send what is owed now, where nothing but the station's own patience holds it back
     #[command(after_long_help = help::after(&[("keyrack ask retry", "sends again")], ENDS))]
     Retry,
@@ -135,14 +164,24 @@ struct ToldEvent<'a> {
 
 pub(super) fn run(args: &AskArgs, context: &Context) -> Result<ExitCode, CliError> {
     let find = |text: &str| device::find(&context.reader()?, text);
-    let request = match &args.what {
+    match &args.what {
         What::Status => {
-            let status = client::status(context)?;
-            print_status(&status, context);
-            return Ok(ExitCode::Passed);
+            print_status(&client::status(context)?, context);
+            Ok(ExitCode::Passed)
         }
-        What::Scan { slot } => return scan(slot.map(SlotNo), context),
-        What::Engineer => return engineer(context),
+        What::Scan { slot } => scan(slot.map(SlotNo), context),
+        What::Engineer => engineer(context),
+        what => match request(what, &find)? {
+            Some(request) => told(&request, context),
+            None => Ok(ExitCode::Usage),
+        },
+    }
+}
+
+/// What is asked of the station by one request, with a way to find a device; none for what takes more than one.
+fn request(what: &What, find: &dyn Fn(&str) -> Result<DeviceId, CliError>) -> Result<Option<Request>, CliError> {
+    Ok(Some(match what {
+        What::Status | What::Scan { .. } | What::Engineer => return Ok(None),
         What::Operator { name } => Request::Operator { name: name.clone() },
         What::WorkOrder { id, quantity } => Request::WorkOrder {
             id: id.clone(),
@@ -155,12 +194,26 @@ pub(super) fn run(args: &AskArgs, context: &Context) -> Result<ExitCode, CliErro
             why: why.clone(),
         },
         What::Repair { device } => Request::Repair { device: find(device)? },
+        What::UseRecipe { name, why } => Request::UseRecipe {
+            name: name.clone(),
+            why: why.clone(),
+        },
+        What::LeaveOut { slot, step, why } => Request::LeaveOut {
+            slot: SlotNo(*slot),
+            step: *step,
+            why: why.clone(),
+        },
         What::Retry => Request::Retry {},
         What::Abort { slot } => Request::Abort { slot: SlotNo(*slot) },
         What::Finish => Request::Finish {},
         What::Quit => Request::Quit {},
-    };
-    told(&request, context)
+    }))
+}
+
+/// Tells the station of this state, if one runs, that PINs were set or taken away.
+pub(super) fn pins_set(context: &Context) {
+    // A station that does not hear it looks by itself before it decides what only engineers may ask for.
+    let _ = client::ask(&Request::PinsSet {}, None, context);
 }
 
 /// Asks, and says what came of it.
@@ -252,6 +305,15 @@ fn print_status(status: &Status, context: &Context) {
     if let Some(name) = &status.engineer {
         printer.line(Text::new().paint(Paint::Warn, format!("engineer {name}")));
     }
+    for recipe in status.recipes.iter().filter(|recipe| recipe.counts) {
+        let product = recipe.product.as_ref().map(|product| format!(", product {product}"));
+        printer.line(format!(
+            "{}: recipe {}{}",
+            recipe.platform,
+            recipe.name,
+            product.unwrap_or_default()
+        ));
+    }
     let words: BTreeSet<&str> = status.slots.iter().map(|slot| slot.state.as_str()).collect();
     let width = words.iter().map(|word| word.chars().count()).max().unwrap_or(0);
     for slot in &status.slots {
@@ -271,3 +333,135 @@ const ENDS: &[ExitCode] = &[
     ExitCode::Ledger,
     ExitCode::Interrupted,
 ];
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        model::{DeviceId, Secret},
+        rack::Command,
+        tui::{
+            Asked, Pin,
+            keymap::{Act, TABLE},
+        },
+    };
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        what: What,
+    }
+
+    /// What an act of the screen can come to beyond the screen itself, or what it only shows.
+    enum Comes {
+        /// It is a matter of view.
+        View,
+        /// It asks for these, each with the words of `keyrack ask` for the same.
+        Asks(Vec<(Asked, &'static str)>),
+        /// It is the pace of a replay, which has no station; `keyrack replay` prints what the screen would show.
+        Replay,
+    }
+
+    fn comes(act: Act) -> Comes {
+        let station = |command, words| (Asked::Station(command), words);
+        let device = DeviceId::from_bytes([7; 12]);
+        let why = || "looked".to_owned();
+        match act {
+            Act::Help
+            | Act::Floor
+            | Act::Slot
+            | Act::Log
+            | Act::Device
+            | Act::Outbox
+            | Act::Yield
+            | Act::Recipes
+            | Act::Cancel
+            | Act::Repaint
+            | Act::Bell
+            | Act::Up
+            | Act::Down
+            | Act::Left
+            | Act::Right
+            | Act::PageUp
+            | Act::PageDown
+            | Act::First
+            | Act::Last => Comes::View,
+            Act::Pause | Act::Jump | Act::Faster | Act::Slower => Comes::Replay,
+            Act::Abort => Comes::Asks(vec![station(Command::Abort(SlotNo(3)), "abort 3")]),
+            Act::Finish => Comes::Asks(vec![station(Command::Finish, "finish")]),
+            Act::Quit => Comes::Asks(vec![station(Command::Quit, "quit")]),
+            Act::Engineer => Comes::Asks(vec![
+                (Asked::Pin(Pin(Secret::new("eva 271828".to_owned()))), "engineer"),
+                station(Command::EngineerLeaves, "no-engineer"),
+            ]),
+            Act::Go => Comes::Asks(vec![
+                station(Command::ReleaseLine { why: why() }, "release-line --why looked"),
+                station(Command::Release { device, why: why() }, "release 070707 --why looked"),
+                station(Command::Repair(device), "repair 070707"),
+                station(Command::Retry, "retry"),
+                station(
+                    Command::UseRecipe {
+                        name: "other".to_owned(),
+                        why: why(),
+                    },
+                    "use-recipe other --why looked",
+                ),
+                station(
+                    Command::LeaveOut {
+                        slot: SlotNo(3),
+                        step: 12,
+                        why: why(),
+                    },
+                    "leave-out 3 12 --why looked",
+                ),
+            ]),
+        }
+    }
+
+    #[test]
+    fn what_the_screen_can_ask_can_be_asked_from_outside() {
+        let found = |_: &str| Ok(DeviceId::from_bytes([7; 12]));
+        for row in TABLE {
+            let Comes::Asks(asks) = comes(row.act) else { continue };
+            for (asked, words) in asks {
+                let line =
+                    Line::try_parse_from(["ask"].into_iter().chain(words.split(' '))).unwrap_or_else(|e| panic!("{words}: {e}"));
+                match (asked, line.what) {
+                    (Asked::Station(command), what) => {
+                        let request = request(&what, &found).unwrap().expect(words);
+                        assert_eq!(request, twin(&command), "{words}");
+                        assert_eq!(request.command(), Some(command), "{words}");
+                    }
+                    (Asked::Pin(_), what) => assert!(matches!(what, What::Engineer)),
+                    (Asked::Replay(_), _) => panic!("a station has no pace"),
+                }
+            }
+        }
+    }
+
+    /// The request for the same as a command: each command has one, and a new one does not compile without.
+    fn twin(command: &Command) -> Request {
+        match command.clone() {
+            Command::Abort(slot) => Request::Abort { slot },
+            Command::Finish => Request::Finish {},
+            Command::Quit => Request::Quit {},
+            // A token that was renewed is tried when what is owed is sent again.
+            Command::TokenRenewed | Command::Retry => Request::Retry {},
+            Command::Operator(name) => Request::Operator { name },
+            Command::WorkOrder(order) => Request::WorkOrder {
+                quantity: order.as_ref().and_then(|order| order.quantity),
+                id: order.map(|order| order.id),
+            },
+            Command::Label { slot, serial } => Request::Label { slot, serial },
+            Command::EngineerLeaves => Request::NoEngineer {},
+            Command::ReleaseLine { why } => Request::ReleaseLine { why },
+            Command::Release { device, why } => Request::Release { device, why },
+            Command::Repair(device) => Request::Repair { device },
+            Command::UseRecipe { name, why } => Request::UseRecipe { name, why },
+            Command::LeaveOut { slot, step, why } => Request::LeaveOut { slot, step, why },
+            Command::PinsSet => Request::PinsSet {},
+        }
+    }
+}

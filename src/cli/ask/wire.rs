@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Code, DeviceId, SlotNo, Verdict, Wall,
+        Code, DeviceId, Platform, ProductId, SlotNo, Verdict, Wall,
         recipe::WorkOrder,
         sentence::{lower, stopped},
     },
@@ -25,6 +25,9 @@ pub(super) enum Request {
     ReleaseLine { why: String },
     Release { device: DeviceId, why: String },
     Repair { device: DeviceId },
+    UseRecipe { name: String, why: String },
+    LeaveOut { slot: SlotNo, step: u8, why: String },
+    PinsSet {},
     Retry {},
     Abort { slot: SlotNo },
     Finish {},
@@ -43,6 +46,9 @@ impl Request {
             Self::ReleaseLine { why } => Command::ReleaseLine { why },
             Self::Release { device, why } => Command::Release { device, why },
             Self::Repair { device } => Command::Repair(device),
+            Self::UseRecipe { name, why } => Command::UseRecipe { name, why },
+            Self::LeaveOut { slot, step, why } => Command::LeaveOut { slot, step, why },
+            Self::PinsSet {} => Command::PinsSet,
             Self::Retry {} => Command::Retry,
             Self::Abort { slot } => Command::Abort(slot),
             Self::Finish {} => Command::Finish,
@@ -81,6 +87,18 @@ pub(super) struct Status {
     pub(super) owed: usize,
     pub(super) locked: Option<String>,
     pub(super) slots: Vec<SlotStatus>,
+    /// The recipes among which an engineer can choose.
+    #[serde(default)]
+    pub(super) recipes: Vec<RecipeStatus>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RecipeStatus {
+    pub(super) name: String,
+    pub(super) platform: Platform,
+    pub(super) product: Option<ProductId>,
+    firmware: Vec<String>,
+    pub(super) counts: bool,
 }
 
 /// Why the line is stopped.
@@ -129,6 +147,13 @@ impl Status {
             why: slot.why.clone(),
             held: slot.held,
         });
+        let recipes = view.recipes.iter().map(|recipe| RecipeStatus {
+            name: recipe.name.clone(),
+            platform: recipe.platform,
+            product: recipe.product.clone(),
+            firmware: recipe.firmware.clone(),
+            counts: recipe.counts,
+        });
         Self {
             event: "status".to_owned(),
             operator: view.operator.clone(),
@@ -141,6 +166,7 @@ impl Status {
             owed: view.owed,
             locked: view.locked.clone(),
             slots: slots.collect(),
+            recipes: recipes.collect(),
         }
     }
 }

@@ -34,29 +34,8 @@ pub(super) struct LedgerArgs {
 pub(super) fn run(args: &LedgerArgs, context: &Context) -> Result<ExitCode, CliError> {
     let place = args.place.temporary()?;
     let clock = clock();
-    let stage = Stage::set(place.path(), scenario(1)?, &Options::default(), true, 0)?;
+    let stage = filled(place.path(), args.devices, context)?;
     let ledger = places::ledger(&place.path().join("state"));
-    let began = clock.now();
-    {
-        let mut store = Store::open(&ledger, station(), store::Options::default())?;
-        let mut told = 0;
-        fill::fill(&mut store, 0, args.devices, |done| {
-            let tenth = u64::from(done) * 10 / u64::from(args.devices);
-            if tenth > told {
-                told = tenth;
-                note(context, format!("{done} devices are in the ledger"));
-            }
-        })?;
-        note(
-            context,
-            format!(
-                "{} facts in {:.0} s; {} MiB",
-                store.last_seq(),
-                clock.now().since(began).as_secs_f64(),
-                size(&ledger) >> 20
-            ),
-        );
-    }
     for (name, cold) in [("startup_ms", false), ("startup_cold_ms", true)] {
         let mut starts = Vec::new();
         for _ in 0..STARTS {
@@ -72,6 +51,27 @@ pub(super) fn run(args: &LedgerArgs, context: &Context) -> Result<ExitCode, CliE
     looks.sort_unstable();
     figure(context, "lookup_ms", share(&looks, 99) as f64 / 1000.0, "ms");
     Ok(ExitCode::Passed)
+}
+
+/// A rack of one device, of which the ledger knows so many others.
+pub(super) fn filled(folder: &Path, devices: u32, context: &Context) -> Result<Stage, CliError> {
+    let clock = clock();
+    let stage = Stage::set(folder, scenario(1)?, &Options::default(), true, 0)?;
+    let ledger = places::ledger(&folder.join("state"));
+    let began = clock.now();
+    let mut store = Store::open(&ledger, station(), store::Options::default())?;
+    let mut told = 0;
+    fill::fill(&mut store, 0, devices, |done| {
+        let tenth = u64::from(done) * 10 / u64::from(devices);
+        if tenth > told {
+            told = tenth;
+            note(context, format!("{done} devices are in the ledger"));
+        }
+    })?;
+    let seconds = clock.now().since(began).as_secs_f64();
+    let (facts, mib) = (store.last_seq(), size(&ledger) >> 20);
+    note(context, format!("{facts} facts in {seconds:.0} s; {mib} MiB"));
+    Ok(stage)
 }
 
 /// From the start of the program to the first picture of the rack.

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `rack.rs` | racks of 1, 8 and 64 devices in real time |
 //! | `session.rs` | one rack: its world in this process, its station in another one |
-//! | `screen.rs` | painting the screen |
+//! | `screen.rs` | painting the screen, in this process and on a terminal |
+//! | `terminal.rs` | a station on a pseudo-terminal |
 //! | `wire.rs` | control transfers for each page that is written |
 //! | `ledger.rs` | commits, and a ledger of a million devices |
 //! | `repair.rs` | what repairs ask of the cloud, and how long they take |
@@ -23,6 +24,7 @@ mod rehearsal;
 mod repair;
 mod screen;
 mod session;
+mod terminal;
 mod wire;
 
 use std::{
@@ -65,9 +67,9 @@ enum Part {
         &ENDS,
     ))]
     Ledger(ledger::LedgerArgs),
-    /// Painting the screen
+    /// The screen: how long it takes to paint, what it takes of a processor, how soon it is there
     #[command(after_long_help = help::after(
-        &[("keyrack bench tui", "how long one painting of 120 slots takes")],
+        &[("keyrack bench tui --devices 10000", "the first picture with a ledger of this size; the rest is the same")],
         &ENDS,
     ))]
     Tui(screen::ScreenArgs),

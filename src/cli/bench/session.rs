@@ -196,7 +196,7 @@ fn peak_memory(process: &str) -> u64 {
 }
 
 /// The processor time of a process, all threads, ended ones included (proc_pid_stat(5): utime and stime).
-fn processor_time(process: &str) -> Duration {
+pub(super) fn processor_time(process: &str) -> Duration {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // The name of the program comes before and may hold anything but is closed by the last parenthesis.
     let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();

@@ -27,7 +27,7 @@ use crate::{
 /// For a bench that has the device, while somebody else has the right to register its key: ID.pub.pem is exactly what the
 /// vendor's CLI writes and takes, and ID.packet.json is signed by the device's own key while it is in hand, so that the
 /// key cannot be registered for another device. Both may be mailed. Nothing is changed on the device, and neither token nor
-/// cloud is needed.
+/// cloud is needed, unless --service-mode opens a protected one.
 ///
 /// The private half is not written anywhere, unless --recipient names somebody elsewhere: then ID.key.age holds it, sealed
 /// so that only they can open it, for `keyrack keys restore --escrow`. In clear it is never written.

@@ -65,7 +65,7 @@ impl Job {
 
     /// True if the cloud has a say in it.
     pub(in crate::cli) fn asks_the_cloud(&self) -> bool {
-        self.work != Some(Work::SaveKey)
+        self.work != Some(Work::SaveKey) || self.service_mode
     }
 
     /// The recipes: one for each platform that the job can be done on.
@@ -228,6 +228,21 @@ mod tests {
             assert_eq!(spec.product, Some(ProductId("77".into())));
             let opens = spec.protected == ProtectedPolicy::ServiceMode;
             assert_eq!(opens, spec.platform.row().protection, "{}", spec.platform);
+        }
+    }
+
+    #[test]
+    fn a_key_is_saved_without_a_cloud_unless_that_has_to_open_the_device() {
+        for (work, service_mode, asks) in [
+            (Work::SaveKey, false, false),
+            (Work::SaveKey, true, true),
+            (Work::Address, false, true),
+        ] {
+            let job = Job {
+                service_mode,
+                ..Job::new(Some(work), Server::Keep)
+            };
+            assert_eq!(job.asks_the_cloud(), asks, "{work:?}");
         }
     }
 

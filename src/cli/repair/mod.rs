@@ -66,10 +66,6 @@ pub(super) struct RepairArgs {
     /// Leave server key and address as they are [default: those of the recipe, else the vendor's production settings]
     #[arg(long)]
     keep_server: bool,
-    /// Let protected devices into Service Mode for the work, with the help of the cloud, and protect them again at the
-    /// end [default: what the recipe says, else they are set aside]
-    #[arg(long)]
-    service_mode: bool,
     /// Do not wait for a handshake as proof
     #[arg(long)]
     no_prove: bool,
@@ -101,7 +97,6 @@ pub(super) fn run(args: &RepairArgs, context: &Context) -> Result<ExitCode, CliE
         from: args.from.clone(),
         reference: args.reference.clone(),
         no_prove: args.no_prove,
-        service_mode: args.service_mode,
         ..Job::new(work, if args.keep_server { Server::Keep } else { Server::Usual })
     };
     if args.dry_run {

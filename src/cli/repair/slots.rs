@@ -52,6 +52,10 @@ pub(in crate::cli) struct StationArgs {
     /// The socket of a simulated world, in place of the USB ports of this machine (`keyrack sim world`)
     #[arg(long, value_name = "SOCKET")]
     world: Option<PathBuf>,
+    /// Let protected devices into Service Mode for the work, with the help of the cloud, and protect them again at the
+    /// end [default: what the recipe says, else they are set aside]
+    #[arg(long)]
+    service_mode: bool,
     #[command(flatten)]
     cloud: CloudArgs,
 }
@@ -93,6 +97,10 @@ impl StationArgs {
         context: &Context,
     ) -> Result<Worked, CliError> {
         let config = places::config(&context.globals, &context.environment)?;
+        let job = Job {
+            service_mode: self.service_mode,
+            ..job
+        };
         let overrides = Overrides {
             operator: self.operator.clone(),
             work_order: None,

@@ -73,6 +73,17 @@ fn state(status: CloudStatus, error: i32) -> CloudState {
     }
 }
 
+pub(super) fn with_server(recipe: Recipe) -> Recipe {
+    Recipe {
+        server: ServerPolicy::Set(ServerSettings {
+            spki: Vec::new(),
+            host: "h".into(),
+            port: None,
+        }),
+        ..recipe
+    }
+}
+
 fn misread() -> SlotContent {
     SlotContent::Valid {
         key: key(1),
@@ -103,14 +114,7 @@ fn every_combination_has_one_trouble_and_a_flow_that_fits_its_owner() {
         Some(state(CloudStatus::Connecting, 17)),
         Some(state(CloudStatus::Disconnected, 0)),
     ];
-    let recipe = Recipe {
-        server: ServerPolicy::Set(ServerSettings {
-            spki: Vec::new(),
-            host: "h".into(),
-            port: None,
-        }),
-        ..repair(Aimed::Mend, KeyPolicy::ReadOrGenerate)
-    };
+    let recipe = with_server(repair(Aimed::Mend, KeyPolicy::ReadOrGenerate));
     let mut count = 0;
     for (owner, product) in OwnerKind::ALL.into_iter().flat_map(|owner| [(owner, true), (owner, false)]) {
         let mut seen = shown(owner);
@@ -210,14 +214,7 @@ fn every_combination_has_one_trouble_and_a_flow_that_fits_its_owner() {
 
 #[test]
 fn wrong_settings_hide_the_key_which_is_registered_on_the_way_where_that_takes_nothing_from_an_owner() {
-    let recipe = Recipe {
-        server: ServerPolicy::Set(ServerSettings {
-            spki: Vec::new(),
-            host: "h".into(),
-            port: None,
-        }),
-        ..repair(Aimed::Mend, KeyPolicy::ReadOrGenerate)
-    };
+    let recipe = with_server(repair(Aimed::Mend, KeyPolicy::ReadOrGenerate));
     let cases = [
         (OwnerKind::Nobody, None, Flow::ProductUnclaimed),
         (OwnerKind::Account, None, Flow::ProductAccount),
@@ -501,4 +498,30 @@ fn a_session_of_before_the_last_hold_proves_nothing_where_nothing_was_uploaded()
         let told = drive.count(|f| matches!(f, Fact::HandshakeSeen { .. }));
         assert_eq!(told == 1, proved, "{session_ms}");
     }
+}
+
+#[test]
+fn what_the_ledger_says_counts_where_the_device_says_nothing_else() {
+    let (given, survey) = (
+        repair(Aimed::GivenKey, KeyPolicy::Generate),
+        Survey::Seen(shown(OwnerKind::Team)),
+    );
+    let mend = repair(Aimed::Mend, KeyPolicy::ReadOrGenerate);
+    let (connected, offline) = (state(CloudStatus::Connected, 0), state(CloudStatus::Disconnected, 0));
+    let said = |recipe, cloud, given: Option<u8>| {
+        diagnose(&Findings {
+            recipe,
+            survey: &survey,
+            cloud: Some(cloud),
+            content: &valid(1),
+            server: None,
+            accepted: Some(Fingerprint([2; 32])),
+            given: given.map(|n| Fingerprint([n; 32])),
+        })
+    };
+    // The cloud accepted the given key last; a device that is connected with another one shows that it knows that by now.
+    assert_eq!(said(&given, &offline, Some(2)).flow, Some(Flow::Restore));
+    assert_eq!(said(&given, &connected, Some(2)).flow, Some(Flow::ProductAccount));
+    let said = said(&mend, &offline, None);
+    assert_eq!((said.trouble, said.sureness), (Trouble::KeyUnknown, Sureness::Likely));
 }

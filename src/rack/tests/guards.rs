@@ -1,6 +1,9 @@
 //! Protected devices: set aside, or let into Service Mode and protected again on every way out.
 
-use super::{diagnoses::repair, *};
+use super::{
+    diagnoses::{repair, with_server},
+    *,
+};
 use crate::model::recipe::Work as Aimed;
 
 impl Drive {
@@ -292,6 +295,45 @@ fn a_station_that_stops_takes_the_run_up_with_service_mode() {
     assert_eq!(drive.closed(), 1);
     let evidence = drive.count(|fact| matches!(fact, Fact::ServiceOpened { key: None, .. }));
     assert_eq!(evidence, 1, "it was met in Service Mode, without leaving DFU mode");
+}
+
+#[test]
+fn a_device_that_loses_its_power_after_it_was_protected_again_is_protected_once_more() {
+    let mut drive = Drive::that_is_protected(recipe(KeyPolicy::Read), valid(1));
+    drive.cut_after(&mut by_the_book, |fact| matches!(fact, Fact::ProtectedAgain { .. }));
+    drive.restart();
+    drive.loses_power();
+    drive.until_idle(LONG, &mut by_the_book);
+    assert_eq!(drive.verdict(), Some((Verdict::Pass, None)), "{}", drive.why());
+    assert_eq!((drive.closed(), drive.shows), (drive.opened(), Protection::Protected));
+}
+
+#[test]
+fn what_ends_service_mode_before_a_verdict_is_tried_again() {
+    let mut drive = Drive::that_is_protected(recipe(KeyPolicy::Read), valid(1));
+    drive.fails = Some((StepKind::Check, StepError::new(Code::ModuleInvalid, "it is bad")));
+    let kept = drive.run_until_kept(StepKind::ProtectAgain);
+    drive.failed(kept, Code::UsbTransfer);
+    drive.until_idle(120, &mut by_the_book);
+    assert_eq!(
+        drive.verdict(),
+        Some((Verdict::Fail, Some(Code::ModuleInvalid))),
+        "{}",
+        drive.why()
+    );
+    assert_eq!(drive.shows, Protection::Protected);
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_again_after_a_cut_write_is_a_quarantine() {
+    let mut drive = Drive::that_is_protected(with_server(recipe(KeyPolicy::Read)), valid(1));
+    drive.run_until_kept(StepKind::ServerKey);
+    drive.unplug();
+    drive.fails = Some((StepKind::ServiceMode, StepError::new(Code::ServiceRefused, "it cannot sign")));
+    drive.loses_power();
+    drive.until_idle(LONG, &mut by_the_book);
+    let unknown = Some((Verdict::Quarantined, Some(Code::StateUnknown)));
+    assert_eq!(drive.verdict(), unknown, "{}", drive.why());
 }
 
 #[test]

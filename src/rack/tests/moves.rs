@@ -345,3 +345,40 @@ fn another_key_read_in_the_middle_is_registered_in_the_new_product() {
         }
     }
 }
+
+/// The product in which the cloud is asked next to open the device.
+fn opened_in(drive: &mut Drive) -> Option<String> {
+    for _ in 0..200 {
+        let opens = drive.effects.iter().find_map(|effect| match effect {
+            Effect::Order {
+                order: Order::Step { work, .. },
+                ..
+            } if work.kind == StepKind::ServiceMode => Some(work.product.clone()),
+            _ => None,
+        });
+        match opens {
+            Some(product) => return product.map(|product| product.0),
+            None if drive.answer_one(&mut by_the_book) => {}
+            None => drive.pass_time(Duration::from_millis(300)),
+        }
+    }
+    panic!("nobody opens it");
+}
+
+#[test]
+fn a_protected_device_is_opened_in_the_product_where_it_is() {
+    let mut drive = Drive::that_is_protected(moving(Aimed::Mend, KeyPolicy::ReadOrGenerate), valid(1));
+    drive.survey = movable(OwnerKind::Nobody);
+    drive.plug();
+    assert_eq!(opened_in(&mut drive).as_deref(), Some("1234"));
+    let imported = |fact: &Fact| matches!(fact, Fact::ItemAnswered { item, .. } if item.0.ends_with("/import"));
+    while drive.count(imported) == 0 {
+        if !drive.answer_one(&mut by_the_book) {
+            drive.pass_time(Duration::from_millis(300));
+        }
+    }
+    drive.loses_power();
+    assert_eq!(opened_in(&mut drive).as_deref(), Some("99"));
+    drive.until_idle(400, &mut by_the_book);
+    assert_eq!(drive.verdict(), Some((Verdict::Pass, None)), "{}", drive.why());
+}

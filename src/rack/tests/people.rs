@@ -90,6 +90,22 @@ fn commands() -> Vec<(Command, bool)> {
             false,
         ),
         (Command::Repair(DEVICE), false),
+        (
+            Command::UseRecipe {
+                name: "other".into(),
+                why: why("asked for"),
+            },
+            false,
+        ),
+        (
+            Command::LeaveOut {
+                slot: SlotNo(1),
+                step: 1,
+                why: why("no network"),
+            },
+            false,
+        ),
+        (Command::PinsSet, true),
     ]
 }
 
@@ -106,6 +122,133 @@ fn an_operator_may_not_do_what_engineers_may_and_nothing_comes_of_it() {
             assert!(drive.facts.is_empty() && drive.rack.view() == before, "{command:?}");
         }
     }
+}
+
+#[test]
+fn a_first_pin_counts_at_once_and_the_last_one_that_goes_lets_everybody_in() {
+    let mut drive = with_rules(Rules::default());
+    let repair = || Command::Repair(DEVICE);
+    let pins = |pins| Lore {
+        pins: Some(pins),
+        ..Lore::default()
+    };
+    assert!(drive.ask(repair()).done);
+    let told = drive.tell(repair(), pins(true));
+    assert!(!told.done && told.text.contains("only an engineer"), "{}", told.text);
+    assert_eq!(drive.rack.view().role, view::Role::Operator { next_pin: None });
+    assert!(!drive.ask(repair()).done, "it stays so");
+    assert!(drive.tell(Command::PinsSet, pins(false)).done);
+    assert_eq!(drive.rack.view().role, view::Role::Anybody);
+    assert!(drive.ask(repair()).done);
+}
+
+/// A station with a usual recipe and one on standby, of which the last makes no key.
+fn with_a_choice() -> Drive {
+    let mut drive = with_pins();
+    let mut book = Book::default();
+    let prepared = |recipe: Recipe| Prepared {
+        recipe: Arc::new(recipe),
+        firmware: Vec::new(),
+        needs: Vec::new(),
+    };
+    book.offer(prepared(recipe(KeyPolicy::Generate)));
+    let mut other = recipe(KeyPolicy::Read);
+    other.name = "other".into();
+    other.hash = Fingerprint([0x55; 32]);
+    book.offer_standby(prepared(other));
+    let setting = Setting {
+        book,
+        ..drive.rack.setting().clone()
+    };
+    drive.rack = Rack::new(setting);
+    drive
+}
+
+#[test]
+fn an_engineer_chooses_the_recipe_of_new_runs_and_it_stays_chosen() {
+    let mut drive = with_a_choice();
+    let other = Fingerprint([0x55; 32]);
+    let ask = |name: &str| Command::UseRecipe {
+        name: name.into(),
+        why: why("the customer's order"),
+    };
+    assert_eq!(drive.rack.view().recipes.iter().filter(|recipe| recipe.counts).count(), 1);
+    assert!(!drive.ask(ask("other")).done);
+    assert!(drive.comes("eva"));
+    assert!(!drive.ask(ask("unknown")).done);
+    assert!(drive.ask(ask("Other")).done);
+    assert!(!drive.ask(ask("other")).done, "it counts already");
+    let counts: Vec<_> = drive.rack.view().recipes.into_iter().filter(|recipe| recipe.counts).collect();
+    assert!(matches!(&counts[..], [recipe] if recipe.hash == other), "{counts:?}");
+    drive.run(&mut by_the_book);
+    assert_eq!(
+        drive.count(|fact| matches!(fact, Fact::RunStarted { recipe, .. } if *recipe == other)),
+        1
+    );
+    assert_eq!(drive.verdict(), Some((Verdict::Pass, None)));
+
+    // After a start; and under a configuration that has it no more.
+    let records: Vec<Record> = (1..)
+        .zip(&drive.facts)
+        .map(|(seq, (at, fact))| Record {
+            seq,
+            at: *at,
+            station: StationId("bench".into()),
+            fact: fact.clone(),
+        })
+        .collect();
+    let mut again = Rack::new(drive.rack.setting().clone());
+    again.recall(&records);
+    assert_eq!(again.view().recipes, drive.rack.view().recipes);
+    let mut without = Drive::new(recipe(KeyPolicy::Generate), valid(1)).rack;
+    without.recall(&records);
+    assert!(without.view().recipes.iter().all(|recipe| recipe.counts), "its usual one");
+}
+
+#[test]
+fn what_an_engineer_leaves_out_is_no_pass_and_what_keys_rest_on_is_not_left_out() {
+    let mut drive = Drive::new(with_wifi(), valid(1));
+    let setting = Setting {
+        rules: Rules {
+            pins: true,
+            ..Rules::default()
+        },
+        ..drive.rack.setting().clone()
+    };
+    drive.rack = Rack::new(setting);
+    let join = drive.run_until_kept(StepKind::JoinNetwork);
+    assert!(drive.comes("eva"));
+    let steps = drive.rack.runs().next().unwrap().steps.clone();
+    let number = |kind: StepKind| u8::try_from(steps.iter().position(|step| step.kind == kind).unwrap() + 1).unwrap();
+    let leave = |step| Command::LeaveOut {
+        slot: SlotNo(1),
+        step,
+        why: why("no network at the bench"),
+    };
+    for (i, step) in steps.iter().enumerate().filter(|(_, step)| !step.kind.may_be_left_out()) {
+        let told = drive.ask(leave(u8::try_from(i + 1).unwrap()));
+        assert!(!told.done, "{}: {}", step.kind, told.text);
+    }
+    assert!(!drive.ask(leave(number(StepKind::JoinNetwork))).done, "it has begun");
+    for missing in [0, 200] {
+        assert!(!drive.ask(leave(missing)).done);
+    }
+    let no_reason = Command::LeaveOut {
+        slot: SlotNo(1),
+        step: number(StepKind::Check),
+        why: why(" "),
+    };
+    assert!(!drive.ask(no_reason).done);
+    assert!(drive.ask(leave(number(StepKind::Check))).done);
+    assert!(!drive.ask(leave(number(StepKind::Check))).done, "once is enough");
+    drive.done(join);
+    drive.until_idle(400, &mut by_the_book);
+    assert_eq!(drive.verdict(), Some((Verdict::Aborted, Some(Code::StepLeftOut))));
+    let check = usize::from(number(StepKind::Check) - 1);
+    assert_eq!(
+        drive.count(|fact| matches!(fact, Fact::StepStarted { step, .. } if usize::from(*step) == check)),
+        0
+    );
 }
 
 #[test]

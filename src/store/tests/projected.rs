@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::sample::{self as s, Bench};
 use crate::{
     model::{
-        CloudState, Code, Fact, Outcome, SlotNo, StepError, StepKind, Verdict,
+        CloudState, Code, Fact, Fingerprint, Outcome, Platform, SlotNo, StepError, StepKind, Verdict,
         diagnosis::Trouble,
         fact::Protection,
         key::SlotContent,
@@ -166,6 +166,13 @@ fn one_of_each() -> Vec<Fact> {
             why: "looked".to_owned(),
         },
         Fact::RepairAsked { device, by: None },
+        chosen(Platform::Boron, 1),
+        Fact::StepLeftOut {
+            run,
+            step: 2,
+            by: "eva".to_owned(),
+            why: "no network".to_owned(),
+        },
         Fact::RetryAsked {
             items: vec![import.id.clone()],
             by: Some("eva".to_owned()),
@@ -321,7 +328,7 @@ fn a_run_opens_waits_goes_on_and_ends_once() {
         recipe: s::hash(0x5e),
         key: s::key(1).fingerprint,
     };
-    assert_eq!(bench.store.last_pass(device).unwrap(), Some(pass));
+    assert_eq!(bench.store.device(device).unwrap().unwrap().last_pass, Some(pass));
     assert_eq!(bench.open_runs(), BTreeSet::new());
 
     let second = s::run(2);
@@ -387,7 +394,7 @@ fn a_chain_is_kept_with_its_order_and_a_vague_claim_is_no_refusal() {
         };
         bench.append(s::answered(&claim.id, attempt, vague));
     }
-    let row = &bench.store.unsettled_items().unwrap()[0];
+    let row = &bench.reader().owed(u32::MAX).unwrap()[0];
     assert_eq!((&row.item, row.state), (&claim, ItemState::Queued));
     bench.all([
         s::sent(&claim.id, 4),
@@ -395,7 +402,7 @@ fn a_chain_is_kept_with_its_order_and_a_vague_claim_is_no_refusal() {
         s::sent(&claim.id, 5),
         s::answered(&claim.id, 5, s::refused()),
     ]);
-    assert!(bench.store.unsettled_items().unwrap().is_empty());
+    assert!(bench.reader().owed(u32::MAX).unwrap().is_empty());
     bench.verified();
 }
 
@@ -424,7 +431,7 @@ fn an_errand_of_every_kind_is_kept_and_a_run_with_its_reference() {
         };
         bench.append(s::queued(item));
     }
-    assert_eq!(bench.store.unsettled_items().unwrap().len(), 5);
+    assert_eq!(bench.reader().owed(u32::MAX).unwrap().len(), 5);
     let history = bench.reader().history(device).unwrap().unwrap();
     assert_eq!(history.runs[0].reference.as_deref(), Some("RMA-17"));
     bench.verified();
@@ -667,7 +674,7 @@ fn an_item_is_held_released_tried_and_settled() {
     assert_eq!(row.last_answer, Some(s::refused()));
     bench.append(s::ended(run, device, Verdict::Owed, Some(Code::CloudUnreachable)));
     assert_eq!(bench.open_runs(), BTreeSet::from([run]), "it still owes");
-    assert_eq!(bench.store.unsettled_items().unwrap().len(), 1);
+    assert_eq!(bench.reader().owed(u32::MAX).unwrap().len(), 1);
     let owing = DeviceFilter {
         owed: true,
         ..DeviceFilter::default()
@@ -1013,6 +1020,40 @@ fn a_packet_is_taken_once_and_ends_once() {
     bench.append(s::started(s::run(1), device));
     let run = s::taken(s::run(1), device, &s::key(1), None);
     assert_eq!(refused(&mut bench, run), Illegal::PacketTwice(s::run(1)));
+}
+
+/// An engineer chose a recipe for a platform.
+fn chosen(platform: Platform, recipe: u8) -> Fact {
+    Fact::RecipeChosen {
+        platform,
+        recipe: Fingerprint([recipe; 32]),
+        name: format!("recipe-{recipe}"),
+        by: "eva".to_owned(),
+        why: "asked for".to_owned(),
+    }
+}
+
+#[test]
+fn of_each_platform_the_recipe_that_was_chosen_last_is_kept_in_mind() {
+    let mut bench = Bench::new();
+    bench.all([
+        chosen(Platform::Boron, 1),
+        chosen(Platform::P2, 2),
+        chosen(Platform::Boron, 3),
+        chosen(Platform::B5som, 4),
+    ]);
+    let names: Vec<String> = bench
+        .store
+        .shift_records()
+        .unwrap()
+        .into_iter()
+        .filter_map(|record| match record.fact {
+            Fact::RecipeChosen { name, .. } => Some(name),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(names, ["recipe-2", "recipe-3", "recipe-4"]);
+    bench.verified();
 }
 
 #[test]

@@ -134,7 +134,7 @@ proptest! {
         let bench = bench.reopen();
         prop_assert_eq!(bench.store.last_seq(), last);
         let open = bench.open_runs();
-        for item in bench.store.unsettled_items().unwrap() {
+        for item in bench.reader().owed(u32::MAX).unwrap() {
             prop_assert!(open.contains(&item.item.run));
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::{
     model::{DeviceId, Secret, SlotNo},
-    rack::{Command, RackView, view::Role},
+    rack::{Command, RackView, run::Step, view::Role},
     tui::{
         keymap::{Act, key_of},
         ledger::Found,
@@ -29,6 +29,10 @@ pub enum Question {
     Release(DeviceId),
     /// Repair this device?
     Repair(DeviceId),
+    /// Put new runs under the recipe with this number on the screen of recipes, from 1?
+    UseRecipe(usize),
+    /// Leave a step of the run in this slot out?
+    LeaveOut(SlotNo),
 }
 
 impl Question {
@@ -39,7 +43,7 @@ impl Question {
             Self::Finish => Act::Finish,
             Self::Quit => Act::Quit,
             Self::Pin => Act::Engineer,
-            Self::ReleaseLine | Self::Release(_) | Self::Repair(_) => Act::Go,
+            Self::ReleaseLine | Self::Release(_) | Self::Repair(_) | Self::UseRecipe(_) | Self::LeaveOut(_) => Act::Go,
         }
     }
 
@@ -50,24 +54,38 @@ impl Question {
             Self::ReleaseLine => Some("release line".to_owned()),
             Self::Release(device) => Some(format!("release {}", device.short())),
             Self::Repair(device) => Some(format!("repair {}", device.short())),
+            Self::UseRecipe(number) => Some(format!("use recipe {number}")),
+            Self::LeaveOut(_) => Some("leave out".to_owned()),
             Self::Finish | Self::Quit | Self::Pin => None,
         }
     }
 
     /// True if a reason has to follow the word.
     pub const fn wants_why(self) -> bool {
-        matches!(self, Self::ReleaseLine | Self::Release(_))
+        matches!(
+            self,
+            Self::ReleaseLine | Self::Release(_) | Self::UseRecipe(_) | Self::LeaveOut(_)
+        )
+    }
+
+    /// What has to follow the word, as it is asked for.
+    pub const fn wanted(self) -> &'static str {
+        match self {
+            Self::LeaveOut(_) => ", the number of the step and why",
+            _ if self.wants_why() => " and why",
+            _ => "",
+        }
     }
 
     /// True for what cannot be taken back.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Abort(_) | Self::Release(_) | Self::Repair(_))
+        matches!(self, Self::Abort(_) | Self::Release(_) | Self::Repair(_) | Self::LeaveOut(_))
     }
 }
 
 impl App {
     /// The key of a question was pressed once more: that is a yes, and where a word is asked for, only with that word.
-    pub(super) fn answered(&mut self, question: Question) -> Option<Wish> {
+    pub(super) fn answered(&mut self, question: Question, rack: &RackView) -> Option<Wish> {
         let station = |command| Some(Wish::Ask(Asked::Station(command)));
         if question == Question::Pin {
             let text = self.line.take();
@@ -82,8 +100,9 @@ impl App {
             Some(word) => {
                 let rest = self.line.after(&word);
                 let whole = rest.filter(|rest| rest.is_empty() != question.wants_why());
+                let whole = whole.filter(|rest| !matches!(question, Question::LeaveOut(_)) || step_and_why(rest).is_some());
                 let Some(why) = whole else {
-                    let wanted = if question.wants_why() { " and why" } else { "" };
+                    let wanted = question.wanted();
                     self.refuse(format!("not done: type \"{word}\"{wanted} before the key"));
                     self.line.clear();
                     self.question = Some(question);
@@ -100,6 +119,14 @@ impl App {
             Question::ReleaseLine => station(Command::ReleaseLine { why }),
             Question::Release(device) => station(Command::Release { device, why }),
             Question::Repair(device) => station(Command::Repair(device)),
+            Question::UseRecipe(number) => {
+                let name = rack.recipes.get(number.checked_sub(1)?)?.name.clone();
+                station(Command::UseRecipe { name, why })
+            }
+            Question::LeaveOut(slot) => {
+                let (step, why) = step_and_why(&why)?;
+                station(Command::LeaveOut { slot, step, why })
+            }
             Question::Pin => None,
         }
     }
@@ -130,9 +157,28 @@ impl App {
                 }))
             }
             (Screen::Outbox, _) if rack.owed > 0 => Some(Offer::Retry),
+            (Screen::Recipes, _) => {
+                let recipe = rack.recipes.get(self.recipe).filter(|recipe| !recipe.counts);
+                recipe.map(|_| Offer::Ask(Question::UseRecipe(self.recipe + 1)))
+            }
+            (Screen::Slot, _) if rack.stopped.is_none() && self.may_leave_out(rack) => {
+                Some(Offer::Ask(Question::LeaveOut(self.selected)))
+            }
             _ if rack.stopped.is_some() => Some(Offer::Ask(Question::ReleaseLine)),
             _ => None,
         }
+    }
+
+    /// True if the run in the selected slot has a step before it that can be left out.
+    fn may_leave_out(&self, rack: &RackView) -> bool {
+        let mut views = rack
+            .slots
+            .iter()
+            .filter(|view| view.slot == self.selected && view.verdict.is_none());
+        views.any(|view| {
+            let run = view.detail.as_deref();
+            run.is_some_and(|run| run.steps.iter().any(Step::can_be_left_out))
+        })
     }
 
     pub(super) fn take_offer(&mut self, rack: &RackView) -> Option<Wish> {
@@ -144,7 +190,7 @@ impl App {
                 self.refuse("only an engineer may do that");
             }
             Some(Offer::Ask(question)) => self.ask(question),
-            None => self.refuse("there is nothing to release, to repair or to send again on this screen"),
+            None => self.refuse("this screen offers nothing now"),
         }
         None
     }
@@ -184,10 +230,21 @@ impl App {
             Offer::Retry => "send now what waits".to_owned(),
             Offer::Ask(Question::Release(_)) => "release it from QUARANTINED".to_owned(),
             Offer::Ask(Question::Repair(_)) => "repair it".to_owned(),
+            Offer::Ask(Question::UseRecipe(number)) => format!("use recipe {number}"),
+            // An engineer's last resort: nobody else is led to it.
+            Offer::Ask(Question::LeaveOut(_)) if matches!(rack.role, Role::Operator { .. }) => return None,
+            Offer::Ask(Question::LeaveOut(_)) => "leave a step out".to_owned(),
             Offer::Ask(_) => "release the line".to_owned(),
         };
         Some(format!("{}: {what}", key_of(Act::Go)))
     }
+}
+
+/// The number of a step, and why, as they are typed one after the other.
+fn step_and_why(text: &str) -> Option<(u8, String)> {
+    let (step, why) = text.split_once(char::is_whitespace)?;
+    let why = why.trim();
+    Some((step.parse().ok()?, why.to_owned())).filter(|_| !why.is_empty())
 }
 
 /// What a screen offers to do.

@@ -1,12 +1,12 @@
-use crossterm::event::{KeyCode, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::{DeviceId, RunId, Verdict},
+    model::{DeviceId, RunId, Secret, Verdict},
     rack::{
-        OrderName,
-        view::{Awaits, Role, SlotView, Stopped},
+        Command, OrderName, Told,
+        view::{self, Awaits, Role, SlotView, Stopped},
     },
     tui::keymap::TABLE,
 };
@@ -254,6 +254,49 @@ fn a_stopped_line_is_released_by_words_with_a_reason() {
 }
 
 #[test]
+fn a_step_is_left_out_by_its_number_and_a_reason_and_a_recipe_by_its_own() {
+    let mut app = app();
+    let mut rack = rack();
+    rack.recipes = vec![view::RecipeView {
+        name: "other".to_owned(),
+        platform: crate::model::Platform::Boron,
+        hash: crate::model::recipe::Sha256([1; 32]),
+        product: None,
+        firmware: Vec::new(),
+        counts: false,
+    }];
+    let key = |app: &mut App, rack: &mut RackView, code| app.on(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), rack);
+    app.question = Some(Question::LeaveOut(SlotNo(1)));
+    for (words, right) in [
+        ("leave out 12", false),
+        ("leave out x no network", false),
+        ("leave out 12  no network", true),
+    ] {
+        for c in words.chars() {
+            key(&mut app, &mut rack, KeyCode::Char(c));
+        }
+        let wishes = key(&mut app, &mut rack, KeyCode::F(12));
+        let command = Command::LeaveOut {
+            slot: SlotNo(1),
+            step: 12,
+            why: "no network".to_owned(),
+        };
+        assert_eq!(wishes == [Wish::Ask(Asked::Station(command))], right, "{words}: {wishes:?}");
+    }
+    app.screen = Screen::Recipes;
+    key(&mut app, &mut rack, KeyCode::F(12));
+    assert_eq!(app.question, Some(Question::UseRecipe(1)));
+    for c in "use recipe 1 the customer's order".chars() {
+        key(&mut app, &mut rack, KeyCode::Char(c));
+    }
+    let command = Command::UseRecipe {
+        name: "other".to_owned(),
+        why: "the customer's order".to_owned(),
+    };
+    assert_eq!(key(&mut app, &mut rack, KeyCode::F(12)), [Wish::Ask(Asked::Station(command))]);
+}
+
+#[test]
 fn in_one_slot_a_scan_says_whether_it_is_the_device_there() {
     let mut app = app();
     press(&mut app, KeyCode::F(3));
@@ -293,6 +336,8 @@ fn situations() -> Vec<App> {
         Some(Question::ReleaseLine),
         Some(Question::Release(DeviceId::from_bytes([0xe1; 12]))),
         Some(Question::Repair(DeviceId::from_bytes([0xe1; 12]))),
+        Some(Question::UseRecipe(1)),
+        Some(Question::LeaveOut(SlotNo(1))),
     ];
     let screens: Vec<Screen> = TABLE
         .iter()
@@ -304,6 +349,7 @@ fn situations() -> Vec<App> {
             Act::Device => Some(Screen::Device),
             Act::Outbox => Some(Screen::Outbox),
             Act::Yield => Some(Screen::Yield),
+            Act::Recipes => Some(Screen::Recipes),
             _ => None,
         })
         .collect();

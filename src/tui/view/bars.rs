@@ -52,7 +52,7 @@ fn scan_line(width: u16, rack: &RackView, app: &App, theme: Theme) -> Line<'stat
 }
 
 const fn says_itself(screen: Screen) -> bool {
-    matches!(screen, Screen::Device | Screen::Outbox)
+    matches!(screen, Screen::Device | Screen::Outbox | Screen::Recipes)
 }
 
 /// The keys with their words; close together where there is little room, and the last ones left out where there is none.

@@ -56,7 +56,7 @@ fn next_action(history: &History) -> &'static str {
         _ if history.device.unprotected_since.is_some() => Code::NotProtectedAgain.next_action(),
         (None, Standing::Apart(_), None) => "Plug it in: its key is read and registered again.",
         (None, _, Some(code)) => code.next_action(),
-        (None, ..) if last.and_then(|run| run.verdict) == Some(Verdict::Pass) => "None: it passed. Plugged in, it runs again.",
+        (None, ..) if last.and_then(|run| run.verdict) == Some(Verdict::Pass) => "Nothing: it passed. Plugged in, it runs again.",
         (None, ..) => "Plug it in, in any slot.",
     }
 }

@@ -67,15 +67,18 @@ fn described(rack: &RackView, app: &App, width: u16, rest: Option<String>, theme
         return vec![Line::default()];
     };
     let state = look(view.awaits);
+    let seat = app.story.seat(view.slot);
+    let proved = view.verdict == Some(Verdict::Pass) && seat.is_some_and(|seat| seat.proved);
+    let word = if proved { "PROVED" } else { view.word };
     let mut head = vec![
         Span::styled(format!(" slot {} ", view.slot), theme.text(Tone::Strong)),
-        Span::styled(format!("{} {}", state.glyph, view.word), theme.text(state.tone)),
+        Span::styled(format!("{} {word}", state.glyph), theme.text(state.tone)),
     ];
     head.extend(rest.map(|rest| Span::styled(format!("  {rest}"), theme.text(Tone::Warn))));
     if let Some(device) = view.device {
         head.push(Span::styled(format!("  {device}"), theme.text(Tone::Plain)));
     }
-    if let Some(platform) = app.story.seat(view.slot).and_then(|seat| seat.platform)
+    if let Some(platform) = seat.and_then(|seat| seat.platform)
         && view.device.is_some()
     {
         head.push(Span::styled(format!("  {platform}"), theme.text(Tone::Dim)));

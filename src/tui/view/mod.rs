@@ -11,6 +11,7 @@ mod help;
 mod log;
 mod outbox;
 mod question;
+mod recipes;
 mod slot;
 mod text;
 mod tile;
@@ -54,6 +55,7 @@ pub fn draw(frame: &mut Frame<'_>, rack: &RackView, app: &App, theme: Theme) {
         Screen::Device => device::draw(frame, body, rack, app, theme),
         Screen::Outbox => outbox::draw(frame, body, rack, app, theme),
         Screen::Yield => yields::draw(frame, body, app, theme),
+        Screen::Recipes => recipes::draw(frame, body, rack, app, theme),
         Screen::Help => help::draw(frame, body, app, theme),
     }
     bars::draw(frame, bottom, rack, app, theme);
@@ -68,7 +70,8 @@ pub(super) fn most_scroll(rack: &RackView, app: &App) -> u16 {
     let width = app.size.0;
     let body = app.size.1.saturating_sub(header::HEIGHT + app.alarm + bars::HEIGHT);
     let (lines, height) = match app.screen {
-        Screen::Floor => return 0,
+        // These follow what is selected.
+        Screen::Floor | Screen::Recipes => return 0,
         Screen::Slot => (
             slot::content(rack, app, width, theme).0.len(),
             body.saturating_sub(banner::HEIGHT),
@@ -82,15 +85,21 @@ pub(super) fn most_scroll(rack: &RackView, app: &App) -> u16 {
     most(lines, height)
 }
 
+/// What does not fit leaves a line of its own to the mark that says so: the mark covers no text.
 fn most(lines: usize, height: u16) -> u16 {
-    u16::try_from(lines).unwrap_or(u16::MAX).saturating_sub(height)
+    match u16::try_from(lines).unwrap_or(u16::MAX) {
+        lines if lines <= height => 0,
+        lines => lines.saturating_sub(height.saturating_sub(1)),
+    }
 }
 
 /// Paints lines from this one on, and says where there are more.
 fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, from: u16, theme: Theme) {
     let last = most(lines.len(), area.height);
     let from = from.min(last);
-    frame.render_widget(Paragraph::new(lines).scroll((from, 0)), area);
+    let height = area.height.saturating_sub(u16::from(last > 0));
+    let text = Rect { height, ..area };
+    frame.render_widget(Paragraph::new(lines).scroll((from, 0)), text);
     let mark = match (from > 0, from < last) {
         (false, false) => return,
         (true, false) => " ▲ PgUp ",

@@ -70,6 +70,8 @@ const fn name(asked: Question) -> &'static str {
         Question::ReleaseLine => "LINE STOPPED",
         Question::Release(_) => "RELEASE",
         Question::Repair(_) => "REPAIR",
+        Question::UseRecipe(_) => "RECIPE",
+        Question::LeaveOut(_) => "LEAVE OUT",
     }
 }
 
@@ -140,6 +142,36 @@ fn about(rack: &RackView, asked: Question, room: usize) -> Vec<(Tone, String)> {
                 "Nobody could tell whether it and the cloud hold the same key. The copy of its old key store is destroyed, and a fresh run reads and registers what it holds. Who decides and why is on record.",
             );
         }
+        Question::UseRecipe(number) => {
+            if let Some(recipe) = number.checked_sub(1).and_then(|i| rack.recipes.get(i)) {
+                say(
+                    Tone::Strong,
+                    &format!("Put new runs of {} under recipe {}?", recipe.platform, recipe.name),
+                );
+                say(Tone::Hold, &super::recipes::contents(recipe));
+            }
+            say(
+                Tone::Plain,
+                "Runs under way keep theirs. It counts until another one is chosen, also after a start. Who decides and why is on record.",
+            );
+        }
+        Question::LeaveOut(slot) => {
+            say(Tone::Strong, &format!("Leave a step of the run in slot {slot} out?"));
+            let run = rack
+                .slots
+                .iter()
+                .find(|view| view.slot == slot)
+                .and_then(|view| view.detail.as_deref());
+            for (i, step) in run.into_iter().flat_map(|run| run.steps.iter().enumerate()) {
+                if step.can_be_left_out() {
+                    say(Tone::Hold, &format!("{} {}", i + 1, step.kind));
+                }
+            }
+            say(
+                Tone::Plain,
+                "The run cannot end PASS then: it ends ABORTED, and the device runs again. Who decides and why is on record.",
+            );
+        }
         Question::Repair(device) => {
             say(Tone::Strong, &format!("Repair {device}?"));
             say(
@@ -155,6 +187,9 @@ fn about(rack: &RackView, asked: Question, room: usize) -> Vec<(Tone, String)> {
 fn answer(asked: Question) -> String {
     let key = key_of(asked.key());
     match asked.word() {
+        Some(word) if matches!(asked, Question::LeaveOut(_)) => {
+            format!("Type \"{word}\", a space, the number, a space and why, then {key}. Any other key: no.")
+        }
         Some(word) if asked.wants_why() => format!("Type \"{word}\", a space and why, then {key}. Any other key: no."),
         Some(word) => format!("Type \"{word}\", then {key}. Any other key: no."),
         None if asked == Question::Pin => format!("Then {key}. Any other key: no."),

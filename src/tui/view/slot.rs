@@ -46,7 +46,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, rack: &RackView, app: &App
     let (lines, now) = content(rack, app, area.width, theme);
     // By itself so far that the present step is on the screen.
     let now = now.and_then(|now| u16::try_from(now).ok()).unwrap_or(0);
-    let by_itself = (now + 3).saturating_sub(inner.height);
+    let by_itself = (now + 4).saturating_sub(inner.height);
     let from = if app.scroll == 0 { by_itself } else { app.scroll };
     scrolled(frame, inner, lines, from, theme);
 }
@@ -195,7 +195,8 @@ fn steps(
             StepState::Failed(_) => ('✗', Tone::Bad, String::new()),
         };
         let time = match (times, &step.state) {
-            (Some(times), StepState::Ended(_)) => times.took_ms.map(took),
+            // What took no time was not performed, or was known already.
+            (Some(times), StepState::Ended(_)) => times.took_ms.filter(|ms| *ms > 0).map(took),
             (Some(times), StepState::Started) => times
                 .since
                 .map(|since| clock(u64::try_from(app.now.millis() - since.millis()).unwrap_or(0))),
@@ -255,7 +256,7 @@ const fn owner(owner: crate::model::verdict::Owner) -> &'static str {
     use crate::model::verdict::Owner;
     match owner {
         Owner::Operator => "operator",
-        Owner::Technician => "repair bench",
+        Owner::Technician => "technician",
         Owner::Engineer => "engineer",
     }
 }

@@ -48,16 +48,23 @@ impl Tile<'_> {
             let line = Line::styled("▌", theme.text(Tone::Strong));
             frame.render_widget(Paragraph::new(vec![line; usize::from(edge.height)]), edge);
         }
-        let mut lines = vec![self.bar(inner.width, theme)];
-        let body = inner.height.saturating_sub(1 + u16::from(inner.height > 5));
+        let mut lines = self.bar(inner.width, inner.height, theme);
+        let used = u16::try_from(lines.len()).unwrap_or(u16::MAX) + u16::from(inner.height > 5);
+        let body = inner.height.saturating_sub(used);
         lines.extend(self.body(inner.width, body, theme));
         frame.render_widget(Paragraph::new(lines), inner);
     }
 
-    fn bar(&self, width: u16, theme: Theme) -> Line<'static> {
+    /// The state; where there is room, what is over is twice as high, to be seen from three metres.
+    fn bar(&self, width: u16, height: u16, theme: Theme) -> Vec<Line<'static>> {
         let look = look(self.view.awaits);
         let (style, text) = bar(&look, theme, &self.number(), self.proved(), width);
-        Line::styled(text, style)
+        let below = look.filling.filter(|_| height >= TALL);
+        let below = below.map(|filling| String::from_iter(std::iter::repeat_n(filling, usize::from(width))));
+        std::iter::once(text)
+            .chain(below)
+            .map(|text| Line::styled(text, style))
+            .collect()
     }
 
     fn number(&self) -> String {
@@ -199,6 +206,9 @@ impl Tile<'_> {
         Line::from(spans)
     }
 }
+
+/// From this height on a tile has room for a bar of two rows.
+const TALL: u16 = 8;
 
 /// A state as a bar of this width: filled if it is over.
 pub(super) fn bar(look: &Look, theme: Theme, number: &str, proved: bool, width: u16) -> (Style, String) {
