@@ -87,7 +87,7 @@ fn it_lists_devices_and_takes_them_into_dfu_mode_and_back() {
 
 #[test]
 #[ignore = "needs the guest of scripts/usb-lab"]
-fn it_identifies_devices_by_their_serial_ports() {
+fn it_identifies_and_inspects_devices_by_their_serial_ports() {
     let lab = Lab::of(&["argon", "p2", "photon\nos = \"2.3.1\"", "boron"]);
     lab.settled(4);
     let mut vendor = vendor(&lab);
@@ -116,6 +116,8 @@ fn it_identifies_devices_by_their_serial_ports() {
         {
             assert!(said.contains(part), "{part:?}: {said}");
         }
+        let said = vendor.run(&["serial", "inspect", "--port", port]).well();
+        assert!(said.contains("Integrity: PASS") && !said.contains("FAIL"), "{said}");
     }
 }
 

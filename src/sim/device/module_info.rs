@@ -1,4 +1,5 @@
-//! The answer to GET_MODULE_INFO (device-protocol.md 2.6).
+//! The answer to GET_MODULE_INFO (device-protocol.md 2.6). Unlike what Device OS tells the cloud, it has the hash of each module
+//! (`getModuleInfo` of Device OS asks for that, and the vendor's CLI takes it for granted).
 
 use super::{Device, module::function, proto::Message};
 
@@ -36,10 +37,8 @@ impl Device {
                 .number(3, header.version.into())
                 .number(5, entry.room.into())
                 .fixed(6, ALL_CHECKS)
-                .fixed(7, flags);
-            if header.function == function::USER {
-                message = message.bytes(8, &entry.module.hash);
-            }
+                .fixed(7, flags)
+                .bytes(8, &entry.module.hash);
             message = parts.fold(message, |m, d| m.message(9, d));
             for asset in entry.module.required_assets() {
                 message = message.message(10, Message::new().bytes(1, &asset.hash).bytes(2, asset.name.as_bytes()));
@@ -56,7 +55,7 @@ impl Device {
                     Message::new().number(1, old_type(kind).into()).number(3, version.into())
                 } else {
                     let message = Message::new().number(1, kind.into()).number(3, version.into());
-                    message.fixed(6, ALL_CHECKS).fixed(7, ALL_CHECKS)
+                    message.fixed(6, ALL_CHECKS).fixed(7, ALL_CHECKS).bytes(8, &NO_HASH)
                 };
                 reply = reply.message(if os < 5600 { 1 } else { 2 }, message);
             }
@@ -78,5 +77,7 @@ const fn old_type(function: u8) -> u8 {
     }
 }
 
+/// Firmware of a radio is no module and has no hash; the bytes for it are sent all the same.
+const NO_HASH: [u8; 32] = [0; 32];
 /// Integrity, dependencies, range, platform.
 const ALL_CHECKS: u32 = 0x1e;

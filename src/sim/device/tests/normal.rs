@@ -224,6 +224,8 @@ fn module_info_tells_what_is_wrong() {
         (4, 4),
         "bootloader, system, user part and radio stack pass everything"
     );
+    let hashes = hex(&body).matches("351e0000003d1e0000004220").count();
+    assert_eq!(hashes, 4, "each of them has a hash of 32 bytes");
     let mut old = Host::new(Spec {
         os_version: 5500,
         ..Spec::default()
