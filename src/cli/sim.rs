@@ -59,7 +59,7 @@ enum Part {
 pub(super) struct Serve {
     /// The folder for configuration, certificate, token, socket; made for you alone
     folder: PathBuf,
-    /// Another scenario than the demo's; its [[expect]] parts are for runs that are judged, and may be left out here
+    /// Another scenario than the demo's; what it expects is for runs that are judged, and may be left out here
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
     /// How many slots the rack has; the eight devices of the demo are repeated
