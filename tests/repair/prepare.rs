@@ -10,7 +10,7 @@ use keyrack::{
         DeviceId, Fact, Fingerprint, Platform, PortPath, ProductId, PublicKey, RunId, SlotNo, StationId, StepKind, Verdict,
         fact::{Identity, Protection},
         key::SlotContent,
-        outbox::{Answer, Errand, Item, ItemId},
+        outbox::{Answer, Item},
         platform::UsbMode,
         recipe::{Aim, KeyPolicy, ProtectedPolicy, Repair, Work},
     },
@@ -183,14 +183,7 @@ impl Case {
         let (device, wall) = (prepared.device, bench.clock.wall());
         let run = RunId::new(wall, [1; 10]);
         let product = prepared.place.0.map(|product| ProductId(product.to_string()));
-        let item = Item {
-            id: ItemId::key(run, key.fingerprint),
-            run,
-            device,
-            product,
-            errand: Errand::Key { key },
-            after: None,
-        };
+        let item = Item::upload(run, device, product, key);
         let facts = [
             Fact::RecipeRecorded {
                 hash: Fingerprint([7; 32]),

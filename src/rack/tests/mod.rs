@@ -542,14 +542,7 @@ impl Drive {
             Call::Errand { item, attempt, .. } => {
                 self.errands.push(item.0.rsplit('/').next().unwrap().to_owned());
                 let answer = cloud(call).unwrap_or(accepted);
-                self.give(&Input::Cloud(
-                    line,
-                    vec![Reply::Item {
-                        item: item.clone(),
-                        attempt: *attempt,
-                        answer,
-                    }],
-                ));
+                self.answer_item(line, item, *attempt, answer);
             }
             Call::Import { items, .. } => {
                 let answer = cloud(call).unwrap_or(accepted);
@@ -567,14 +560,7 @@ impl Drive {
             Call::Upload { item, attempt, .. } => {
                 self.errands.push("key".to_owned());
                 let answer = cloud(call).unwrap_or(accepted);
-                self.give(&Input::Cloud(
-                    line,
-                    vec![Reply::Item {
-                        item: item.clone(),
-                        attempt: *attempt,
-                        answer,
-                    }],
-                ));
+                self.answer_item(line, item, *attempt, answer);
             }
             Call::Look { about, .. } => {
                 let device = CloudDevice {
@@ -639,6 +625,26 @@ impl Drive {
     }
 
     /// The station is killed and started again: the facts are all that is left.
+    /// The cloud answers the call on a line that was for one item.
+    fn answer_item(&mut self, line: Line, item: &ItemId, attempt: u32, answer: Answer) {
+        let item = item.clone();
+        self.give(&Input::Cloud(line, vec![Reply::Item { item, attempt, answer }]));
+    }
+
+    /// What is on record.
+    fn records(&self) -> Vec<Record> {
+        let station = StationId("bench".into());
+        (1..)
+            .zip(&self.facts)
+            .map(|(seq, (at, fact))| Record {
+                seq,
+                at: *at,
+                station: station.clone(),
+                fact: fact.clone(),
+            })
+            .collect()
+    }
+
     fn restart(&mut self) {
         let mut again = Rack::new(self.rack.setting().clone());
         for (at, fact) in &self.facts {

@@ -188,15 +188,7 @@ fn an_engineer_chooses_the_recipe_of_new_runs_and_it_stays_chosen() {
     assert_eq!(drive.verdict(), Some((Verdict::Pass, None)));
 
     // After a start; and under a configuration that has it no more.
-    let records: Vec<Record> = (1..)
-        .zip(&drive.facts)
-        .map(|(seq, (at, fact))| Record {
-            seq,
-            at: *at,
-            station: StationId("bench".into()),
-            fact: fact.clone(),
-        })
-        .collect();
+    let records = drive.records();
     let mut again = Rack::new(drive.rack.setting().clone());
     again.recall(&records);
     assert_eq!(again.view().recipes, drive.rack.view().recipes);
@@ -406,15 +398,7 @@ fn a_stopped_line_lets_nobody_begin_until_an_engineer_releases_it() {
 #[test]
 fn a_line_stays_stopped_over_a_start_and_what_was_under_way_goes_on() {
     let drive = stopped();
-    let records: Vec<Record> = (1..)
-        .zip(&drive.facts)
-        .map(|(seq, (at, fact))| Record {
-            seq,
-            at: *at,
-            station: StationId("bench".into()),
-            fact: fact.clone(),
-        })
-        .collect();
+    let records = drive.records();
     let mut again = Rack::new(drive.rack.setting().clone());
     again.recall(&records);
     assert_eq!(again.view().stopped, drive.rack.view().stopped);
